@@ -1,0 +1,31 @@
+import type { Logger } from 'pino';
+import type { Clock } from '../clock/clock.ts';
+import type { Reading } from '../message/message.ts';
+
+/** What a command came to. `status` follows HTTP's numbers: 200 done, 400 bad payload, 404 no such command, 5xx failed. */
+export interface CommandResult {
+  readonly status: number;
+  readonly payload: unknown;
+}
+
+/** A driver's side of the world: everything it may do besides its own hardware. */
+export interface DriverContext {
+  readonly child: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Hands over one reading. Never throws; what becomes of it is not the driver's business. */
+  emit(reading: Reading): void;
+  /** One piece of input that made no sense: counted, and sampled in the log. `sample` is shortened by the receiver. */
+  malformed(why: string, sample: Buffer | string): void;
+  /** The hardware went away or misbehaved: the driver is stopped and started again after a backoff. */
+  failed(error: Error): void;
+  /** There is nothing more to read, by design (a simulated sensor's message limit). */
+  finished(why: string): void;
+}
+
+/** Reads one wired child. `start` acts, `stop` undoes all that start did, also after a failure; both may be called again. */
+export interface Driver {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  command?(name: string, payload: unknown): Promise<CommandResult>;
+}
