@@ -1,0 +1,25 @@
+/** The release whose settings the schema describes; a test holds it to the package's version. */
+export const RELEASE = '0.1';
+
+/** Words of the design that this release does not have yet, and what they will be. */
+const LATER: Readonly<Record<string, string>> = {
+  hub: 'it will be the MQTT listener for connected children',
+  registry: 'it will say whose word counts on children and their credentials',
+  modules: 'they will be local rules, written as stream queries',
+  connected: 'it will be a child that speaks MQTT to the hub',
+  grants: 'they will say what a child may do to others',
+  nmea: 'it will decode NMEA 0183 sentences',
+  frame: 'it will decode binary frames',
+  modbus: 'it will poll registers over Modbus RTU',
+  iothub: 'it will be the topic contract of Azure IoT Hub',
+  sharedAccessKeyFile: 'it will be the key for Azure IoT Hub',
+  proxy: 'it will be an HTTP proxy on the way to the broker',
+  dnsServers: 'they will be asked instead of the system resolver',
+  maxRate: 'it will bound the rate of sending',
+};
+
+/** The error for a word of a later release, or undefined when it is none. */
+export function laterText(word: string): string | undefined {
+  if (!Object.hasOwn(LATER, word)) return undefined;
+  return `"${word}" is not part of Holdfast ${RELEASE}: ${LATER[word]}; remove it`;
+}

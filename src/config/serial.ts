@@ -1,0 +1,122 @@
+import { z } from 'zod';
+import { laterText } from './later.ts';
+import { choice, integer, list, misfit, section, show, text } from './values.ts';
+
+/** Longest line that may be asked for, bytes: the largest body of a message. */
+export const LINE_BYTES_MAX = 262_144;
+/** Longest line when nothing is said, bytes. */
+export const LINE_BYTES_DEFAULT = 4096;
+/** Longest delimiter, characters. */
+export const DELIMITER_LENGTH_MAX = 8;
+/** Most columns of a CSV line. */
+export const COLUMNS_MAX = 256;
+
+const delimiterWrong = misfit(`text of 1 to ${DELIMITER_LENGTH_MAX} characters`, 'for example "\\n"');
+const separatorWrong = misfit('one character other than a quote or an end of line', 'for example ","');
+const DECODER_EXAMPLES = 'json, { csv: { columns: [temperature, humidity] } } or { regex: { pattern: "T=(?<temperature>[0-9.]+)" } }';
+
+const lineKeys = {
+  delimiter: z
+    .string({ error: delimiterWrong })
+    .min(1, { error: delimiterWrong })
+    .max(DELIMITER_LENGTH_MAX, { error: delimiterWrong })
+    .describe('Ends a line. A carriage return before it is dropped.')
+    .default('\n'),
+  lineBytesMax: integer(16, LINE_BYTES_MAX)
+    .describe('A longer line is counted as malformed and skipped.')
+    .default(LINE_BYTES_DEFAULT),
+};
+
+const JsonOptions = section({ ...lineKeys }).describe('Each line is a JSON text, taken as it stands.');
+
+const CsvOptions = section({
+  columns: list(text('the name of a column', 'temperature'))
+    .min(1, { error: 'an empty list; write for example [temperature, humidity]' })
+    .max(COLUMNS_MAX, { error: `more than ${COLUMNS_MAX} columns` })
+    .superRefine((columns, context) => {
+      columns.forEach((column, index) => {
+        if (columns.indexOf(column) === index) return;
+        context.addIssue({ code: 'custom', path: [index], message: `${show(column)} stands twice; columns need names of their own` });
+      });
+    })
+    .describe('Names of the columns, from left to right.'),
+  separator: z
+    .string({ error: separatorWrong })
+    .regex(/^[^"\r\n]$/u, { error: separatorWrong })
+    .describe('Stands between columns.')
+    .default(','),
+  ...lineKeys,
+}).describe('Each line is a row of separated values.');
+
+/** What is wrong with a pattern, or undefined. */
+function patternFault(pattern: string): string | undefined {
+  let match: RegExpExecArray | null;
+  try {
+    new RegExp(pattern);
+    // With an empty alternative it matches the empty text, and the match tells which groups exist.
+    match = new RegExp(`${pattern}|`).exec('');
+  } catch (error) {
+    const reason = (error as Error).message.replace(/^.*: /, '').toLowerCase();
+    return `${show(pattern)} is not a regular expression (${reason}); write for example "T=(?<temperature>[0-9.]+)"`;
+  }
+  if (match?.groups === undefined) {
+    return `${show(pattern)} has no named group; write for example "T=(?<temperature>[0-9.]+)"`;
+  }
+  return undefined;
+}
+
+const RegexOptions = section({
+  pattern: text('a regular expression', '"T=(?<temperature>[0-9.]+)"')
+    .superRefine((pattern, context) => {
+      const fault = patternFault(pattern);
+      if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
+    })
+    .describe('ECMAScript regular expression; its named groups become the fields of the message.'),
+  ...lineKeys,
+}).describe('Each line is matched against a pattern.');
+
+const DECODERS = ['json', 'csv', 'regex'] as const;
+
+/** The error of a decoder that is neither `json` nor a mapping. */
+function decoderFault({ input }: { readonly input?: unknown }): string {
+  if (input === 'csv') return '"csv" needs columns; write for example { csv: { columns: [temperature, humidity] } }';
+  if (input === 'regex') return '"regex" needs a pattern; write for example { regex: { pattern: "T=(?<temperature>[0-9.]+)" } }';
+  return (typeof input === 'string' && laterText(input)) || misfit('a decoder', DECODER_EXAMPLES)({ input });
+}
+
+const DecoderMapping = section({
+  json: JsonOptions.exactOptional(),
+  csv: CsvOptions.exactOptional(),
+  regex: RegexOptions.exactOptional(),
+}).superRefine((decoder, context) => {
+  const named = DECODERS.filter((kind) => decoder[kind] !== undefined);
+  if (named.length === 1) return;
+  const message = named.length === 0 ? `an empty mapping is not a decoder; write ${DECODER_EXAMPLES}` : `${named.join(' and ')} at once; keep one`;
+  context.addIssue({ code: 'custom', message });
+});
+
+export type Decoder =
+  | ({ kind: 'json' } & z.output<typeof JsonOptions>)
+  | ({ kind: 'csv' } & z.output<typeof CsvOptions>)
+  | ({ kind: 'regex' } & z.output<typeof RegexOptions>);
+
+const DecoderSchema = z
+  .union([z.enum(['json']), DecoderMapping], { error: decoderFault })
+  .transform((decoder): Decoder => {
+    if (decoder === 'json') return { kind: 'json', ...JsonOptions.parse({}) };
+    if (decoder.csv !== undefined) return { kind: 'csv', ...decoder.csv };
+    if (decoder.regex !== undefined) return { kind: 'regex', ...decoder.regex };
+    return { kind: 'json', ...decoder.json! };
+  });
+
+const stopBitsWrong = misfit('a number of stop bits', '1, 1.5 or 2');
+const dataBitsWrong = misfit('a number of data bits', '5, 6, 7 or 8');
+
+export const SerialSchema = section({
+  port: text('a serial port', 'rs485 or /dev/ttyUSB0').describe('A name from the profile, or the path of a device.'),
+  baudRate: integer(50, 4_000_000).describe('Bits per second on the line.').default(9600),
+  dataBits: z.literal([5, 6, 7, 8], { error: dataBitsWrong }).describe('Data bits in a character.').default(8),
+  parity: choice(['none', 'even', 'odd', 'mark', 'space']).describe('Parity bit.').default('none'),
+  stopBits: z.literal([1, 1.5, 2], { error: stopBitsWrong }).describe('Stop bits after a character.').default(1),
+  decoder: DecoderSchema.describe('How lines become messages: `json`, or one of the mappings below.'),
+}).describe('A sensor on a serial line.');

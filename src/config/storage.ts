@@ -1,0 +1,60 @@
+import { z } from 'zod';
+import { amount, choice, milliseconds, misfit, seconds, section } from './values.ts';
+import { parseSize, SIZE_PATTERN } from './units.ts';
+
+const MIB = 1024 ** 2;
+/** Below this the ledger, the reserve and one eviction step do not fit beside each other. */
+export const QUOTA_BYTES_MIN = 8 * MIB;
+/** Largest time to live, seconds: a signed 32-bit number, as in IoT Edge. */
+export const TIME_TO_LIVE_SECS_MAX = 2_147_483_647;
+
+export const TimeToLiveSecs = seconds({ min: 1, max: TIME_TO_LIVE_SECS_MAX }, '7200 or 2h');
+
+/** The storage settings that a board profile may suggest as well; no defaults here. */
+export const storageKeys = {
+  quota: amount({ bytesMin: QUOTA_BYTES_MIN, percentMin: 1, percentMax: 95 }, '512MiB or 10%').describe(
+    'The most that everything under `dataDir` takes: a size, or a part of the filesystem.',
+  ),
+  commitEveryMs: milliseconds({ min: 10, max: 60_000 }, '250 or 250ms').describe(
+    'Messages are made durable at least this often: the most that a power cut can take from wired sensors. Longer spares the card.',
+  ),
+  write: choice(['always', 'when-needed']).describe(
+    '`always`: every message is written to the medium. `when-needed`: only what the upstream does not acknowledge soon.',
+  ),
+  durability: choice(['strict', 'relaxed']).describe(
+    '`strict`: a commit is on the medium when it is done. `relaxed`: the operating system may write it later, and a power cut may take it.',
+  ),
+};
+
+const wearWrong = misfit('a size per day', 'for example 2GiB/day');
+
+/** Text such as `2GiB/day`, kept as bytes per day. */
+const WearBudget = z
+  .string({ error: wearWrong })
+  .meta({ pattern: `${SIZE_PATTERN.slice(0, -1)}/day$` })
+  .transform((input, context) => {
+    const bytes = input.endsWith('/day') ? parseSize(input.slice(0, -'/day'.length)) : undefined;
+    if (bytes !== undefined && bytes > 0) return bytes;
+    context.addIssue({ code: 'custom', message: wearWrong({ input }), input });
+    return z.NEVER;
+  })
+  .meta({ title: 'size per day' });
+
+export const StoreAndForwardSchema = section({
+  timeToLiveSecs: TimeToLiveSecs.describe(
+    'How long a message is worth sending. Counted in age, not by the calendar: a wrong clock expires nothing.',
+  ).prefault(7200),
+  quota: storageKeys.quota.prefault('512MiB'),
+  keepFree: amount({ bytesMin: 0, percentMin: 0, percentMax: 95 }, '512MiB or 10%')
+    .describe('Part of the filesystem that is left to others: the spool stops growing there.')
+    .prefault('10%'),
+  whenFull: choice(['thin', 'drop-oldest', 'reject-new'])
+    .describe(
+      'At the quota: `thin` keeps a sample of old messages of low priority, `drop-oldest` drops from the front, `reject-new` refuses what comes.',
+    )
+    .default('thin'),
+  commitEveryMs: storageKeys.commitEveryMs.prefault(250),
+  write: storageKeys.write.default('always'),
+  durability: storageKeys.durability.default('strict'),
+  wearBudget: WearBudget.describe('What may be written to the medium in a day. Left out: no budget.').exactOptional(),
+}).describe('The durable queue: how large, how long, how careful.');

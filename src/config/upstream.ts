@@ -1,0 +1,95 @@
+import { z } from 'zod';
+import { laterText } from './later.ts';
+import { ALONGSIDE, integer, misfit, seconds, section, show, text } from './values.ts';
+
+/** Most messages on the way without an answer. Beyond this a crash repeats more than it is worth. */
+export const WINDOW_MAX = 10_000;
+/** Largest keepalive that MQTT can say, seconds (MQTT 5, section 3.1.2.10). */
+export const KEEPALIVE_SECS_MAX = 65_535;
+
+const SCHEMES = new Set(['mqtt:', 'mqtts:', 'ws:', 'wss:']);
+const EXAMPLE_URL = 'mqtts://broker.example:8883';
+const URL_PATTERN = '^(mqtts?|wss?)://[^/@]+(/.*)?$';
+
+/** What is wrong with the broker's address, or undefined. A password that stands in it is never repeated. */
+function urlFault(url: string): string | undefined {
+  if (/^[a-z]+:\/\/[^/]*@/i.test(url)) {
+    return 'has a user name or password in it; write username and passwordFile instead';
+  }
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (parsed === undefined || !SCHEMES.has(parsed.protocol) || parsed.hostname === '' || parsed.hash !== '') {
+    return `${show(url)} is not an address that begins with mqtt, mqtts, ws or wss; write for example ${EXAMPLE_URL}`;
+  }
+  const webSocket = parsed.protocol === 'ws:' || parsed.protocol === 'wss:';
+  if (!webSocket && (parsed.search !== '' || (parsed.pathname !== '' && parsed.pathname !== '/'))) {
+    return `${show(url)} has a path, which only ws and wss take; write for example ${EXAMPLE_URL}`;
+  }
+  return undefined;
+}
+
+const protocolWrong = misfit('a protocol version', 'auto, 5 or 3.1.1');
+
+/** YAML reads a bare 5 as a number: both spellings come out as text. */
+const Protocol = z
+  .union([z.enum(['auto', '5', '3.1.1']), z.literal(5)], { error: protocolWrong })
+  .transform((version): 'auto' | '5' | '3.1.1' => (version === 5 ? '5' : version))
+  .meta({ title: 'auto, 5 or 3.1.1' });
+
+/** A bound of the wait before the next attempt, seconds. */
+const reconnectSecs = seconds({ min: 0.01, max: 86_400, fractions: true }, '1 or 1s');
+
+const Reconnect = section({
+  minSecs: reconnectSecs.describe('The first wait, before it is drawn by lot.').prefault(1),
+  maxSecs: reconnectSecs.describe('The longest wait.').prefault(60),
+}).superRefine(({ minSecs, maxSecs }, context) => {
+  if (minSecs > maxSecs) {
+    context.addIssue({ code: 'custom', path: ['maxSecs'], message: `${maxSecs} is less than minSecs, ${minSecs}; write ${minSecs} or more` });
+  }
+}).describe('Waits between attempts to connect: each is drawn by lot and the bound doubles, up to `maxSecs`.');
+
+const Dialect = z
+  .enum(['holdfast'], {
+    error: ({ input }) =>
+      (input === 'iothub' && laterText('iothub')) || misfit('a topic contract', 'holdfast')({ input }),
+  })
+  .describe('The topic contract: `holdfast` works with any MQTT broker.');
+
+/** Keys that need another key beside them. */
+const COMPANIONS = [
+  ['passwordFile', 'username'],
+  ['clientCert', 'clientKey'],
+  ['clientKey', 'clientCert'],
+] as const;
+
+export const UpstreamSchema = section({
+  dialect: Dialect.default('holdfast'),
+  url: z
+    .string({ error: misfit('an address', `for example ${EXAMPLE_URL}`) })
+    .superRefine((url, context) => {
+      const fault = urlFault(url);
+      if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
+    })
+    .meta({ description: 'The broker: mqtt, mqtts (TLS), ws or wss (TLS).', examples: [EXAMPLE_URL], pattern: URL_PATTERN }),
+  protocol: Protocol.describe('The version of MQTT. `auto` begins with 5 and falls back when the broker refuses it.').prefault('auto'),
+  clientId: text('an MQTT client id', 'line-4').describe('The MQTT client id. Left out: the id of the gateway.').exactOptional(),
+  username: text('a user name', 'line-4').describe('The MQTT user name.').exactOptional(),
+  passwordFile: text('a file name', 'upstream-password')
+    .describe('File that holds the password: looked for in `$CREDENTIALS_DIRECTORY` first, then beside this file.')
+    .exactOptional(),
+  clientCert: text('a file name', 'client.pem').describe('Client certificate, PEM; a relative path starts at the folder of this file.').exactOptional(),
+  clientKey: text('a file name', 'client.key').describe('Its private key, PEM.').exactOptional(),
+  ca: text('a file name', 'ca.pem').describe('Certificates that the broker is judged by, PEM. Left out: those that Node.js brings.').exactOptional(),
+  keepaliveSecs: seconds({ min: 1, max: KEEPALIVE_SECS_MAX }, '30 or 30s')
+    .describe('With nothing else to send, the connection is probed this often.')
+    .prefault(30),
+  window: integer(1, WINDOW_MAX).describe('Most messages on the way without an answer. The broker may allow fewer.').default(128),
+  reconnect: Reconnect.prefault({}),
+})
+  .superRefine((upstream, context) => {
+    for (const [key, companion] of COMPANIONS) {
+      if (upstream[key] !== undefined && upstream[companion] === undefined) {
+        context.addIssue({ code: 'custom', path: [key], message: `needs ${companion} beside it` });
+      }
+    }
+  }, ALONGSIDE)
+  .describe('The broker above. Left out: the gateway only stores.');
