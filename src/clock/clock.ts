@@ -16,6 +16,8 @@ export interface Clock {
   known(): boolean;
   /** Names this boot of the machine: monotonic stamps of two messages compare only when it is equal. */
   readonly bootId: string;
+  /** Calls `fn` once the events that are at hand have been dealt with: sooner than any timer. */
+  soon(fn: () => void): void;
   /** Calls `fn` once after `ms`; does not keep the process alive. */
   after(ms: number, fn: () => void): Timer;
   /** Calls `fn` each `ms`; does not keep the process alive. */

@@ -57,3 +57,11 @@ export interface Message {
   readonly expiresAfterSecs?: number;
   readonly hops: number;
 }
+
+/** A message with its place: `seq` grows by one per message in a lane and is never used again. */
+export interface Stored {
+  readonly lane: number;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly message: Message;
+}

@@ -1,0 +1,21 @@
+/** Why an accepted message was let go. */
+export type DropReason = 'expired' | 'evicted' | 'thinned' | 'no-route' | 'loop' | 'quarantined' | 'discarded';
+/** Why a message was not taken on in the first place; its sender knows. */
+export type RefusalReason = 'rejected' | 'too-large' | 'malformed';
+
+/**
+ * What was dropped, as it is reported upstream. The range may enclose messages that survive; `count` is exact unless
+ * `exact` is false.
+ */
+export interface Loss {
+  readonly epoch: number;
+  readonly lane: number;
+  readonly reason: DropReason | 'unclean-stop';
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly count: number;
+  /** ms since 1970, or null when it is not known. */
+  readonly firstEventTime: number | null;
+  readonly lastEventTime: number | null;
+  readonly exact: boolean;
+}

@@ -1,0 +1,191 @@
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { RecordBuffer, RecordReader } from '../message/binary.ts';
+import type { Message, Stored } from '../message/message.ts';
+import { crc32c } from './crc32c.ts';
+
+/** Format of a block's bytes; an older program refuses a newer one. */
+export const BLOCK_VERSION = 1;
+/** Raw bytes at which a block is cut: deflated they come to about 16,368 B, four overflow pages without a gap. */
+export const BLOCK_RAW_BYTES = 48 * 1024;
+
+const CODEC_RAW = 0;
+const CODEC_DEFLATE = 1;
+const DEFLATE_LEVEL = 1;
+/** Below this, deflate's own overhead and time buy nothing. */
+const DEFLATE_FROM_BYTES = 128;
+
+/*
+ * Header, big-endian:
+ *    0 version u8 | 1 codec u8 | 2 lane u8 | 3 zero
+ *    4 epoch u32 | 8 count u32 | 12 first seq f64 | 20 last seq f64
+ *   28 earliest and 36 latest event time, ms f64 (acceptance time where a message has none)
+ *   44 earliest and 52 latest age at acceptance, ms f64
+ *   60 earliest expiry, age in ms f64
+ *   68 raw length u32 | 72 CRC-32C u32 over header up to here and the body as stored
+ */
+export const BLOCK_HEADER_BYTES = 76;
+const CRC_AT = 72;
+
+export interface BlockHeader {
+  readonly lane: number;
+  readonly epoch: number;
+  readonly count: number;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly firstEventTime: number;
+  readonly lastEventTime: number;
+  readonly firstAge: number;
+  readonly lastAge: number;
+  readonly earliestExpiry: number;
+  readonly rawBytes: number;
+}
+
+/** A block whose bytes are not what was written. */
+export class BlockDamaged extends Error {
+  constructor(why: string) {
+    super(why);
+    this.name = 'BlockDamaged';
+  }
+}
+
+/** Collects messages of one lane and cuts them into blocks. Used again after each cut. */
+export class BlockBuilder {
+  readonly #lane: number;
+  readonly #records = new RecordBuffer(4096);
+  #count = 0;
+  #firstSeq = 0;
+  #lastSeq = 0;
+  #firstEventTime = Infinity;
+  #lastEventTime = -Infinity;
+  #firstAge = Infinity;
+  #lastAge = -Infinity;
+  #earliestExpiry = Infinity;
+
+  constructor(lane: number) {
+    this.#lane = lane;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get rawBytes(): number {
+    return this.#records.length;
+  }
+
+  /** Adds one message; its bytes are copied. `lifeMs` is how long it may live, in age. */
+  add(seq: number, message: Message, lifeMs: number): void {
+    if (this.#count === 0) this.#firstSeq = seq;
+    this.#records.varint(this.#count === 0 ? 0 : seq - this.#lastSeq);
+    this.#records.message(message);
+    this.#lastSeq = seq;
+    this.#count++;
+    const time = message.eventTime ?? message.acceptedAt.wall;
+    const age = message.acceptedAt.age;
+    this.#firstEventTime = Math.min(this.#firstEventTime, time);
+    this.#lastEventTime = Math.max(this.#lastEventTime, time);
+    this.#firstAge = Math.min(this.#firstAge, age);
+    this.#lastAge = Math.max(this.#lastAge, age);
+    this.#earliestExpiry = Math.min(this.#earliestExpiry, age + lifeMs);
+  }
+
+  /** The block's value, and the builder empty again. */
+  cut(epoch: number): { readonly header: BlockHeader; readonly value: Buffer } {
+    const header: BlockHeader = {
+      lane: this.#lane,
+      epoch,
+      count: this.#count,
+      firstSeq: this.#firstSeq,
+      lastSeq: this.#lastSeq,
+      firstEventTime: this.#firstEventTime,
+      lastEventTime: this.#lastEventTime,
+      firstAge: this.#firstAge,
+      lastAge: this.#lastAge,
+      earliestExpiry: this.#earliestExpiry,
+      rawBytes: this.#records.length,
+    };
+    const value = encodeBlock(header, this.#records.view());
+    this.#records.clear();
+    this.#count = 0;
+    this.#firstEventTime = this.#firstAge = this.#earliestExpiry = Infinity;
+    this.#lastEventTime = this.#lastAge = -Infinity;
+    return { header, value };
+  }
+}
+
+function encodeBlock(header: BlockHeader, raw: Buffer): Buffer {
+  let codec = CODEC_RAW;
+  let body: Buffer = raw;
+  if (raw.length >= DEFLATE_FROM_BYTES) {
+    const deflated = deflateRawSync(raw, { level: DEFLATE_LEVEL });
+    if (deflated.length < raw.length) {
+      codec = CODEC_DEFLATE;
+      body = deflated;
+    }
+  }
+  const value = Buffer.allocUnsafeSlow(BLOCK_HEADER_BYTES + body.length);
+  value[0] = BLOCK_VERSION;
+  value[1] = codec;
+  value[2] = header.lane;
+  value[3] = 0;
+  value.writeUInt32BE(header.epoch, 4);
+  value.writeUInt32BE(header.count, 8);
+  value.writeDoubleBE(header.firstSeq, 12);
+  value.writeDoubleBE(header.lastSeq, 20);
+  value.writeDoubleBE(header.firstEventTime, 28);
+  value.writeDoubleBE(header.lastEventTime, 36);
+  value.writeDoubleBE(header.firstAge, 44);
+  value.writeDoubleBE(header.lastAge, 52);
+  value.writeDoubleBE(header.earliestExpiry, 60);
+  value.writeUInt32BE(header.rawBytes, 68);
+  body.copy(value, BLOCK_HEADER_BYTES);
+  value.writeUInt32BE(blockCrc(value), CRC_AT);
+  return value;
+}
+
+function blockCrc(value: Buffer): number {
+  return crc32c(value, BLOCK_HEADER_BYTES, value.length, crc32c(value, 0, CRC_AT));
+}
+
+/** Reads a block's header. Throws {@link BlockDamaged} unless the whole block is as it was written. */
+export function readHeader(value: Buffer): BlockHeader {
+  if (value.length < BLOCK_HEADER_BYTES) throw new BlockDamaged(`block of ${value.length} bytes is shorter than its header`);
+  if (value[0] !== BLOCK_VERSION) throw new BlockDamaged(`block has format ${value[0]}, this program reads ${BLOCK_VERSION}`);
+  if (value.readUInt32BE(CRC_AT) !== blockCrc(value)) throw new BlockDamaged('block does not match its checksum');
+  return {
+    lane: value[2]!,
+    epoch: value.readUInt32BE(4),
+    count: value.readUInt32BE(8),
+    firstSeq: value.readDoubleBE(12),
+    lastSeq: value.readDoubleBE(20),
+    firstEventTime: value.readDoubleBE(28),
+    lastEventTime: value.readDoubleBE(36),
+    firstAge: value.readDoubleBE(44),
+    lastAge: value.readDoubleBE(52),
+    earliestExpiry: value.readDoubleBE(60),
+    rawBytes: value.readUInt32BE(68),
+  };
+}
+
+/** Decodes a block: its header and all its messages, oldest first. Throws {@link BlockDamaged}. */
+export function decodeBlock(value: Buffer): { readonly header: BlockHeader; readonly messages: Stored[] } {
+  const header = readHeader(value);
+  const stored = value.subarray(BLOCK_HEADER_BYTES);
+  try {
+    const raw = value[1] === CODEC_DEFLATE ? inflateRawSync(stored, { maxOutputLength: header.rawBytes + 1 }) : stored;
+    if (raw.length !== header.rawBytes) throw new BlockDamaged(`block opens to ${raw.length} bytes, not ${header.rawBytes}`);
+    const reader = new RecordReader(raw);
+    const messages: Stored[] = [];
+    let seq = header.firstSeq;
+    for (let n = 0; n < header.count; n++) {
+      seq += reader.varint();
+      messages.push({ lane: header.lane, epoch: header.epoch, seq, message: reader.message(header.lane) });
+    }
+    if (!reader.done) throw new BlockDamaged('block holds more than its header says');
+    if (seq !== header.lastSeq) throw new BlockDamaged(`block ends at ${seq}, not at ${header.lastSeq}`);
+    return { header, messages };
+  } catch (error) {
+    if (error instanceof BlockDamaged) throw error;
+    throw new BlockDamaged(`block cannot be decoded: ${(error as Error).message}`);
+  }
+}

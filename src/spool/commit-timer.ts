@@ -1,0 +1,133 @@
+import type { Clock, Timer } from '../clock/clock.ts';
+import { Patience } from './patience.ts';
+
+/** Settled messages after which their marks are written ... */
+export const MARKS_MAX = 1000;
+/** ... or this long after the first of them, ms. */
+const MARKS_MS_MAX = 250;
+
+/**
+ * Knows when the next commit is due. Three things ask for one: a message whose sender does not wait (within
+ * `commitEveryMs`), a message whose sender waits for its acknowledgement (see {@link Patience}), and marks of what has been
+ * delivered. While a commit is under way nothing fires; what became due meanwhile fires when it has ended.
+ */
+export class CommitTimer {
+  readonly #clock: Clock;
+  readonly #commitEveryMs: number;
+  readonly #due: () => void;
+  readonly #patience = new Patience();
+  #dueAt = Infinity;
+  #armedFor = Infinity;
+  #timer: Timer | null = null;
+  #sendersWait = false;
+  #soon = false;
+  #busy = false;
+
+  constructor(clock: Clock, commitEveryMs: number, due: () => void) {
+    this.#clock = clock;
+    this.#commitEveryMs = commitEveryMs;
+    this.#due = due;
+  }
+
+  /** A message joined a tail. */
+  message(senderWaits: boolean): void {
+    if (!senderWaits) {
+      if (this.#dueAt === Infinity) this.#by(this.#clock.monotonic() + this.#commitEveryMs);
+      return;
+    }
+    this.#patience.arrival(this.#clock.monotonic());
+    if (this.#sendersWait) return;
+    this.#sendersWait = true;
+    this.#lookSoon();
+  }
+
+  /** So many settled messages are not marked on the medium. */
+  marks(count: number): void {
+    if (count >= MARKS_MAX) this.now();
+    else if (count === 1) this.#by(this.#clock.monotonic() + MARKS_MS_MAX);
+  }
+
+  /** Commit as soon as the one under way has ended. */
+  now(): void {
+    this.#by(-Infinity);
+  }
+
+  /** Not before so many ms: the last commit failed. */
+  retryAfter(ms: number): void {
+    this.#dueAt = this.#clock.monotonic() + ms;
+    this.#sendersWait = false;
+  }
+
+  /** A commit begins; whoever asked for it has been heard. */
+  begun(): void {
+    this.#busy = true;
+    this.#dueAt = Infinity;
+    this.#sendersWait = false;
+    this.#patience.committed();
+    this.#disarm();
+  }
+
+  ended(): void {
+    this.#busy = false;
+    if (this.#sendersWait) this.#lookSoon();
+    else if (this.#dueAt !== Infinity) this.#arm(this.#dueAt);
+  }
+
+  stop(): void {
+    this.#busy = true;
+    this.#disarm();
+  }
+
+  #by(at: number): void {
+    if (at >= this.#dueAt) return;
+    this.#dueAt = at;
+    if (!this.#busy) this.#arm(at);
+  }
+
+  #arm(at: number): void {
+    if (at >= this.#armedFor) return;
+    const ms = at - this.#clock.monotonic();
+    if (ms <= 0) {
+      this.#lookSoon();
+      return;
+    }
+    this.#disarm();
+    this.#armedFor = at;
+    this.#timer = this.#clock.after(ms, () => {
+      this.#armedFor = Infinity;
+      this.#look();
+    });
+  }
+
+  #disarm(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+    this.#armedFor = Infinity;
+  }
+
+  #lookSoon(): void {
+    if (this.#busy || this.#soon) return;
+    this.#soon = true;
+    this.#clock.soon(() => {
+      this.#soon = false;
+      this.#look();
+    });
+  }
+
+  #look(): void {
+    if (this.#busy) return;
+    const now = this.#clock.monotonic();
+    // Timers may fire a fraction of a millisecond early.
+    if (this.#dueAt <= now + 0.5) {
+      this.#due();
+      return;
+    }
+    if (this.#sendersWait) {
+      const wait = this.#patience.waitMs(now);
+      if (wait === 0) this.#due();
+      else this.#arm(Math.min(now + wait, this.#dueAt));
+      return;
+    }
+    if (this.#dueAt !== Infinity) this.#arm(this.#dueAt);
+  }
+}

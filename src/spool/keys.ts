@@ -1,0 +1,49 @@
+/*
+ * Keys of the spool's environment, 8 bytes, in the order LMDB keeps them:
+ *
+ *   [lane u8, 0..10][first sequence number u56 BE]      a block of messages
+ *   [0xfe][number u56 BE]                               a dead letter: a block of one message
+ *   [0xff][0][...]                                      the books (see books.ts)
+ *   [0xff][1][...]                                      the loss reports that wait (see losses.ts)
+ */
+const KEY_BYTES = 8;
+const DEAD = 0xfe;
+const RESERVED = 0xff;
+
+/** The key of the block of `lane` that begins with `seq`. */
+export function blockKey(lane: number, seq: number): Buffer {
+  const key = Buffer.alloc(KEY_BYTES);
+  key[0] = lane;
+  // Sequence numbers stay under 2^53; writeUIntBE reaches 48 bits.
+  key.writeUInt8(Math.floor(seq / 2 ** 48), 1);
+  key.writeUIntBE(seq % 2 ** 48, 2, 6);
+  return key;
+}
+
+/** The first key that is after every block of `lane`. */
+export function laneEnd(lane: number): Buffer {
+  const key = Buffer.alloc(KEY_BYTES);
+  key[0] = lane + 1;
+  return key;
+}
+
+export function keyLane(key: Buffer): number {
+  return key[0] ?? RESERVED;
+}
+
+export function keySeq(key: Buffer): number {
+  return key.readUInt8(1) * 2 ** 48 + key.readUIntBE(2, 6);
+}
+
+export function deadLetterKey(number: number): Buffer {
+  const key = blockKey(0, number);
+  key[0] = DEAD;
+  return key;
+}
+
+export function isDeadLetter(key: Buffer): boolean {
+  return key[0] === DEAD;
+}
+
+export const BOOKS_KEY: Buffer = Buffer.from([RESERVED, 0, 0, 0, 0, 0, 0, 0]);
+export const LOSSES_KEY: Buffer = Buffer.from([RESERVED, 1, 0, 0, 0, 0, 0, 0]);

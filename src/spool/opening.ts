@@ -1,0 +1,132 @@
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { Clock } from '../clock/clock.ts';
+import type { Loss } from '../message/loss.ts';
+import { Environment } from '../store/environment.ts';
+import type { State } from '../store/state.ts';
+import { StoreError } from '../store/store-error.ts';
+import { decodeBooks, emptyBooks, unseal, type Books } from './books.ts';
+import { BOOKS_KEY, LOSSES_KEY } from './keys.ts';
+import { Losses } from './losses.ts';
+import { Quota, type Amount } from './quota.ts';
+import { Spool } from './spool.ts';
+
+/** Numbers that a new epoch leaves out, so that none of the old one's that we do not know of is ever used again. */
+const EPOCH_GAP = 2 ** 20;
+/** How often the totals are copied to where no fault of the spool can reach them, ms. */
+const COPY_EVERY_MS = 60_000;
+const STATE_KEY = 'spool';
+
+/** What `state/` remembers of the spool: enough to say what was lost with it. */
+interface Totals {
+  readonly epoch: number;
+  readonly lanes: readonly { readonly nextSeq: number; readonly settledTo: number; readonly pending: number }[];
+  readonly ledger: Books['ledger'];
+}
+
+export interface SpoolSettings {
+  readonly dataDir: string;
+  readonly quota: Amount;
+  readonly keepFree: Amount;
+  readonly whenFull: 'thin' | 'drop-oldest' | 'reject-new';
+  readonly durability: 'strict' | 'relaxed';
+  readonly commitEveryMs: number;
+  readonly timeToLiveSecs: number;
+}
+
+/**
+ * Opens `dataDir/spool/`, making it when it is not there. A spool that cannot be read is moved to `quarantine/`, a fresh one
+ * takes its place with a new epoch, and what was pending is booked as `quarantined`. Throws when the spool is of a newer
+ * format, and StoreError when the medium does not let us open or move it.
+ */
+export async function openSpool(settings: SpoolSettings, state: State, clock: Clock, log: Logger): Promise<Spool> {
+  const directory = join(settings.dataDir, 'spool');
+  const quota = new Quota({
+    directory: settings.dataDir,
+    quota: settings.quota,
+    keepFree: settings.keepFree,
+    others: () => state.fileBytes(),
+  });
+  const totals = state.get(STATE_KEY) as Totals | undefined;
+  const open = () => Environment.open({ directory, mapBytes: quota.bytes * 2, durability: settings.durability });
+  let environment: Environment;
+  let found: Found | null = null;
+  try {
+    environment = open();
+    found = readBooks(environment);
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.fault !== 'damaged') throw error;
+    log.error(`${error.message}: moved to quarantine, starting afresh`);
+    quarantine(settings.dataDir);
+    environment = open();
+  }
+  const { books, losses } = found ?? freshBooks(totals);
+  const spool = new Spool({ ...settings, environment, books, losses, quota, clock, log });
+  const remember = () => state.put(STATE_KEY, totalsOf(spool.durableBooks()));
+  if (found === null) {
+    await spool.flush();
+    await remember();
+  }
+  const copying = clock.every(COPY_EVERY_MS, () => {
+    remember().catch((error: unknown) => log.warn({ err: error }, 'the totals could not be copied'));
+  });
+  spool.onClose(async () => {
+    copying.cancel();
+    await remember();
+  });
+  return spool;
+}
+
+interface Found {
+  readonly books: Books;
+  readonly losses: Losses;
+}
+
+function readBooks(environment: Environment): Found | null {
+  const [books, losses] = environment.read((reader) => [reader.get(BOOKS_KEY), reader.get(LOSSES_KEY)]);
+  if (books === null || books === undefined) return null;
+  const rows = losses === null || losses === undefined ? [] : (unseal(losses, 'the loss reports') as Loss[]);
+  return { books: decodeBooks(books), losses: new Losses(rows) };
+}
+
+/** Books for a spool that holds nothing: the first ever, or one that follows a lost one. */
+function freshBooks(totals: Totals | undefined): Found {
+  if (totals === undefined) return { books: emptyBooks(1), losses: new Losses() };
+  const nextSeqs = totals.lanes.map((lane) => lane.nextSeq + EPOCH_GAP);
+  const books = emptyBooks(totals.epoch + 1, nextSeqs);
+  const losses = new Losses();
+  const ledger = books.ledger;
+  Object.assign(ledger, totals.ledger);
+  totals.lanes.forEach((lane, number) => {
+    if (lane.pending === 0) return;
+    ledger.dropped.quarantined = (ledger.dropped.quarantined ?? 0) + lane.pending;
+    losses.add({
+      epoch: totals.epoch,
+      lane: number,
+      reason: 'quarantined',
+      firstSeq: lane.settledTo + 1,
+      lastSeq: lane.nextSeq - 1,
+      count: lane.pending,
+      firstEventTime: null,
+      lastEventTime: null,
+      exact: false,
+    });
+  });
+  // The dead letters went with the spool.
+  ledger.dropped.quarantined = (ledger.dropped.quarantined ?? 0) + ledger.deadLetters;
+  ledger.deadLetters = 0;
+  return { books, losses };
+}
+
+function totalsOf(books: Books): Totals {
+  return { epoch: books.epoch, lanes: books.lanes, ledger: books.ledger };
+}
+
+function quarantine(dataDir: string): void {
+  const place = join(dataDir, 'quarantine');
+  // At most one: the newest says most about what is wrong with the medium.
+  rmSync(place, { recursive: true, force: true });
+  mkdirSync(place, { recursive: true });
+  if (existsSync(join(dataDir, 'spool'))) renameSync(join(dataDir, 'spool'), join(place, 'spool'));
+}

@@ -1,0 +1,33 @@
+/**
+ * What went wrong with a store, in the words a user can act on.
+ * `full` the disk or the map has no room; `io` the medium refused; `read-only` it may not be written;
+ * `damaged` the file must not be opened; `absent` there is none; `closed` ours is shut; `other` the rest.
+ */
+export type StoreFault = 'full' | 'io' | 'read-only' | 'damaged' | 'absent' | 'closed' | 'other';
+
+export class StoreError extends Error {
+  readonly fault: StoreFault;
+
+  constructor(fault: StoreFault, message: string) {
+    super(message);
+    this.name = 'StoreError';
+    this.fault = fault;
+  }
+}
+
+// node-lmdb's errors carry a code only sometimes (never from batchWrite), so the text of strerror(3) is what there is.
+const FAULTS: readonly (readonly [RegExp, StoreFault])[] = [
+  [/MDB_MAP_FULL|No space left on device|ENOSPC|Disk quota exceeded/, 'full'],
+  [/Input\/output error|EIO/, 'io'],
+  [/Read-only file system|EROFS|Permission denied|EACCES/, 'read-only'],
+  [/MDB_CORRUPTED|MDB_INVALID|MDB_PAGE_NOTFOUND|MDB_PANIC|MDB_VERSION_MISMATCH/, 'damaged'],
+  [/No such file or directory|ENOENT/, 'absent'],
+];
+
+/** Turns whatever was thrown into a {@link StoreError} that names the place. */
+export function storeError(error: unknown, place: string): StoreError {
+  if (error instanceof StoreError) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  const fault = FAULTS.find(([pattern]) => pattern.test(text))?.[1] ?? 'other';
+  return new StoreError(fault, `${place}: ${text}`);
+}
