@@ -14,7 +14,9 @@ export const SimulatedSchema = section({
 }).describe('A sensor that is made up: temperature, pressure and humidity.');
 
 export const HostSchema = section({
-  every: duration(1000, 7 * DAY_MS, 'from 1s to 7d, with its unit', '60s').describe('Time between messages.').prefault('60s'),
+  every: duration(1000, 7 * DAY_MS, 'from 1s to 7d, with its unit', '60s')
+    .describe('Time between messages.')
+    .prefault('60s'),
   metrics: list(choice(HOST_METRICS))
     .min(1, { error: `an empty list; write some of ${HOST_METRICS.join(', ')}` })
     .transform((metrics) => [...new Set(metrics)])
@@ -32,9 +34,14 @@ export const ChildSchema = section({
   // A kind that is unknown or of a later release has been reported; that none is left is then no second problem.
   if (context.issues.some(({ code }) => code === 'unrecognized_keys' || code === 'invalid_type')) return;
   const [first, ...others] = CHILD_KINDS.filter((kind) => child[kind] !== undefined);
-  if (first === undefined) context.addIssue({ code: 'custom', message: `says nothing of what it is; write one of ${CHILD_KINDS.join(', ')}` });
+  if (first === undefined)
+    context.addIssue({ code: 'custom', message: `says nothing of what it is; write one of ${CHILD_KINDS.join(', ')}` });
   for (const other of others) {
-    context.addIssue({ code: 'custom', path: [other], message: `this child is ${first} already; make two children of it` });
+    context.addIssue({
+      code: 'custom',
+      path: [other],
+      message: `this child is ${first} already; make two children of it`,
+    });
   }
 }, ALONGSIDE);
 
@@ -46,7 +53,11 @@ export const ChildrenSchema = list(ChildSchema)
       const id: unknown = child?.id;
       if (typeof id !== 'string') return;
       if (seen.has(id)) {
-        context.addIssue({ code: 'custom', path: [index, 'id'], message: `${show(id)} is the id of an earlier child; ids are unique` });
+        context.addIssue({
+          code: 'custom',
+          path: [index, 'id'],
+          message: `${show(id)} is the id of an earlier child; ids are unique`,
+        });
       }
       seen.add(id);
     });

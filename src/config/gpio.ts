@@ -8,7 +8,9 @@ export const OFFSET_MAX = 65_535;
 
 /** A line by the chip's label and the line's offset in it. Numbers of chips and of sysfs change between kernels; labels do not. */
 export const ChipLineSchema = section({
-  chip: text('the label of a GPIO chip', 'pinctrl-bcm2711').describe('Label of the GPIO chip, as `gpiodetect` prints it.'),
+  chip: text('the label of a GPIO chip', 'pinctrl-bcm2711').describe(
+    'Label of the GPIO chip, as `gpiodetect` prints it.',
+  ),
   offset: integer(0, OFFSET_MAX).describe('Offset of the line in the chip.'),
 });
 
@@ -30,15 +32,29 @@ export const GpioSchema = section({
     .describe('A level must hold this long to count; for `in`.')
     .prefault(0),
   activeLow: flag().describe('Electrically low counts as 1.').default(false),
-  initial: z.literal([0, 1], { error: initialWrong }).describe('The level to begin with; for `out`, where it is 0 when left out.').exactOptional(),
+  initial: z
+    .literal([0, 1], { error: initialWrong })
+    .describe('The level to begin with; for `out`, where it is 0 when left out.')
+    .exactOptional(),
 })
   .superRefine(({ direction, edge, debounceMs, initial }, context) => {
     const misplaced = (key: string, owner: 'in' | 'out'): void => {
-      context.addIssue({ code: 'custom', path: [key], message: `is for direction ${owner}; this line is ${direction}` });
+      context.addIssue({
+        code: 'custom',
+        path: [key],
+        message: `is for direction ${owner}; this line is ${direction}`,
+      });
     };
     if (direction === 'out' && edge !== undefined) misplaced('edge', 'in');
     if (direction === 'out' && typeof debounceMs === 'number' && debounceMs > 0) misplaced('debounceMs', 'in');
     if (direction === 'in' && initial !== undefined) misplaced('initial', 'out');
   }, ALONGSIDE)
-  .transform((gpio) => ({ ...gpio, edge: gpio.edge ?? (gpio.direction === 'in' ? 'both' : 'none'), initial: gpio.initial ?? 0 }) as const)
+  .transform(
+    (gpio) =>
+      ({
+        ...gpio,
+        edge: gpio.edge ?? (gpio.direction === 'in' ? 'both' : 'none'),
+        initial: gpio.initial ?? 0,
+      }) as const,
+  )
   .describe('A line of the GPIO header.');

@@ -8,7 +8,8 @@ export const ROUTE_ALL = 'FROM /messages/* INTO $upstream';
 export const ROUTE_ALL_NAME = 'upstream';
 
 /** Keywords in any case, white space folded, `SELECT *` allowed: as in IoT Edge's grammar. */
-const ROUTE_ALL_PATTERN = '^\\s*([Ss][Ee][Ll][Ee][Cc][Tt]\\s+\\*\\s+)?[Ff][Rr][Oo][Mm]\\s+/messages/\\*\\s+[Ii][Nn][Tt][Oo]\\s+\\$upstream\\s*$';
+const ROUTE_ALL_PATTERN =
+  '^\\s*([Ss][Ee][Ll][Ee][Cc][Tt]\\s+\\*\\s+)?[Ff][Rr][Oo][Mm]\\s+/messages/\\*\\s+[Ii][Nn][Tt][Oo]\\s+\\$upstream\\s*$';
 const ROUTE_ALL_MATCH = new RegExp(ROUTE_ALL_PATTERN, 'i');
 
 const RouteText = z
@@ -21,9 +22,13 @@ const RouteText = z
   .meta({ pattern: ROUTE_ALL_PATTERN });
 
 const RouteEntry = section({
-  route: RouteText.describe(`The route. This release has only \`${ROUTE_ALL}\`; conditions and other sinks come with the rules release.`),
+  route: RouteText.describe(
+    `The route. This release has only \`${ROUTE_ALL}\`; conditions and other sinks come with the rules release.`,
+  ),
   priority: integer(0, 9).describe('0 goes first. Left out: after 9.').exactOptional(),
-  timeToLiveSecs: TimeToLiveSecs.describe('Overrides storeAndForward.timeToLiveSecs for what takes this route.').exactOptional(),
+  timeToLiveSecs: TimeToLiveSecs.describe(
+    'Overrides storeAndForward.timeToLiveSecs for what takes this route.',
+  ).exactOptional(),
 });
 
 /** IoT Edge's `routes`: a name to a route, as text or with a priority and a time to live. Comes out never empty. */
@@ -32,7 +37,9 @@ export const RoutesSchema = z
     error: misfit('a mapping', `for example "telemetry: ${ROUTE_ALL}"`),
   })
   .transform((routes): Record<string, z.output<typeof RouteEntry>> => {
-    const named = Object.entries(routes).map(([name, route]) => [name, typeof route === 'string' ? { route } : route] as const);
+    const named = Object.entries(routes).map(
+      ([name, route]) => [name, typeof route === 'string' ? { route } : route] as const,
+    );
     return Object.fromEntries(named.length === 0 ? [[ROUTE_ALL_NAME, { route: ROUTE_ALL }]] : named);
   })
   .describe(`Where messages go, by name. Absent or empty: \`${ROUTE_ALL}\`.`);

@@ -32,7 +32,11 @@ export const ConfigSchema = section({
     if (!Array.isArray(children)) return;
     children.forEach((child, index) => {
       if (typeof child?.id !== 'string' || child.id !== gateway?.id) return;
-      context.addIssue({ code: 'custom', path: ['children', index, 'id'], message: `${show(child.id)} is the id of the gateway; ids are unique` });
+      context.addIssue({
+        code: 'custom',
+        path: ['children', index, 'id'],
+        message: `${show(child.id)} is the id of the gateway; ids are unique`,
+      });
     });
   }, ALONGSIDE)
   .transform(({ gateway, upstream, ...others }) => ({

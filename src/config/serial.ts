@@ -13,7 +13,8 @@ export const COLUMNS_MAX = 256;
 
 const delimiterWrong = misfit(`text of 1 to ${DELIMITER_LENGTH_MAX} characters`, 'for example "\\n"');
 const separatorWrong = misfit('one character other than a quote or an end of line', 'for example ","');
-const DECODER_EXAMPLES = 'json, { csv: { columns: [temperature, humidity] } } or { regex: { pattern: "T=(?<temperature>[0-9.]+)" } }';
+const DECODER_EXAMPLES =
+  'json, { csv: { columns: [temperature, humidity] } } or { regex: { pattern: "T=(?<temperature>[0-9.]+)" } }';
 
 const lineKeys = {
   delimiter: z
@@ -36,7 +37,11 @@ const CsvOptions = section({
     .superRefine((columns, context) => {
       columns.forEach((column, index) => {
         if (columns.indexOf(column) === index) return;
-        context.addIssue({ code: 'custom', path: [index], message: `${show(column)} stands twice; columns need names of their own` });
+        context.addIssue({
+          code: 'custom',
+          path: [index],
+          message: `${show(column)} stands twice; columns need names of their own`,
+        });
       });
     })
     .describe('Names of the columns, from left to right.'),
@@ -80,7 +85,8 @@ const DECODERS = ['json', 'csv', 'regex'] as const;
 /** The error of a decoder that is neither `json` nor a mapping. */
 function decoderFault({ input }: { readonly input?: unknown }): string {
   if (input === 'csv') return '"csv" needs columns; write for example { csv: { columns: [temperature, humidity] } }';
-  if (input === 'regex') return '"regex" needs a pattern; write for example { regex: { pattern: "T=(?<temperature>[0-9.]+)" } }';
+  if (input === 'regex')
+    return '"regex" needs a pattern; write for example { regex: { pattern: "T=(?<temperature>[0-9.]+)" } }';
   return (typeof input === 'string' && laterText(input)) || misfit('a decoder', DECODER_EXAMPLES)({ input });
 }
 
@@ -91,7 +97,10 @@ const DecoderMapping = section({
 }).superRefine((decoder, context) => {
   const named = DECODERS.filter((kind) => decoder[kind] !== undefined);
   if (named.length === 1) return;
-  const message = named.length === 0 ? `an empty mapping is not a decoder; write ${DECODER_EXAMPLES}` : `${named.join(' and ')} at once; keep one`;
+  const message =
+    named.length === 0
+      ? `an empty mapping is not a decoder; write ${DECODER_EXAMPLES}`
+      : `${named.join(' and ')} at once; keep one`;
   context.addIssue({ code: 'custom', message });
 });
 

@@ -41,11 +41,17 @@ const reconnectSecs = seconds({ min: 0.01, max: 86_400, fractions: true }, '1 or
 const Reconnect = section({
   minSecs: reconnectSecs.describe('The first wait, before it is drawn by lot.').prefault(1),
   maxSecs: reconnectSecs.describe('The longest wait.').prefault(60),
-}).superRefine(({ minSecs, maxSecs }, context) => {
-  if (minSecs > maxSecs) {
-    context.addIssue({ code: 'custom', path: ['maxSecs'], message: `${maxSecs} is less than minSecs, ${minSecs}; write ${minSecs} or more` });
-  }
-}).describe('Waits between attempts to connect: each is drawn by lot and the bound doubles, up to `maxSecs`.');
+})
+  .superRefine(({ minSecs, maxSecs }, context) => {
+    if (minSecs > maxSecs) {
+      context.addIssue({
+        code: 'custom',
+        path: ['maxSecs'],
+        message: `${maxSecs} is less than minSecs, ${minSecs}; write ${minSecs} or more`,
+      });
+    }
+  })
+  .describe('Waits between attempts to connect: each is drawn by lot and the bound doubles, up to `maxSecs`.');
 
 const Dialect = z
   .enum(['holdfast'], {
@@ -69,20 +75,34 @@ export const UpstreamSchema = section({
       const fault = urlFault(url);
       if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
     })
-    .meta({ description: 'The broker: mqtt, mqtts (TLS), ws or wss (TLS).', examples: [EXAMPLE_URL], pattern: URL_PATTERN }),
-  protocol: Protocol.describe('The version of MQTT. `auto` begins with 5 and falls back when the broker refuses it.').prefault('auto'),
-  clientId: text('an MQTT client id', 'line-4').describe('The MQTT client id. Left out: the id of the gateway.').exactOptional(),
+    .meta({
+      description: 'The broker: mqtt, mqtts (TLS), ws or wss (TLS).',
+      examples: [EXAMPLE_URL],
+      pattern: URL_PATTERN,
+    }),
+  protocol: Protocol.describe(
+    'The version of MQTT. `auto` begins with 5 and falls back when the broker refuses it.',
+  ).prefault('auto'),
+  clientId: text('an MQTT client id', 'line-4')
+    .describe('The MQTT client id. Left out: the id of the gateway.')
+    .exactOptional(),
   username: text('a user name', 'line-4').describe('The MQTT user name.').exactOptional(),
   passwordFile: text('a file name', 'upstream-password')
     .describe('File that holds the password: looked for in `$CREDENTIALS_DIRECTORY` first, then beside this file.')
     .exactOptional(),
-  clientCert: text('a file name', 'client.pem').describe('Client certificate, PEM; a relative path starts at the folder of this file.').exactOptional(),
+  clientCert: text('a file name', 'client.pem')
+    .describe('Client certificate, PEM; a relative path starts at the folder of this file.')
+    .exactOptional(),
   clientKey: text('a file name', 'client.key').describe('Its private key, PEM.').exactOptional(),
-  ca: text('a file name', 'ca.pem').describe('Certificates that the broker is judged by, PEM. Left out: those that Node.js brings.').exactOptional(),
+  ca: text('a file name', 'ca.pem')
+    .describe('Certificates that the broker is judged by, PEM. Left out: those that Node.js brings.')
+    .exactOptional(),
   keepaliveSecs: seconds({ min: 1, max: KEEPALIVE_SECS_MAX }, '30 or 30s')
     .describe('With nothing else to send, the connection is probed this often.')
     .prefault(30),
-  window: integer(1, WINDOW_MAX).describe('Most messages on the way without an answer. The broker may allow fewer.').default(128),
+  window: integer(1, WINDOW_MAX)
+    .describe('Most messages on the way without an answer. The broker may allow fewer.')
+    .default(128),
   reconnect: Reconnect.prefault({}),
 })
   .superRefine((upstream, context) => {

@@ -28,7 +28,8 @@ export function show(value: unknown): string {
   if (value === null) return 'an empty value';
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object') return 'a mapping';
-  if (typeof value !== 'string') return String(value);
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  if (typeof value !== 'string') return `a ${typeof value}`;
   return JSON.stringify(value.length > SHOWN_LENGTH_MAX ? `${value.slice(0, SHOWN_LENGTH_MAX)}…` : value);
 }
 
@@ -45,8 +46,11 @@ export function text(what: string, example: string): z.ZodString {
     typeof input === 'number' || typeof input === 'boolean'
       ? `${input} is read as a ${typeof input}; put it in quotes`
       : wrong({ input });
-  // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
-  return z.string({ error }).min(1, { error }).max(TEXT_LENGTH_MAX, { error }).regex(/^[^\u0000-\u001f\u007f]*$/, { error });
+  return z
+    .string({ error })
+    .min(1, { error })
+    .max(TEXT_LENGTH_MAX, { error })
+    .regex(/^\P{Cc}*$/u, { error });
 }
 
 /** The name of a gateway, child or route: it becomes a level of MQTT topics, so no `/`, `+`, `#`, and no leading `$`. */
@@ -72,14 +76,19 @@ export function choice<const T extends readonly [string, ...string[]]>(words: T)
     const meant = typeof input === 'string' ? nearest(input, words) : undefined;
     return `${show(input)} is not one of ${list}${meant === undefined ? '' : `; did you mean "${meant}"?`}`;
   };
-  return z.enum(words, { error }) as never;
+  return z.enum(words, { error });
 }
 
 type Measured<T> = z.ZodPipe<z.ZodUnion<[z.ZodString, z.ZodNumber]>, z.ZodTransform<T, string | number>>;
 
 /** What both spellings of a measured value have in common: text with a unit, or a plain number. */
 function measured<T>(
-  form: { title: string; pattern: string; plain: { minimum: number; maximum: number }; error: ReturnType<typeof misfit> },
+  form: {
+    title: string;
+    pattern: string;
+    plain: { minimum: number; maximum: number };
+    error: ReturnType<typeof misfit>;
+  },
   read: (value: string | number) => T | undefined,
 ): Measured<T> {
   return z
@@ -103,24 +112,35 @@ interface TimeRange {
 /** A time that is kept in seconds: a plain number is seconds, `2h` works as well. */
 export function seconds({ min, max, fractions = false }: TimeRange, example: string): Measured<number> {
   const error = misfit(`a time from ${min} to ${max} seconds`, `for example ${example}`);
-  return measured({ title: 'seconds', pattern: DURATION_PATTERN, plain: { minimum: min, maximum: max }, error }, (value) => {
-    const ms = typeof value === 'string' ? parseDuration(value) : undefined;
-    const secs = typeof value === 'number' ? value : ms === undefined ? Number.NaN : ms / 1000;
-    return secs >= min && secs <= max && (fractions || Number.isInteger(secs)) ? secs : undefined;
-  });
+  return measured(
+    { title: 'seconds', pattern: DURATION_PATTERN, plain: { minimum: min, maximum: max }, error },
+    (value) => {
+      const ms = typeof value === 'string' ? parseDuration(value) : undefined;
+      const secs = typeof value === 'number' ? value : ms === undefined ? Number.NaN : ms / 1000;
+      return secs >= min && secs <= max && (fractions || Number.isInteger(secs)) ? secs : undefined;
+    },
+  );
 }
 
 /** A time that is kept in milliseconds: a plain number is milliseconds, `5s` works as well. */
 export function milliseconds({ min, max }: TimeRange, example: string): Measured<number> {
   const error = misfit(`a time from ${min} to ${max} milliseconds`, `for example ${example}`);
-  return measured({ title: 'milliseconds', pattern: DURATION_PATTERN, plain: { minimum: min, maximum: max }, error }, (value) => {
-    const ms = typeof value === 'string' ? parseDuration(value) : value;
-    return ms !== undefined && Number.isInteger(ms) && ms >= min && ms <= max ? ms : undefined;
-  });
+  return measured(
+    { title: 'milliseconds', pattern: DURATION_PATTERN, plain: { minimum: min, maximum: max }, error },
+    (value) => {
+      const ms = typeof value === 'string' ? parseDuration(value) : value;
+      return ms !== undefined && Number.isInteger(ms) && ms >= min && ms <= max ? ms : undefined;
+    },
+  );
 }
 
 /** A time whose key names no unit, so that the value must; kept in milliseconds. */
-export function duration(minMs: number, maxMs: number, range: string, example: string): z.ZodPipe<z.ZodString, z.ZodTransform<number, string>> {
+export function duration(
+  minMs: number,
+  maxMs: number,
+  range: string,
+  example: string,
+): z.ZodPipe<z.ZodString, z.ZodTransform<number, string>> {
   const error = misfit(`a time ${range}`, `for example ${example}`);
   return z
     .string({ error })
@@ -151,8 +171,7 @@ interface AmountRange {
 
 /** A size, or a part of the filesystem. */
 export function amount({ bytesMin, percentMin, percentMax }: AmountRange, example: string): Measured<Amount> {
-  const range =
-    `${bytesMin > 0 ? ` of at least ${formatSize(bytesMin)}` : ''} or a percentage from ${percentMin}% to ${percentMax}%`;
+  const range = `${bytesMin > 0 ? ` of at least ${formatSize(bytesMin)}` : ''} or a percentage from ${percentMin}% to ${percentMax}%`;
   const right = `for example ${example}`;
   const outside = misfit(`a size${range}`, right);
   // Text that is no size at all gets the short answer; the limits only matter to who has the spelling right.

@@ -1,0 +1,163 @@
+import fs from 'node:fs';
+import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
+import type { Document, Node, YAMLError } from 'yaml';
+import { ConfigError } from './problem.ts';
+import type { Path, Problem } from './problem.ts';
+
+/** Largest file that is read, bytes. */
+export const FILE_BYTES_MAX = 1024 ** 2;
+/** Most nodes that aliases may multiply into (the YAML library's measure); a bomb reaches it at once. */
+const ALIASES_MAX = 100;
+
+/** A YAML file that was read, and where in it each value stands. */
+export interface YamlDocument {
+  readonly file: string;
+  /** Plain data: mappings, lists, text, numbers, booleans, null. */
+  readonly root: unknown;
+  /** A problem at a key's value; where the key is missing, at the key of what it is missing from. */
+  atValue(path: Path, message: string): Located;
+  /** A problem at a key itself. */
+  atKey(path: Path, message: string): Located;
+}
+
+/** What a document adds to a message. */
+export type Located = Omit<Problem, 'path'>;
+
+/** Reads a YAML file. Throws a {@link ConfigError} when it cannot be read or is not one plain YAML document. */
+export function readYaml(file: string): YamlDocument {
+  const text = readText(file);
+  const lines = new LineCounter();
+  const located = (offset: number, message: string): Located => {
+    const { line, col } = lines.linePos(offset);
+    return { file, line: Math.max(line, 1), column: Math.max(col, 1), message };
+  };
+  const failure = (faults: readonly Located[]): ConfigError =>
+    new ConfigError(faults.map((fault) => ({ path: '', ...fault })));
+
+  let document: Document.Parsed;
+  let root: unknown;
+  try {
+    // Keys are compared below: the library's comparison takes the square of their number.
+    document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
+    const faults = [...document.errors, ...document.warnings].map((error) => located(error.pos[0], syntaxText(error)));
+    faults.push(...keyFaults(document).map(({ offset, message }) => located(offset, message)));
+    if (faults.length > 0) throw failure(faults);
+    root = document.toJS({ maxAliasCount: ALIASES_MAX });
+  } catch (error) {
+    if (error instanceof ReferenceError) {
+      throw failure([located(0, 'aliases (*name) multiply too often; write the values out')]);
+    }
+    if (error instanceof RangeError) throw failure([located(0, 'nested too deeply')]);
+    throw error;
+  }
+  if (root === null) throw failure([located(0, 'the file is empty')]);
+
+  const atNode = (node: Node | undefined, message: string): Located => located(node?.range?.[0] ?? 0, message);
+  return {
+    file,
+    root,
+    atKey: (path, message) => {
+      const { key, value } = find(document, path);
+      return atNode(key ?? value, message);
+    },
+    atValue: (path, message) => {
+      const { key, value, complete } = find(document, path);
+      const written = complete && value?.range && value.range[1] > value.range[0];
+      return atNode(written ? value : (key ?? value), message);
+    },
+  };
+}
+
+/** The file as text without a byte order mark. */
+function readText(file: string): string {
+  const problem = (message: string, line = 0, column = 0): ConfigError =>
+    new ConfigError([{ file, line, column, path: '', message }]);
+  let bytes: Buffer;
+  try {
+    const stat = fs.statSync(file);
+    if (stat.isDirectory()) throw problem('is a folder, not a file');
+    if (stat.size > FILE_BYTES_MAX)
+      throw problem(`has ${stat.size} bytes; a configuration has at most ${FILE_BYTES_MAX}`);
+    bytes = fs.readFileSync(file);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') throw problem('no such file');
+    if (code === 'EACCES' || code === 'EPERM') throw problem('may not be read by this user');
+    if (code !== undefined) throw problem(`cannot be read (${code})`);
+    throw error;
+  }
+  if (bytes.length >= 2 && (bytes.readUInt16BE(0) === 0xfffe || bytes.readUInt16BE(0) === 0xfeff)) {
+    throw problem('is UTF-16 text; save it as UTF-8', 1, 1);
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    const { line, column } = firstBadByte(bytes);
+    throw problem('is not UTF-8 text from here on; save it as UTF-8', line, column);
+  }
+}
+
+/** Where UTF-8 ends, as line and column. */
+function firstBadByte(bytes: Buffer): { line: number; column: number } {
+  const good = bytes.toString('utf8').split('\uFFFD', 1)[0] ?? '';
+  const before = good.split('\n');
+  return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
+}
+
+/** Keys that YAML allows and a configuration has no use for. */
+function keyFaults(document: Document.Parsed): { offset: number; message: string }[] {
+  const faults: { offset: number; message: string }[] = [];
+  visit(document, {
+    Map(_, map) {
+      const seen = new Set<string>();
+      for (const { key } of map.items) {
+        const offset = (key as Node | null)?.range?.[0] ?? 0;
+        if (!isScalar(key)) {
+          faults.push({ offset, message: 'a key must be a word' });
+          continue;
+        }
+        const word = String(key.value);
+        if (seen.has(word)) faults.push({ offset, message: `"${word}" stands twice here; keep one` });
+        if (word === '__proto__') faults.push({ offset, message: '"__proto__" cannot be a key' });
+        seen.add(word);
+      }
+    },
+  });
+  return faults;
+}
+
+/** The library's wording, where it speaks to programmers, in words for whoever edits the file. */
+function syntaxText({ code, message }: YAMLError): string {
+  if (code === 'MULTIPLE_DOCS') return 'a second document begins here (---); a file holds one';
+  if (code === 'TAG_RESOLVE_FAILED') return `tags such as !name have no meaning here (${message})`;
+  return `not YAML: ${message.charAt(0).toLowerCase()}${message.slice(1)}`;
+}
+
+interface Found {
+  /** The last key on the way that exists. */
+  readonly key: Node | undefined;
+  readonly value: Node | undefined;
+  /** The whole path exists. */
+  readonly complete: boolean;
+}
+
+/** Follows a path as far as it exists, through aliases. */
+function find(document: Document.Parsed, path: Path): Found {
+  let value: Node | undefined = document.contents ?? undefined;
+  let key: Node | undefined;
+  for (const step of path) {
+    const target: Node | undefined = isAlias(value) ? value.resolve(document) : value;
+    if (isMap(target)) {
+      const pair = target.items.find((item) => isScalar(item.key) && String(item.key.value) === String(step));
+      if (pair === undefined) return { key, value, complete: false };
+      key = pair.key as Node;
+      value = (pair.value as Node | null) ?? undefined;
+    } else if (isSeq(target) && typeof step === 'number' && step < target.items.length) {
+      key = undefined;
+      value = target.items[step] as Node;
+    } else {
+      return { key, value, complete: false };
+    }
+  }
+  return { key, value, complete: true };
+}

@@ -1,0 +1,154 @@
+import path from 'node:path';
+import { readYaml } from './document.ts';
+import type { YamlDocument } from './document.ts';
+import { nearest } from './nearest.ts';
+import { ConfigError, pathText } from './problem.ts';
+import type { Path, Problem } from './problem.ts';
+import { defaultProfileDirs, findProfile, gpioLine, listProfiles, readProfile, serialDevice } from './profile.ts';
+import type { Profile } from './profile-schema.ts';
+import { ConfigSchema } from './schema.ts';
+import type { Config } from './schema.ts';
+import { validate } from './validate.ts';
+import { configWarnings } from './warnings.ts';
+
+export { ConfigError } from './problem.ts';
+
+export interface LoadOptions {
+  /** Folders that are searched for profiles; the first that has the name wins. */
+  readonly profileDirs?: readonly string[];
+}
+
+export interface LoadedConfig {
+  readonly config: Config;
+  readonly profile: Profile;
+  /** Absolute path of the configuration. */
+  readonly path: string;
+  /** One line each: allowed, but probably not what was expected. */
+  readonly warnings: readonly string[];
+}
+
+type Mapping = Record<string, unknown>;
+
+/**
+ * Reads `gateway.yaml` and the profile that it names. A storage setting comes from the file, else from the profile, else
+ * from the schema. Paths come out absolute, except secrets (see `resolveSecret`), which are looked up when they are needed.
+ * Throws a {@link ConfigError} with every problem of the file, and of the profile if that is where it is.
+ */
+export function loadConfig(file: string, { profileDirs = defaultProfileDirs() }: LoadOptions = {}): LoadedConfig {
+  const document = readYaml(file);
+  const root = withEmptySections(document.root);
+  const dir = path.dirname(path.resolve(file));
+
+  const problems: Problem[] = [];
+  const profile = profileOf(document, root, dir, profileDirs, problems);
+  const validated = validate(ConfigSchema, document, root);
+  if ('problems' in validated) problems.push(...validated.problems);
+  if (profile !== undefined) problems.push(...unknownHardware(document, root, profile));
+  if (profile === undefined || 'problems' in validated || problems.length > 0) throw new ConfigError(problems);
+
+  const config = withAbsolutePaths(withProfile(validated.value, root, profile), dir);
+  return { config, profile, path: path.resolve(file), warnings: configWarnings(document, config) };
+}
+
+/** The profile that is named, or undefined after adding why not to `problems`. */
+function profileOf(
+  document: YamlDocument,
+  root: unknown,
+  dir: string,
+  profileDirs: readonly string[],
+  problems: Problem[],
+): Profile | undefined {
+  const named = asMapping(asMapping(root)?.['gateway'])?.['profile'] ?? 'simulated';
+  if (typeof named !== 'string') return undefined;
+  const file = findProfile(named, dir, profileDirs);
+  if (file === undefined) {
+    const names = listProfiles(profileDirs).map(({ name }) => name);
+    const meant = nearest(named, names);
+    const right = meant === undefined ? `there are ${names.join(', ')}` : `did you mean "${meant}"?`;
+    problems.push(at(document, ['gateway', 'profile'], `no profile ${JSON.stringify(named)}; ${right}`));
+    return undefined;
+  }
+  try {
+    return readProfile(file);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    problems.push(...error.problems);
+    return undefined;
+  }
+}
+
+/** Children that name a port or a line that the board does not have. Works on unchecked data, so that it never comes second. */
+function unknownHardware(document: YamlDocument, root: unknown, profile: Profile): Problem[] {
+  const children = asMapping(root)?.['children'];
+  if (!Array.isArray(children)) return [];
+  return children.flatMap((child: unknown, index): Problem[] => {
+    const port = asMapping(asMapping(child)?.['serial'])?.['port'];
+    const line = asMapping(asMapping(child)?.['gpio'])?.['line'];
+    const problems: Problem[] = [];
+    if (typeof port === 'string' && port !== '' && serialDevice(profile, port) === undefined) {
+      const message = `profile ${profile.name} has no serial port ${JSON.stringify(port)}; ${namesText(profile.serial)}, or write a path such as /dev/ttyUSB0`;
+      problems.push(at(document, ['children', index, 'serial', 'port'], message));
+    }
+    if (typeof line === 'string' && line !== '' && gpioLine(profile, line) === undefined) {
+      const message = `profile ${profile.name} has no line ${JSON.stringify(line)}; ${namesText(profile.gpio.lines)}, or write { chip: label, offset: number }`;
+      problems.push(at(document, ['children', index, 'gpio', 'line'], message));
+    }
+    return problems;
+  });
+}
+
+function namesText(named: Record<string, unknown>): string {
+  const names = Object.keys(named);
+  return names.length === 0 ? 'it has none' : `it has ${names.join(', ')}`;
+}
+
+/** What the profile suggests, wherever the file itself says nothing. */
+function withProfile(config: Config, root: unknown, { storage }: Profile): Config {
+  const written = asMapping(asMapping(root)?.['storeAndForward']) ?? {};
+  const { quota, commitEveryMs, write, durability } = storage;
+  const suggested = Object.entries({ quota, commitEveryMs, write, durability }).filter(
+    ([key, value]) => value !== undefined && !Object.hasOwn(written, key),
+  );
+  return { ...config, storeAndForward: { ...config.storeAndForward, ...Object.fromEntries(suggested) } };
+}
+
+function withAbsolutePaths(config: Config, dir: string): Config {
+  const gateway = { ...config.gateway, dataDir: path.resolve(dir, config.gateway.dataDir) };
+  if (config.upstream === undefined) return { ...config, gateway };
+  const upstream = { ...config.upstream };
+  for (const key of ['ca', 'clientCert', 'clientKey'] as const) {
+    if (upstream[key] !== undefined) upstream[key] = path.resolve(dir, upstream[key]);
+  }
+  return { ...config, gateway, upstream };
+}
+
+/** A section whose heading stands there with nothing under it (`host:`) counts as written and empty. */
+function withEmptySections(root: unknown): unknown {
+  const filled = fill(root, ['gateway', 'upstream', 'storeAndForward', 'routes']);
+  if (filled === undefined) return root;
+  if (filled['upstream'] !== undefined)
+    filled['upstream'] = fill(filled['upstream'], ['reconnect']) ?? filled['upstream'];
+  if (filled['children'] === null) filled['children'] = [];
+  if (Array.isArray(filled['children'])) {
+    filled['children'] = filled['children'].map(
+      (child: unknown) => fill(child, ['simulated', 'serial', 'gpio', 'host']) ?? child,
+    );
+  }
+  return filled;
+}
+
+function fill(value: unknown, sections: readonly string[]): Mapping | undefined {
+  const mapping = asMapping(value);
+  if (mapping === undefined) return undefined;
+  return Object.fromEntries(
+    Object.entries(mapping).map(([key, inner]) => [key, inner === null && sections.includes(key) ? {} : inner]),
+  );
+}
+
+function asMapping(value: unknown): Mapping | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Mapping) : undefined;
+}
+
+function at(document: YamlDocument, path: Path, message: string): Problem {
+  return { path: pathText(path), ...document.atValue(path, message) };
+}
