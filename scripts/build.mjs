@@ -1,0 +1,60 @@
+// Bundles src/main.ts into dist/holdfast.cjs, the one file that `holdfast` runs from.
+// CommonJS, since Node's ES module loader costs start-up time and memory that a small board feels.
+import { chmod, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+const ENTRY = resolve(ROOT, 'src/main.ts');
+const OUT = resolve(ROOT, 'dist/holdfast.cjs');
+
+// They find their compiled halves relative to their own folders, so they stay there and are required at run time.
+const NATIVE = ['node-lmdb', 'epoll', 'koffi', '@serialport/bindings-cpp'];
+
+const started = performance.now();
+if (!(await stat(ENTRY).catch(() => null))) {
+  process.stderr.write(`build: there is no ${ENTRY}, nothing to bundle\n`);
+  process.exit(1);
+}
+const { version } = JSON.parse(await readFile(resolve(ROOT, 'package.json'), 'utf8'));
+// SOURCE_DATE_EPOCH: reproducible-builds.org/specs/source-date-epoch
+const builtAt = process.env.SOURCE_DATE_EPOCH ? new Date(Number(process.env.SOURCE_DATE_EPOCH) * 1000) : new Date();
+
+const { outputFiles } = await build({
+  absWorkingDir: ROOT,
+  entryPoints: [ENTRY],
+  outfile: OUT,
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'cjs',
+  external: NATIVE,
+  // A dynamic import of a bundled file stays lazy; one of a native package becomes a require, without the module loader.
+  supported: { 'dynamic-import': false },
+  minifyWhitespace: true,
+  minifySyntax: true,
+  keepNames: true,
+  legalComments: 'none',
+  sourcemap: 'linked',
+  banner: {
+    js: '#!/usr/bin/env node\n"use strict";const holdfastModuleUrl=require("node:url").pathToFileURL(__filename).href;',
+  },
+  define: {
+    'import.meta.url': 'holdfastModuleUrl',
+    __HOLDFAST_VERSION__: JSON.stringify(version),
+    __HOLDFAST_BUILT_AT__: JSON.stringify(builtAt.toISOString()),
+  },
+  write: false,
+}).catch(() => process.exit(1)); // esbuild has printed what is wrong and where
+
+await mkdir(dirname(OUT), { recursive: true });
+for (const { path, contents } of outputFiles) {
+  // A gateway that starts during a build finds the old bundle or the new one, never half of one.
+  await writeFile(`${path}.new`, contents);
+  await chmod(`${path}.new`, basename(path) === basename(OUT) ? 0o755 : 0o644);
+  await rename(`${path}.new`, path);
+}
+const bundle = outputFiles.find(({ path }) => path === OUT);
+const kib = Math.round((bundle?.contents.length ?? 0) / 1024);
+process.stdout.write(`dist/holdfast.cjs ${version}: ${kib} KiB in ${Math.round(performance.now() - started)} ms\n`);
