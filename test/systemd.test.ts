@@ -35,7 +35,7 @@ test('systemd-analyze verify has nothing to say about the unit', { skip }, (t) =
 
 test('the check would notice: a misspelt key makes systemd-analyze verify speak', { skip }, (t) => {
   const { output } = verify(unit(t, (text) => text.replace('WatchdogSec=', 'WatchdogSecs=')));
-  assert.match(output, /Unknown key name 'WatchdogSecs'/);
+  assert.match(output, /Unknown key .*WatchdogSecs/);
 });
 
 test(`the unit's exposure is at most ${EXPOSURE_MAX} of 10`, { skip }, (t) => {
