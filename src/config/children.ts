@@ -1,6 +1,18 @@
 import { GpioSchema } from './gpio.ts';
 import { SerialSchema } from './serial.ts';
-import { ALONGSIDE, choice, duration, identifier, integer, list, milliseconds, section, show } from './values.ts';
+import {
+  ALONGSIDE,
+  ALONGSIDE_LIST,
+  choice,
+  complain,
+  duration,
+  identifier,
+  integer,
+  list,
+  milliseconds,
+  section,
+  show,
+} from './values.ts';
 
 /** Most children that a configuration may name. */
 export const CHILDREN_MAX = 1000;
@@ -32,17 +44,10 @@ export const ChildSchema = section({
   host: HostSchema.exactOptional(),
 }).superRefine((child, context) => {
   // A kind that is unknown or of a later release has been reported; that none is left is then no second problem.
-  if (context.issues.some(({ code }) => code === 'unrecognized_keys' || code === 'invalid_type')) return;
+  if (context.issues.some(({ code }) => code === 'unrecognized_keys')) return;
   const [first, ...others] = CHILD_KINDS.filter((kind) => child[kind] !== undefined);
-  if (first === undefined)
-    context.addIssue({ code: 'custom', message: `says nothing of what it is; write one of ${CHILD_KINDS.join(', ')}` });
-  for (const other of others) {
-    context.addIssue({
-      code: 'custom',
-      path: [other],
-      message: `this child is ${first} already; make two children of it`,
-    });
-  }
+  if (first === undefined) complain(context, `says nothing of what it is; write one of ${CHILD_KINDS.join(', ')}`);
+  for (const other of others) complain(context, `this child is ${first} already; make two children of it`, [other]);
 }, ALONGSIDE);
 
 export const ChildrenSchema = list(ChildSchema)
@@ -53,13 +58,9 @@ export const ChildrenSchema = list(ChildSchema)
       const id: unknown = child?.id;
       if (typeof id !== 'string') return;
       if (seen.has(id)) {
-        context.addIssue({
-          code: 'custom',
-          path: [index, 'id'],
-          message: `${show(id)} is the id of an earlier child; ids are unique`,
-        });
+        complain(context, `${show(id)} is the id of an earlier child; ids are unique`, [index, 'id']);
       }
       seen.add(id);
     });
-  }, ALONGSIDE)
+  }, ALONGSIDE_LIST)
   .describe('What this gateway reads: each has an id and exactly one of simulated, serial, gpio, host.');

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ALONGSIDE, choice, flag, integer, milliseconds, misfit, section, text } from './values.ts';
+import { ALONGSIDE, choice, complain, flag, integer, milliseconds, misfit, section, show, text } from './values.ts';
 
 /** Longest debounce, milliseconds. */
 export const DEBOUNCE_MS_MAX = 10_000;
@@ -18,8 +18,6 @@ export type ChipLine = z.output<typeof ChipLineSchema>;
 
 const lineWrong = misfit('a GPIO line', 'for example GPIO17 or { chip: pinctrl-bcm2711, offset: 17 }');
 
-const initialWrong = misfit('a level', '0 or 1');
-
 export const GpioSchema = section({
   line: z
     .union([text('a GPIO line', 'GPIO17'), ChipLineSchema], { error: lineWrong })
@@ -32,22 +30,15 @@ export const GpioSchema = section({
     .describe('A level must hold this long to count; for `in`.')
     .prefault(0),
   activeLow: flag().describe('Electrically low counts as 1.').default(false),
-  initial: z
-    .literal([0, 1], { error: initialWrong })
-    .describe('The level to begin with; for `out`, where it is 0 when left out.')
-    .exactOptional(),
+  initial: choice([0, 1]).describe('The level to begin with; for `out`, where it is 0 when left out.').exactOptional(),
 })
   .superRefine(({ direction, edge, debounceMs, initial }, context) => {
-    const misplaced = (key: string, owner: 'in' | 'out'): void => {
-      context.addIssue({
-        code: 'custom',
-        path: [key],
-        message: `is for direction ${owner}; this line is ${direction}`,
-      });
-    };
-    if (direction === 'out' && edge !== undefined) misplaced('edge', 'in');
-    if (direction === 'out' && typeof debounceMs === 'number' && debounceMs > 0) misplaced('debounceMs', 'in');
-    if (direction === 'in' && initial !== undefined) misplaced('initial', 'out');
+    const misplaced = (key: string, value: unknown, owner: 'in' | 'out'): void =>
+      complain(context, `${show(value)} is for direction ${owner}, and this line is ${direction}; remove it`, [key]);
+    if (direction === 'out' && edge !== undefined) misplaced('edge', edge, 'in');
+    if (direction === 'out' && typeof debounceMs === 'number' && debounceMs > 0)
+      misplaced('debounceMs', debounceMs, 'in');
+    if (direction === 'in' && initial !== undefined) misplaced('initial', initial, 'out');
   }, ALONGSIDE)
   .transform(
     (gpio) =>

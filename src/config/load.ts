@@ -8,6 +8,7 @@ import { defaultProfileDirs, findProfile, gpioLine, listProfiles, readProfile, s
 import type { Profile } from './profile-schema.ts';
 import { ConfigSchema } from './schema.ts';
 import type { Config } from './schema.ts';
+import { show } from './values.ts';
 import { validate } from './validate.ts';
 import { configWarnings } from './warnings.ts';
 
@@ -26,8 +27,6 @@ export interface LoadedConfig {
   /** One line each: allowed, but probably not what was expected. */
   readonly warnings: readonly string[];
 }
-
-type Mapping = Record<string, unknown>;
 
 /**
  * Reads `gateway.yaml` and the profile that it names. A storage setting comes from the file, else from the profile, else
@@ -64,8 +63,8 @@ function profileOf(
   if (file === undefined) {
     const names = listProfiles(profileDirs).map(({ name }) => name);
     const meant = nearest(named, names);
-    const right = meant === undefined ? `there are ${names.join(', ')}` : `did you mean "${meant}"?`;
-    problems.push(at(document, ['gateway', 'profile'], `no profile ${JSON.stringify(named)}; ${right}`));
+    const right = `there are ${names.join(', ')}${meant === undefined ? '' : `; did you mean "${meant}"?`}`;
+    problems.push(at(document, ['gateway', 'profile'], `no profile ${show(named)}; ${right}`));
     return undefined;
   }
   try {
@@ -86,11 +85,11 @@ function unknownHardware(document: YamlDocument, root: unknown, profile: Profile
     const line = asMapping(asMapping(child)?.['gpio'])?.['line'];
     const problems: Problem[] = [];
     if (typeof port === 'string' && port !== '' && serialDevice(profile, port) === undefined) {
-      const message = `profile ${profile.name} has no serial port ${JSON.stringify(port)}; ${namesText(profile.serial)}, or write a path such as /dev/ttyUSB0`;
+      const message = `profile ${profile.name} has no serial port ${show(port)}; ${namesText(profile.serial)}write a path such as /dev/ttyUSB0`;
       problems.push(at(document, ['children', index, 'serial', 'port'], message));
     }
     if (typeof line === 'string' && line !== '' && gpioLine(profile, line) === undefined) {
-      const message = `profile ${profile.name} has no line ${JSON.stringify(line)}; ${namesText(profile.gpio.lines)}, or write { chip: label, offset: number }`;
+      const message = `profile ${profile.name} has no line ${show(line)}; ${namesText(profile.gpio.lines)}write { chip: label, offset: number }`;
       problems.push(at(document, ['children', index, 'gpio', 'line'], message));
     }
     return problems;
@@ -99,7 +98,7 @@ function unknownHardware(document: YamlDocument, root: unknown, profile: Profile
 
 function namesText(named: Record<string, unknown>): string {
   const names = Object.keys(named);
-  return names.length === 0 ? 'it has none' : `it has ${names.join(', ')}`;
+  return names.length === 0 ? '' : `it has ${names.join(', ')}; or `;
 }
 
 /** What the profile suggests, wherever the file itself says nothing. */
@@ -124,29 +123,34 @@ function withAbsolutePaths(config: Config, dir: string): Config {
 
 /** A section whose heading stands there with nothing under it (`host:`) counts as written and empty. */
 function withEmptySections(root: unknown): unknown {
-  const filled = fill(root, ['gateway', 'upstream', 'storeAndForward', 'routes']);
-  if (filled === undefined) return root;
-  if (filled['upstream'] !== undefined)
-    filled['upstream'] = fill(filled['upstream'], ['reconnect']) ?? filled['upstream'];
-  if (filled['children'] === null) filled['children'] = [];
-  if (Array.isArray(filled['children'])) {
-    filled['children'] = filled['children'].map(
-      (child: unknown) => fill(child, ['simulated', 'serial', 'gpio', 'host']) ?? child,
-    );
-  }
-  return filled;
+  const decoder = (value: unknown): unknown => fill(value, ['json', 'csv', 'regex']);
+  const serial = (value: unknown): unknown => fill(value, [], { decoder });
+  const child = (value: unknown): unknown => fill(value, ['simulated', 'serial', 'gpio', 'host'], { serial });
+  const children = (value: unknown): unknown => (Array.isArray(value) ? value.map(child) : (value ?? []));
+  const upstream = (value: unknown): unknown => fill(value, ['reconnect']);
+  return fill(root, ['gateway', 'upstream', 'storeAndForward', 'routes'], { upstream, children });
 }
 
-function fill(value: unknown, sections: readonly string[]): Mapping | undefined {
+/** A mapping with those of its `sections` that are null made empty mappings, and then some keys filled in their own way. */
+function fill(
+  value: unknown,
+  sections: readonly string[],
+  inside: Record<string, (value: unknown) => unknown> = {},
+): unknown {
   const mapping = asMapping(value);
-  if (mapping === undefined) return undefined;
+  if (mapping === undefined) return value;
   return Object.fromEntries(
-    Object.entries(mapping).map(([key, inner]) => [key, inner === null && sections.includes(key) ? {} : inner]),
+    Object.entries(mapping).map(([key, inner]) => {
+      const filled = inner === null && sections.includes(key) ? {} : inner;
+      return [key, inside[key]?.(filled) ?? filled];
+    }),
   );
 }
 
-function asMapping(value: unknown): Mapping | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Mapping) : undefined;
+function asMapping(value: unknown): Record<string, unknown> | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : undefined;
 }
 
 function at(document: YamlDocument, path: Path, message: string): Problem {

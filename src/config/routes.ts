@@ -1,6 +1,7 @@
 import { z } from 'zod';
+import { RELEASE } from './later.ts';
 import { TimeToLiveSecs } from './storage.ts';
-import { identifier, integer, misfit, section, show } from './values.ts';
+import { complain, identifier, integer, misfit, section, show } from './values.ts';
 
 /** The one route of this release; also what absent or empty routes mean. */
 export const ROUTE_ALL = 'FROM /messages/* INTO $upstream';
@@ -16,8 +17,8 @@ const RouteText = z
   .string({ error: misfit('a route', `"${ROUTE_ALL}"`) })
   .superRefine((route, context) => {
     if (ROUTE_ALL_MATCH.test(route)) return;
-    const message = `${show(route)} is a route of the rules release; this one has only "${ROUTE_ALL}"`;
-    context.addIssue({ code: 'custom', message });
+    const later = 'route conditions and other sinks come with the rules release';
+    complain(context, `${show(route)} is not possible in Holdfast ${RELEASE}: ${later}; write "${ROUTE_ALL}"`);
   })
   .meta({ pattern: ROUTE_ALL_PATTERN });
 

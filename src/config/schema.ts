@@ -3,7 +3,7 @@ import { ChildrenSchema } from './children.ts';
 import { RoutesSchema } from './routes.ts';
 import { StoreAndForwardSchema } from './storage.ts';
 import { UpstreamSchema } from './upstream.ts';
-import { ALONGSIDE, identifier, section, show, text } from './values.ts';
+import { ALONGSIDE, complain, identifier, section, show, text } from './values.ts';
 
 export const GatewaySchema = section({
   id: identifier('line-4').describe('Names this gateway to the world above; a level of every topic.'),
@@ -32,11 +32,7 @@ export const ConfigSchema = section({
     if (!Array.isArray(children)) return;
     children.forEach((child, index) => {
       if (typeof child?.id !== 'string' || child.id !== gateway?.id) return;
-      context.addIssue({
-        code: 'custom',
-        path: ['children', index, 'id'],
-        message: `${show(child.id)} is the id of the gateway; ids are unique`,
-      });
+      complain(context, `${show(child.id)} is the id of the gateway; ids are unique`, ['children', index, 'id']);
     });
   }, ALONGSIDE)
   .transform(({ gateway, upstream, ...others }) => ({

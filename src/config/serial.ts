@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { laterText } from './later.ts';
-import { choice, integer, list, misfit, section, show, text } from './values.ts';
+import { choice, complain, integer, list, misfit, section, show, text } from './values.ts';
+import type { Wording } from './values.ts';
 
 /** Longest line that may be asked for, bytes: the largest body of a message. */
 export const LINE_BYTES_MAX = 262_144;
@@ -13,8 +14,8 @@ export const COLUMNS_MAX = 256;
 
 const delimiterWrong = misfit(`text of 1 to ${DELIMITER_LENGTH_MAX} characters`, 'for example "\\n"');
 const separatorWrong = misfit('one character other than a quote or an end of line', 'for example ","');
-const DECODER_EXAMPLES =
-  'json, { csv: { columns: [temperature, humidity] } } or { regex: { pattern: "T=(?<temperature>[0-9.]+)" } }';
+const PATTERN_EXAMPLE = '"T=(?<temperature>[0-9.]+)"';
+const DECODER_EXAMPLES = `json, { csv: { columns: [temperature, humidity] } } or { regex: { pattern: ${PATTERN_EXAMPLE} } }`;
 
 const lineKeys = {
   delimiter: z
@@ -31,17 +32,13 @@ const lineKeys = {
 const JsonOptions = section({ ...lineKeys }).describe('Each line is a JSON text, taken as it stands.');
 
 const CsvOptions = section({
-  columns: list(text('the name of a column', 'temperature'))
+  columns: list(text('the name of a column', 'temperature'), '[temperature, humidity]')
     .min(1, { error: 'an empty list; write for example [temperature, humidity]' })
     .max(COLUMNS_MAX, { error: `more than ${COLUMNS_MAX} columns` })
     .superRefine((columns, context) => {
       columns.forEach((column, index) => {
         if (columns.indexOf(column) === index) return;
-        context.addIssue({
-          code: 'custom',
-          path: [index],
-          message: `${show(column)} stands twice; columns need names of their own`,
-        });
+        complain(context, `${show(column)} stands twice; columns need names of their own`, [index]);
       });
     })
     .describe('Names of the columns, from left to right.'),
@@ -62,19 +59,19 @@ function patternFault(pattern: string): string | undefined {
     match = new RegExp(`${pattern}|`).exec('');
   } catch (error) {
     const reason = (error as Error).message.replace(/^.*: /, '').toLowerCase();
-    return `${show(pattern)} is not a regular expression (${reason}); write for example "T=(?<temperature>[0-9.]+)"`;
+    return `${show(pattern)} is not a regular expression (${reason}); write for example ${PATTERN_EXAMPLE}`;
   }
   if (match?.groups === undefined) {
-    return `${show(pattern)} has no named group; write for example "T=(?<temperature>[0-9.]+)"`;
+    return `${show(pattern)} has no named group; write for example ${PATTERN_EXAMPLE}`;
   }
   return undefined;
 }
 
 const RegexOptions = section({
-  pattern: text('a regular expression', '"T=(?<temperature>[0-9.]+)"')
+  pattern: text('a regular expression', PATTERN_EXAMPLE)
     .superRefine((pattern, context) => {
       const fault = patternFault(pattern);
-      if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
+      if (fault !== undefined) complain(context, fault);
     })
     .describe('ECMAScript regular expression; its named groups become the fields of the message.'),
   ...lineKeys,
@@ -83,25 +80,22 @@ const RegexOptions = section({
 const DECODERS = ['json', 'csv', 'regex'] as const;
 
 /** The error of a decoder that is neither `json` nor a mapping. */
-function decoderFault({ input }: { readonly input?: unknown }): string {
+const decoderFault: Wording = ({ input }) => {
   if (input === 'csv') return '"csv" needs columns; write for example { csv: { columns: [temperature, humidity] } }';
-  if (input === 'regex')
-    return '"regex" needs a pattern; write for example { regex: { pattern: "T=(?<temperature>[0-9.]+)" } }';
+  if (input === 'regex') return `"regex" needs a pattern; write for example { regex: { pattern: ${PATTERN_EXAMPLE} } }`;
   return (typeof input === 'string' && laterText(input)) || misfit('a decoder', DECODER_EXAMPLES)({ input });
-}
+};
 
 const DecoderMapping = section({
   json: JsonOptions.exactOptional(),
   csv: CsvOptions.exactOptional(),
   regex: RegexOptions.exactOptional(),
 }).superRefine((decoder, context) => {
+  if (context.issues.length > 0) return;
   const named = DECODERS.filter((kind) => decoder[kind] !== undefined);
   if (named.length === 1) return;
-  const message =
-    named.length === 0
-      ? `an empty mapping is not a decoder; write ${DECODER_EXAMPLES}`
-      : `${named.join(' and ')} at once; keep one`;
-  context.addIssue({ code: 'custom', message });
+  const none = `an empty mapping is not a decoder; write ${DECODER_EXAMPLES}`;
+  complain(context, named.length === 0 ? none : `${named.join(' and ')} at once; keep one`);
 });
 
 export type Decoder =
@@ -110,7 +104,7 @@ export type Decoder =
   | ({ kind: 'regex' } & z.output<typeof RegexOptions>);
 
 const DecoderSchema = z
-  .union([z.enum(['json']), DecoderMapping], { error: decoderFault })
+  .union([z.literal('json'), DecoderMapping], { error: decoderFault })
   .transform((decoder): Decoder => {
     if (decoder === 'json') return { kind: 'json', ...JsonOptions.parse({}) };
     if (decoder.csv !== undefined) return { kind: 'csv', ...decoder.csv };
@@ -118,14 +112,11 @@ const DecoderSchema = z
     return { kind: 'json', ...decoder.json! };
   });
 
-const stopBitsWrong = misfit('a number of stop bits', '1, 1.5 or 2');
-const dataBitsWrong = misfit('a number of data bits', '5, 6, 7 or 8');
-
 export const SerialSchema = section({
   port: text('a serial port', 'rs485 or /dev/ttyUSB0').describe('A name from the profile, or the path of a device.'),
   baudRate: integer(50, 4_000_000).describe('Bits per second on the line.').default(9600),
-  dataBits: z.literal([5, 6, 7, 8], { error: dataBitsWrong }).describe('Data bits in a character.').default(8),
+  dataBits: choice([5, 6, 7, 8]).describe('Data bits in a character.').default(8),
   parity: choice(['none', 'even', 'odd', 'mark', 'space']).describe('Parity bit.').default('none'),
-  stopBits: z.literal([1, 1.5, 2], { error: stopBitsWrong }).describe('Stop bits after a character.').default(1),
+  stopBits: choice([1, 1.5, 2]).describe('Stop bits after a character.').default(1),
   decoder: DecoderSchema.describe('How lines become messages: `json`, or one of the mappings below.'),
 }).describe('A sensor on a serial line.');

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { amount, choice, milliseconds, misfit, seconds, section } from './values.ts';
+import { amount, choice, complain, milliseconds, misfit, seconds, section } from './values.ts';
 import { parseSize, SIZE_PATTERN } from './units.ts';
 
 const MIB = 1024 ** 2;
@@ -7,6 +7,9 @@ const MIB = 1024 ** 2;
 export const QUOTA_BYTES_MIN = 8 * MIB;
 /** Largest time to live, seconds: a signed 32-bit number, as in IoT Edge. */
 export const TIME_TO_LIVE_SECS_MAX = 2_147_483_647;
+
+/** As in IoT Edge. */
+export const TIME_TO_LIVE_SECS_DEFAULT = 7200;
 
 export const TimeToLiveSecs = seconds({ min: 1, max: TIME_TO_LIVE_SECS_MAX }, '7200 or 2h');
 
@@ -35,7 +38,7 @@ const WearBudget = z
   .transform((input, context) => {
     const bytes = input.endsWith('/day') ? parseSize(input.slice(0, -'/day'.length)) : undefined;
     if (bytes !== undefined && bytes > 0) return bytes;
-    context.addIssue({ code: 'custom', message: wearWrong({ input }), input });
+    complain(context, wearWrong({ input }));
     return z.NEVER;
   })
   .meta({ title: 'size per day' });
@@ -43,7 +46,7 @@ const WearBudget = z
 export const StoreAndForwardSchema = section({
   timeToLiveSecs: TimeToLiveSecs.describe(
     'How long a message is worth sending. Counted in age, not by the calendar: a wrong clock expires nothing.',
-  ).prefault(7200),
+  ).prefault(TIME_TO_LIVE_SECS_DEFAULT),
   quota: storageKeys.quota.prefault('512MiB'),
   keepFree: amount({ bytesMin: 0, percentMin: 0, percentMax: 95 }, '512MiB or 10%')
     .describe('Part of the filesystem that is left to others: the spool stops growing there.')

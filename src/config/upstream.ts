@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { laterText } from './later.ts';
-import { ALONGSIDE, integer, misfit, seconds, section, show, text } from './values.ts';
+import { ALONGSIDE, complain, integer, misfit, seconds, section, show, text } from './values.ts';
 
 /** Most messages on the way without an answer. Beyond this a crash repeats more than it is worth. */
 export const WINDOW_MAX = 10_000;
@@ -9,13 +9,12 @@ export const KEEPALIVE_SECS_MAX = 65_535;
 
 const SCHEMES = new Set(['mqtt:', 'mqtts:', 'ws:', 'wss:']);
 const EXAMPLE_URL = 'mqtts://broker.example:8883';
-const URL_PATTERN = '^(mqtts?|wss?)://[^/@]+(/.*)?$';
+const URL_PATTERN = '^(mqtts?|wss?)://[^@]+$';
 
 /** What is wrong with the broker's address, or undefined. A password that stands in it is never repeated. */
 function urlFault(url: string): string | undefined {
-  if (/^[a-z]+:\/\/[^/]*@/i.test(url)) {
-    return 'has a user name or password in it; write username and passwordFile instead';
-  }
+  if (url.includes('@'))
+    return 'an address with a user name or password in it; write username and passwordFile instead';
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (parsed === undefined || !SCHEMES.has(parsed.protocol) || parsed.hostname === '' || parsed.hash !== '') {
     return `${show(url)} is not an address that begins with mqtt, mqtts, ws or wss; write for example ${EXAMPLE_URL}`;
@@ -31,7 +30,7 @@ const protocolWrong = misfit('a protocol version', 'auto, 5 or 3.1.1');
 
 /** YAML reads a bare 5 as a number: both spellings come out as text. */
 const Protocol = z
-  .union([z.enum(['auto', '5', '3.1.1']), z.literal(5)], { error: protocolWrong })
+  .union([z.literal(['auto', '5', '3.1.1']), z.literal(5)], { error: protocolWrong })
   .transform((version): 'auto' | '5' | '3.1.1' => (version === 5 ? '5' : version))
   .meta({ title: 'auto, 5 or 3.1.1' });
 
@@ -44,17 +43,13 @@ const Reconnect = section({
 })
   .superRefine(({ minSecs, maxSecs }, context) => {
     if (minSecs > maxSecs) {
-      context.addIssue({
-        code: 'custom',
-        path: ['maxSecs'],
-        message: `${maxSecs} is less than minSecs, ${minSecs}; write ${minSecs} or more`,
-      });
+      complain(context, `${maxSecs} is less than minSecs, ${minSecs}; write ${minSecs} or more`, ['maxSecs']);
     }
   })
   .describe('Waits between attempts to connect: each is drawn by lot and the bound doubles, up to `maxSecs`.');
 
 const Dialect = z
-  .enum(['holdfast'], {
+  .literal('holdfast', {
     error: ({ input }) =>
       (input === 'iothub' && laterText('iothub')) || misfit('a topic contract', 'holdfast')({ input }),
   })
@@ -73,7 +68,7 @@ export const UpstreamSchema = section({
     .string({ error: misfit('an address', `for example ${EXAMPLE_URL}`) })
     .superRefine((url, context) => {
       const fault = urlFault(url);
-      if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
+      if (fault !== undefined) complain(context, fault);
     })
     .meta({
       description: 'The broker: mqtt, mqtts (TLS), ws or wss (TLS).',
@@ -108,7 +103,7 @@ export const UpstreamSchema = section({
   .superRefine((upstream, context) => {
     for (const [key, companion] of COMPANIONS) {
       if (upstream[key] !== undefined && upstream[companion] === undefined) {
-        context.addIssue({ code: 'custom', path: [key], message: `needs ${companion} beside it` });
+        complain(context, `${show(upstream[key])} needs ${companion} beside it`, [key]);
       }
     }
   }, ALONGSIDE)

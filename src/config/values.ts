@@ -18,10 +18,24 @@ const SHOWN_LENGTH_MAX = 60;
 /** An amount of disk: absolute, or relative to the filesystem that holds `dataDir`. */
 export type Amount = { bytes: number } | { percent: number };
 
-/** For refinements that also run while keys of their mapping or list are wrong, so that all problems come in one go. */
+interface Checked {
+  readonly value: unknown;
+}
+
+/** For refinements of a mapping that also run while some of its keys are wrong, so that all problems come in one go. */
 export const ALONGSIDE = {
-  when: ({ value }: { readonly value: unknown }): boolean => typeof value === 'object' && value !== null,
+  when: ({ value }: Checked): boolean => typeof value === 'object' && value !== null && !Array.isArray(value),
 };
+/** The same for refinements of a list. */
+export const ALONGSIDE_LIST = { when: ({ value }: Checked): boolean => Array.isArray(value) };
+
+/** Adds a problem from within a refinement; `path` leads on from the value that is refined. */
+export function complain(context: z.core.$RefinementCtx, message: string, path: (string | number)[] = []): void {
+  context.addIssue({ code: 'custom', path, message });
+}
+
+/** Makes the error of a value from the value; absent means that the key is missing. */
+export type Wording = (issue: { readonly input?: unknown }) => string;
 
 /** A value as an error repeats it. */
 export function show(value: unknown): string {
@@ -33,19 +47,28 @@ export function show(value: unknown): string {
   return JSON.stringify(value.length > SHOWN_LENGTH_MAX ? `${value.slice(0, SHOWN_LENGTH_MAX)}…` : value);
 }
 
-/** The error of a value that is not what its key takes. `what` begins with an article, `right` finishes "write ...". */
-export function misfit(what: string, right: string): (issue: { readonly input?: unknown }) => string {
-  return ({ input }) =>
-    input === undefined ? `missing; write ${right}` : `${show(input)} is not ${what}; write ${right}`;
+/**
+ * The error of a value that is not what its key takes. `what` begins with an article, `right` finishes "write ..."; it is
+ * left out where `what` says it all.
+ */
+export function misfit(what: string, right?: string): Wording {
+  return ({ input }) => {
+    if (input === undefined) return `missing; write ${right ?? what}`;
+    return `${show(input)} is not ${what}${right === undefined ? '' : `; write ${right}`}`;
+  };
 }
 
-/** Text of one line. A bare number is refused rather than turned into text: 0123 and 1e3 would not survive it. */
-export function text(what: string, example: string): z.ZodString {
-  const wrong = misfit(what, `for example ${example}`);
-  const error = ({ input }: { readonly input?: unknown }): string =>
+/** For text: a bare number or true is refused rather than turned into text, since 0123 and 1e3 would not survive that. */
+function quoted(otherwise: Wording): Wording {
+  return ({ input }) =>
     typeof input === 'number' || typeof input === 'boolean'
       ? `${input} is read as a ${typeof input}; put it in quotes`
-      : wrong({ input });
+      : otherwise({ input });
+}
+
+/** Text of one line. */
+export function text(what: string, example: string): z.ZodString {
+  const error = quoted(misfit(what, `for example ${example}`));
   return z
     .string({ error })
     .min(1, { error })
@@ -55,28 +78,29 @@ export function text(what: string, example: string): z.ZodString {
 
 /** The name of a gateway, child or route: it becomes a level of MQTT topics, so no `/`, `+`, `#`, and no leading `$`. */
 export function identifier(example: string): z.ZodString {
-  const error = misfit('a name of 1 to 128 letters, digits, "-", "." or "_"', `for example ${example}`);
+  const error = quoted(misfit('a name of 1 to 128 letters, digits, "-", "." or "_"', `for example ${example}`));
   return z.string({ error }).regex(/^[A-Za-z0-9._-]{1,128}$/, { error });
 }
 
 export function integer(min: number, max: number): z.ZodNumber {
-  const error = misfit(`a whole number from ${min} to ${max}`, `a number from ${min} to ${max}`);
+  const error = misfit(`a whole number from ${min} to ${max}`);
   return z.number({ error }).int({ error }).min(min, { error }).max(max, { error });
 }
 
 export function flag(): z.ZodBoolean {
-  return z.boolean({ error: misfit('true or false', 'true or false') });
+  return z.boolean({ error: misfit('true or false') });
 }
 
-/** One of a few words. */
-export function choice<const T extends readonly [string, ...string[]]>(words: T): z.ZodEnum<{ [W in T[number]]: W }> {
-  const list = words.join(', ');
-  const error = ({ input }: { readonly input?: unknown }): string => {
-    if (input === undefined) return `missing; write one of ${list}`;
+/** One of a few words or numbers. */
+export function choice<const T extends readonly (string | number)[]>(values: T): z.ZodLiteral<T[number]> {
+  const all = values.join(', ');
+  const words = values.filter((value) => typeof value === 'string');
+  const error: Wording = ({ input }) => {
+    if (input === undefined) return `missing; write one of ${all}`;
     const meant = typeof input === 'string' ? nearest(input, words) : undefined;
-    return `${show(input)} is not one of ${list}${meant === undefined ? '' : `; did you mean "${meant}"?`}`;
+    return `${show(input)} is not one of ${all}${meant === undefined ? '' : `; did you mean "${meant}"?`}`;
   };
-  return z.enum(words, { error });
+  return z.literal([...values], { error });
 }
 
 type Measured<T> = z.ZodPipe<z.ZodUnion<[z.ZodString, z.ZodNumber]>, z.ZodTransform<T, string | number>>;
@@ -87,7 +111,7 @@ function measured<T>(
     title: string;
     pattern: string;
     plain: { minimum: number; maximum: number };
-    error: ReturnType<typeof misfit>;
+    error: Wording;
   },
   read: (value: string | number) => T | undefined,
 ): Measured<T> {
@@ -96,7 +120,7 @@ function measured<T>(
     .transform((input, context) => {
       const value = read(input);
       if (value !== undefined) return value;
-      context.addIssue({ code: 'custom', message: form.error({ input }), input });
+      complain(context, form.error({ input }));
       return z.NEVER;
     })
     .meta({ title: form.title }) as Measured<T>;
@@ -148,7 +172,7 @@ export function duration(
     .transform((input, context) => {
       const ms = parseDuration(input);
       if (ms !== undefined && ms >= minMs && ms <= maxMs) return ms;
-      context.addIssue({ code: 'custom', message: error({ input }), input });
+      complain(context, error({ input }));
       return z.NEVER;
     })
     .meta({ title: 'time with unit' });
@@ -175,7 +199,7 @@ export function amount({ bytesMin, percentMin, percentMax }: AmountRange, exampl
   const right = `for example ${example}`;
   const outside = misfit(`a size${range}`, right);
   // Text that is no size at all gets the short answer; the limits only matter to who has the spelling right.
-  const error = ({ input }: { readonly input?: unknown }): string =>
+  const error: Wording = ({ input }) =>
     typeof input === 'string' && parseSize(input) === undefined && parsePercent(input) === undefined
       ? misfit('a size', right)({ input })
       : outside({ input });
@@ -199,6 +223,8 @@ export function section<const S extends z.ZodRawShape>(shape: S): z.ZodObject<S,
   });
 }
 
-export function list<T extends z.ZodType>(item: T): z.ZodArray<T> {
-  return z.array(item, { error: misfit('a list', 'lines that begin with "- "') });
+export function list<T extends z.ZodType>(item: T, example?: string): z.ZodArray<T> {
+  return z.array(item, {
+    error: misfit('a list', example === undefined ? 'lines that begin with "- "' : `for example ${example}`),
+  });
 }

@@ -2,6 +2,7 @@ import type { YamlDocument } from './document.ts';
 import { RELEASE } from './later.ts';
 import { pathText, problemText } from './problem.ts';
 import type { Path } from './problem.ts';
+import { TIME_TO_LIVE_SECS_DEFAULT } from './storage.ts';
 import type { Config } from './schema.ts';
 
 /** Hosts towards which an unencrypted password meets nobody. */
@@ -43,8 +44,11 @@ export function configWarnings(document: YamlDocument, config: Config): string[]
     warn(['routes'], 'empty: everything goes to $upstream');
   }
 
-  const idle = (path: Path, instead: string): void => warn(path, `accepted, but ${RELEASE} ${instead}`);
-  if (written(['storeAndForward', 'timeToLiveSecs']) !== undefined && storeAndForward.timeToLiveSecs !== 7200) {
+  const idle = (path: Path, instead: string): void => warn(path, `accepted, but Holdfast ${RELEASE} ${instead}`);
+  if (
+    written(['storeAndForward', 'timeToLiveSecs']) !== undefined &&
+    storeAndForward.timeToLiveSecs !== TIME_TO_LIVE_SECS_DEFAULT
+  ) {
     idle(['storeAndForward', 'timeToLiveSecs'], 'does not expire messages yet');
   }
   for (const [name, route] of Object.entries(config.routes)) {
