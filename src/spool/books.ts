@@ -18,6 +18,12 @@ export interface Ledger {
   refused: Partial<Record<RefusalReason, number>>;
 }
 
+export interface Boot {
+  readonly id: string;
+  /** Wall time minus monotonic time of this boot, ms; null until the boot knew what time it was. */
+  offset: number | null;
+}
+
 export interface LaneBooks {
   /** The number that the lane's next message gets. */
   nextSeq: number;
@@ -33,8 +39,8 @@ export interface Books {
   lanes: LaneBooks[];
   nextDeadLetter: number;
   age: AgeMark;
-  /** Boot ids seen while messages were taken on with an unknown clock; a message names its boot by place in this list. */
-  boots: string[];
+  /** Boots of this machine; a message taken on with an unknown clock names its boot by place in this list. */
+  boots: Boot[];
 }
 
 export function emptyBooks(epoch: number, nextSeqs?: readonly number[]): Books {

@@ -204,6 +204,15 @@ export class Spool {
     this.#losses.thaw();
   }
 
+  /** When a message was accepted, as well as it is known by now: a boot that learned the time later corrects its stamps. */
+  acceptedTime(accepted: AcceptedAt): { at: number; clock: 'synced' | 'restored' | 'unknown' } {
+    if (accepted.clock === 'synced') return { at: accepted.wall, clock: 'synced' };
+    if (accepted.boot === this.#boot) this.#learnTime();
+    const offset = this.#books.boots[accepted.boot]?.offset ?? null;
+    if (offset === null) return { at: accepted.wall, clock: 'unknown' };
+    return { at: accepted.monotonic + offset, clock: 'restored' };
+  }
+
   /** Settled messages whose marks are not on the medium: they would be sent again after a crash. */
   get unmarked(): number {
     return this.#unmarked;
@@ -282,6 +291,11 @@ export class Spool {
     return this.#env;
   }
 
+  #learnTime(): void {
+    const boot = this.#books.boots[this.#boot]!;
+    if (boot.offset === null && this.#clock.known()) boot.offset = this.#clock.wall() - this.#clock.monotonic();
+  }
+
   #nextOf(lane: Lane): Stored | null {
     return lane.next(
       (look) => this.#env.read(look),
@@ -356,6 +370,7 @@ export class Spool {
     const unmarked = this.#unmarked;
     this.#dirty = false;
     this.#books.age = this.#age.mark();
+    this.#learnTime();
     const books = encodeBooks(this.#books);
     const changes: Change[] = [[BOOKS_KEY, books]];
     if (this.#losses.takeChanged()) changes.push([LOSSES_KEY, seal(this.#losses.rows)]);
@@ -440,6 +455,6 @@ export interface SpoolSnapshot {
 
 /** This boot's place in the table of boots. */
 function bootNumber(books: Books, bootId: string): number {
-  const known = books.boots.indexOf(bootId);
-  return known === -1 ? books.boots.push(bootId) - 1 : known;
+  const known = books.boots.findIndex((boot) => boot.id === bootId);
+  return known === -1 ? books.boots.push({ id: bootId, offset: null }) - 1 : known;
 }

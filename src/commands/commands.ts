@@ -1,0 +1,71 @@
+import type { Clock } from '../clock/clock.ts';
+
+/** What a command came to. `status` follows HTTP's numbers. */
+export interface CommandResult {
+  readonly status: number;
+  readonly payload: unknown;
+}
+
+/** Someone who takes commands: a wired child's driver, or the gateway itself. */
+export interface Target {
+  command(name: string, payload: unknown): Promise<CommandResult>;
+}
+
+/** Seconds a command may take when its sender does not say. */
+export const RESPONSE_TIMEOUT_SECS = 30;
+const RESPONSE_TIMEOUT_SECS_MAX = 300;
+
+/** Direct methods and commands, wherever they come from, to whoever they are for. */
+export class Commands {
+  readonly #clock: Clock;
+  readonly #targets = new Map<string, Target>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  register(id: string, target: Target): void {
+    this.#targets.set(id, target);
+  }
+
+  /** Never rejects: 404 nobody of that name, 504 no answer in time, 500 the target failed. */
+  async invoke(id: string, name: string, payload: unknown, timeoutSecs = RESPONSE_TIMEOUT_SECS): Promise<CommandResult> {
+    const target = this.#targets.get(id);
+    if (target === undefined) return failure(404, `there is no child "${id}"`);
+    const secs = Math.min(Math.max(timeoutSecs, 1), RESPONSE_TIMEOUT_SECS_MAX);
+    return new Promise((resolve) => {
+      const deadline = this.#clock.after(secs * 1000, () => resolve(failure(504, `"${id}" did not answer within ${secs} s`)));
+      const done = (result: CommandResult) => {
+        deadline.cancel();
+        resolve(result);
+      };
+      target.command(name, payload).then(done, (error: unknown) => done(failure(500, (error as Error).message)));
+    });
+  }
+
+  /**
+   * Answers a direct method that came as bytes, JSON `{payload, responseTimeoutSecs, sentAt}`. Null: its deadline had passed
+   * before it arrived, and nobody waits for an answer.
+   */
+  async answer(id: string, name: string, body: Buffer): Promise<Buffer | null> {
+    let request: { payload?: unknown; responseTimeoutSecs?: unknown; sentAt?: unknown } = {};
+    try {
+      if (body.length > 0) request = (JSON.parse(body.toString('utf8')) as typeof request | null) ?? {};
+    } catch (error) {
+      return encode(failure(400, `the request is not JSON: ${(error as Error).message}`));
+    }
+    const secs = typeof request.responseTimeoutSecs === 'number' ? request.responseTimeoutSecs : RESPONSE_TIMEOUT_SECS;
+    const sentAt = typeof request.sentAt === 'string' ? Date.parse(request.sentAt) : Number(request.sentAt ?? Number.NaN);
+    // Only a known clock can tell that a request is too old.
+    if (this.#clock.known() && sentAt + secs * 1000 < this.#clock.wall()) return null;
+    return encode(await this.invoke(id, name, request.payload ?? null, secs));
+  }
+}
+
+function failure(status: number, error: string): CommandResult {
+  return { status, payload: { error } };
+}
+
+function encode(result: CommandResult): Buffer {
+  return Buffer.from(JSON.stringify({ status: result.status, payload: result.payload ?? null }));
+}

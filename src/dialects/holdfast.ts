@@ -1,0 +1,162 @@
+import type { Loss } from '../message/loss.ts';
+import type { Source, Stored } from '../message/message.ts';
+import { ulidText } from '../message/ulid.ts';
+
+/*
+ * The `holdfast` dialect: topics and forms with which a gateway talks to any MQTT broker. Everything stands under
+ * `holdfast/v1/{gateway}/{child}`; the gateway itself is the child `{gateway}`.
+ */
+const PREFIX = 'holdfast/v1';
+
+/** When a message was accepted, as well as it can be known by now: ms since 1970, and what that is worth. */
+export interface KnownTime {
+  readonly at: number;
+  readonly clock: 'synced' | 'restored' | 'unknown';
+}
+
+/** Where an event goes, without the bag that MQTT 3.1.1 needs in its last level. */
+export function eventTopic(gateway: string, source: Source): string {
+  const child = source.module === undefined ? source.child : `${gateway}/modules/${source.module}`;
+  const output = source.output === undefined ? '' : `/${source.output}`;
+  return `${PREFIX}/${gateway}/${child}/events${output}`;
+}
+
+/** What travels beside an event's body, as name, value, name, value ...; `p-NAME` are the message's own properties. */
+export function eventProperties(stored: Stored, known: KnownTime): string[] {
+  const { message } = stored;
+  const pairs = [
+    'id',
+    ulidText(message.id),
+    'epoch',
+    String(stored.epoch),
+    'lane',
+    String(stored.lane),
+    'seq',
+    String(stored.seq),
+  ];
+  if (message.eventTime !== undefined) pairs.push('t', rfc3339(message.eventTime));
+  pairs.push('at', rfc3339(known.at), 'clock', known.clock);
+  if (message.contentEncoding !== undefined) pairs.push('content-encoding', message.contentEncoding);
+  const { properties } = message;
+  if (properties !== undefined) for (const name of Object.keys(properties)) pairs.push(`p-${name}`, properties[name]!);
+  return pairs;
+}
+
+/** The same as one topic level for MQTT 3.1.1, which has no properties. */
+export function propertyLevel(contentType: string | undefined, pairs: readonly string[]): string {
+  let level = contentType === undefined ? '' : `content-type=${encodeURIComponent(contentType)}`;
+  for (let i = 0; i < pairs.length; i += 2) {
+    level += `${level === '' ? '' : '&'}${encodeURIComponent(pairs[i]!)}=${encodeURIComponent(pairs[i + 1]!)}`;
+  }
+  return `?${level}`;
+}
+
+export function statusTopic(gateway: string): string {
+  return `${PREFIX}/${gateway}/status`;
+}
+
+export function lossesTopic(gateway: string): string {
+  return `${PREFIX}/${gateway}/losses`;
+}
+
+/** The body of a loss report. */
+export function lossBody(loss: Loss): Buffer {
+  const time = (ms: number | null) => (ms === null ? null : rfc3339(ms));
+  return Buffer.from(
+    JSON.stringify({ ...loss, firstEventTime: time(loss.firstEventTime), lastEventTime: time(loss.lastEventTime) }),
+  );
+}
+
+/** All method requests for the gateway and its children. */
+export function methodRequests(gateway: string): string {
+  return `${PREFIX}/${gateway}/+/methods/+/req/+`;
+}
+
+export interface MethodRequestTopic {
+  readonly child: string;
+  readonly method: string;
+  readonly requestId: string;
+}
+
+/** Takes a method request's topic apart; null when it is none of ours. */
+export function parseMethodRequest(gateway: string, topic: string): MethodRequestTopic | null {
+  const start = `${PREFIX}/${gateway}/`;
+  if (!topic.startsWith(start)) return null;
+  const [child, methods, method, req, requestId, ...rest] = topic.slice(start.length).split('/');
+  if (methods !== 'methods' || req !== 'req' || rest.length > 0) return null;
+  if (child === undefined || method === undefined || requestId === undefined) return null;
+  return { child, method, requestId };
+}
+
+export function methodResponseTopic(gateway: string, request: MethodRequestTopic): string {
+  return `${PREFIX}/${gateway}/${request.child}/methods/${request.method}/res/${request.requestId}`;
+}
+
+/** Filters for one who watches: all events (with and without an output or a bag), or all of one gateway. */
+export function eventFilters(gateway = '+'): string[] {
+  return [`${PREFIX}/${gateway}/+/events/#`, `${PREFIX}/${gateway}/+/modules/+/events/#`];
+}
+
+/** An event as one who watches sees it. */
+export interface SeenEvent {
+  readonly gateway: string;
+  readonly child: string;
+  readonly module: string | null;
+  readonly output: string | null;
+  readonly epoch: number;
+  readonly lane: number;
+  readonly seq: number;
+  readonly id: string;
+  readonly eventTime: string | null;
+  readonly acceptedAt: string | null;
+  readonly clock: string | null;
+  readonly contentType: string | null;
+  readonly properties: Record<string, string>;
+}
+
+/** Reads an event's topic and properties (MQTT 5's, or the bag in the topic); null when it is not an event. */
+export function parseEvent(
+  topic: string,
+  contentType: string | undefined,
+  userProperties: Record<string, string | string[]> | undefined,
+): SeenEvent | null {
+  const levels = topic.split('/');
+  if (levels[0] !== 'holdfast' || levels[1] !== 'v1') return null;
+  const gateway = levels[2] ?? '';
+  const child = levels[3] ?? '';
+  let at = 4;
+  let module: string | null = null;
+  if (levels[at] === 'modules') {
+    module = levels[at + 1] ?? null;
+    at += 2;
+  }
+  if (levels[at] !== 'events') return null;
+  const rest = levels.slice(at + 1);
+  const all: Record<string, string> = {};
+  if (rest.at(-1)?.startsWith('?') === true) {
+    for (const [name, value] of new URLSearchParams(rest.pop()!.slice(1).replaceAll('+', '%2B'))) all[name] = value;
+  }
+  for (const [name, value] of Object.entries(userProperties ?? {})) all[name] = Array.isArray(value) ? value[0]! : value;
+  const own: Record<string, string> = {};
+  for (const [name, value] of Object.entries(all)) if (name.startsWith('p-')) own[name.slice(2)] = value;
+  return {
+    gateway,
+    child,
+    module,
+    output: rest.length > 0 ? rest.join('/') : null,
+    epoch: Number(all['epoch'] ?? Number.NaN),
+    lane: Number(all['lane'] ?? Number.NaN),
+    seq: Number(all['seq'] ?? Number.NaN),
+    id: all['id'] ?? '',
+    eventTime: all['t'] ?? null,
+    acceptedAt: all['at'] ?? null,
+    clock: all['clock'] ?? null,
+    contentType: contentType ?? all['content-type'] ?? null,
+    properties: own,
+  };
+}
+
+/** RFC 3339, UTC, milliseconds; a time no calendar has becomes the nearest one that it has. */
+export function rfc3339(ms: number): string {
+  return new Date(Math.max(-62_135_596_800_000, Math.min(253_402_300_799_999, ms))).toISOString();
+}

@@ -1,0 +1,24 @@
+import type { KnownTime } from '../dialects/holdfast.ts';
+import type { Loss } from '../message/loss.ts';
+import type { AcceptedAt, Stored } from '../message/message.ts';
+
+/** What the drain needs of the spool. */
+export interface Outbox {
+  /** The next message in order, each once until {@link rewind}; null when there is none now. */
+  next(): Stored | null;
+  /** The oldest message in flight of its lane has been taken by the upstream. */
+  delivered(stored: Stored, matched: boolean): void;
+  /** The oldest message in flight of its lane will never be taken. */
+  deadLetter(stored: Stored, reason: string): void;
+  /** Start again at the first message that is not settled. */
+  rewind(): void;
+  /** Settled messages that a crash would make us send again. */
+  readonly unmarked: number;
+  /** Losses to report before the next message. */
+  lossesToReport(): readonly Loss[];
+  lossesReported(count: number): void;
+  /** When a message was accepted, as well as it is known by now. */
+  acceptedTime(accepted: AcceptedAt): KnownTime;
+  /** Calls back when there may be more to send. */
+  onCommit(listener: () => void): void;
+}

@@ -1,0 +1,238 @@
+import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
+import type { Clock } from '../clock/clock.ts';
+
+/*
+ * MQTT.js 5.16 as a transport: it makes the connection (TCP, TLS, WebSockets), says CONNECT, keeps it alive, subscribes and
+ * parses what comes. It is kept away from everything that Holdfast promises, because it ignores Receive Maximum, keeps
+ * publishes without bound while offline, re-sends on its own and may never call back after `end(true)`. So our PUBLISH
+ * packets go to its stream as bytes, and their PUBACKs are taken where it announces each packet it has parsed; it finds
+ * no publish of its own for them and leaves them alone.
+ */
+
+/** Packet identifiers for messages: 1 to here; MQTT.js uses those above for its SUBSCRIBEs. */
+export const PACKET_IDS = 60_000;
+const OWN_IDS_FROM = 65_000;
+
+/** A CONNACK or a TLS handshake that takes longer than this has failed, ms. */
+const CONNECT_MS_MAX = 20_000;
+/** On leaving, how long the last bytes may take to get out, ms. */
+const LEAVE_MS_MAX = 1000;
+/** MQTT 5: the broker keeps our session as long as it will. */
+const SESSION_FOR_EVER = 0xffff_ffff;
+/** MQTT 5's default when CONNACK names no Receive Maximum. */
+const RECEIVE_MAXIMUM_DEFAULT = 65_535;
+
+export interface ConnectOptions {
+  readonly url: string;
+  readonly version: 4 | 5;
+  readonly clientId: string;
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  readonly keepaliveSecs: number;
+  readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  readonly will: { readonly topic: string; readonly body: Buffer };
+}
+
+/** Why there is no session. `refusal` is CONNACK's code when there was one. */
+export class ConnectFailed extends Error {
+  readonly refusal: number | null;
+  /** The broker does not speak this version of MQTT, or seems not to. */
+  readonly wrongVersion: boolean;
+
+  constructor(message: string, refusal: number | null, wrongVersion: boolean) {
+    super(message);
+    this.name = 'ConnectFailed';
+    this.refusal = refusal;
+    this.wrongVersion = wrongVersion;
+  }
+}
+
+export interface SessionEvents {
+  puback(packetId: number, reason: number): void;
+  message(topic: string, body: Buffer): void;
+  /** The socket takes more again. */
+  writable(): void;
+  /** Once, when the connection is gone. `byPeer`: the other side ended it, rather than silence or ourselves. */
+  closed(why: string, byPeer: boolean): void;
+}
+
+/** One established connection. */
+export class Session {
+  readonly version: 4 | 5;
+  /** Messages the broker lets be in flight. */
+  readonly receiveMaximum: number;
+  /** Largest packet the broker takes, bytes. */
+  readonly packetBytesMax: number;
+  readonly #client: MqttClient;
+  readonly #clock: Clock;
+  #events: SessionEvents | null = null;
+  #lastError: string | null = null;
+  #closed = false;
+
+  private constructor(client: MqttClient, clock: Clock, version: 4 | 5, connack: Connack) {
+    this.#client = client;
+    this.#clock = clock;
+    this.version = version;
+    this.receiveMaximum = connack.properties?.receiveMaximum ?? RECEIVE_MAXIMUM_DEFAULT;
+    this.packetBytesMax = connack.properties?.maximumPacketSize ?? Infinity;
+  }
+
+  /** One attempt, bounded in time. Rejects with {@link ConnectFailed}. */
+  static connect(options: ConnectOptions, clock: Clock): Promise<Session> {
+    return new Promise((resolve, reject) => {
+      let client: MqttClient;
+      try {
+        client = mqtt.connect(options.url, clientOptions(options));
+      } catch (error) {
+        reject(new ConnectFailed((error as Error).message, null, false));
+        return;
+      }
+      // Our listeners stay on after they have done their part: MQTT.js hangs its own on the same emitter, and an error
+      // that nobody listens for would end the process.
+      let settled = false;
+      let lastError: string | null = null;
+      const fail = (why: string, refusal: number | null, wrongVersion: boolean) => {
+        if (settled) return;
+        settled = true;
+        deadline.cancel();
+        client.end(true);
+        reject(new ConnectFailed(why, refusal, wrongVersion));
+      };
+      const deadline = clock.after(CONNECT_MS_MAX, () => fail(`no answer within ${CONNECT_MS_MAX / 1000} s`, null, false));
+      client.on('error', (error) => {
+        lastError = reasonOf(error);
+        const { code } = error as { code?: unknown };
+        // A CONNACK that refuses comes as an error whose code is its number.
+        if (typeof code === 'number') fail(lastError, code, code === 1 || code === 0x84);
+        else if (code !== undefined) fail(lastError, null, false);
+      });
+      client.on('close', () => fail(lastError ?? 'the connection was closed before it was answered', null, lastError === null));
+      client.once('connect', (connack) => {
+        if (settled) return;
+        settled = true;
+        deadline.cancel();
+        const session = new Session(client, clock, options.version, connack as Connack);
+        session.#listen();
+        resolve(session);
+      });
+    });
+  }
+
+  /** Names who hears of what happens; without one, nothing is read from the broker for us. */
+  attach(events: SessionEvents): void {
+    this.#events = events;
+    if (this.#closed) events.closed(this.#lastError ?? 'closed', true);
+  }
+
+  /** Sends bytes that are whole packets. False: the socket's buffer is full, wait for `writable`. */
+  write(bytes: Buffer): boolean {
+    return this.#closed ? false : this.#client.stream.write(bytes);
+  }
+
+  /** Asks for messages; resolves when the broker has granted it, rejects when it has not or the connection goes. */
+  subscribe(filters: readonly string[], qos: 0 | 1): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#client.subscribe([...filters], { qos }, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  /** Cuts the connection at once, for what the other side did wrong. */
+  abort(why: string): void {
+    this.#lastError = why;
+    this.#client.end(true);
+    this.#end(false);
+  }
+
+  /** Says DISCONNECT, so that the broker does not publish our will, and closes. Bounded in time. */
+  async leave(): Promise<void> {
+    if (this.#closed) return;
+    this.#events = null;
+    await new Promise<void>((resolve) => {
+      const deadline = this.#clock.after(LEAVE_MS_MAX, resolve);
+      this.#client.stream.end(Buffer.from([0xe0, 0]), () => {
+        deadline.cancel();
+        resolve();
+      });
+    });
+    this.#client.end(true);
+    this.#closed = true;
+  }
+
+  #listen(): void {
+    const client = this.#client;
+    client.on('packetreceive', (packet) => {
+      if (packet.cmd === 'puback') this.#events?.puback(packet.messageId ?? 0, packet.reasonCode ?? 0);
+    });
+    client.on('message', (topic, body) => this.#events?.message(topic, body));
+    client.on('disconnect', (packet) => {
+      this.#lastError = `the broker disconnected us with reason 0x${(packet.reasonCode ?? 0).toString(16)}`;
+    });
+    client.on('error', (error) => (this.#lastError = reasonOf(error)));
+    client.on('close', () => this.#end(this.#lastError !== 'Keepalive timeout'));
+    client.stream.on('drain', () => this.#events?.writable());
+  }
+
+  #end(byPeer: boolean): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#events?.closed(this.#lastError ?? 'the broker closed the connection', byPeer);
+  }
+}
+
+interface Connack {
+  readonly properties?: { readonly receiveMaximum?: number; readonly maximumPacketSize?: number };
+}
+
+function clientOptions(options: ConnectOptions): IClientOptions {
+  const v5 = options.version === 5;
+  return {
+    protocolVersion: options.version,
+    clientId: options.clientId,
+    ...(options.username === undefined ? {} : { username: options.username }),
+    ...(options.password === undefined ? {} : { password: options.password }),
+    ...options.tls,
+    rejectUnauthorized: true,
+    clean: false,
+    ...(v5 ? { properties: { sessionExpiryInterval: SESSION_FOR_EVER } } : {}),
+    will: { topic: options.will.topic, payload: options.will.body, qos: 1, retain: true },
+    keepalive: options.keepaliveSecs,
+    // A ping each keepalive whatever else flows: moving the timer for each PUBACK would cost more than the ping.
+    reschedulePings: false,
+    connectTimeout: CONNECT_MS_MAX,
+    reconnectPeriod: 0,
+    resubscribe: false,
+    queueQoSZero: false,
+    messageIdProvider: new OwnIds(),
+  };
+}
+
+/** Packet identifiers for MQTT.js's own packets, apart from ours. */
+class OwnIds {
+  #last = OWN_IDS_FROM;
+
+  allocate(): number {
+    this.#last = this.#last >= 65_535 ? OWN_IDS_FROM : this.#last + 1;
+    return this.#last;
+  }
+
+  getLastAllocated(): number {
+    return this.#last;
+  }
+
+  register(): boolean {
+    return true;
+  }
+
+  deallocate(): void {}
+
+  clear(): void {}
+}
+
+/** One line for people, without what OpenSSL and Node wrap around it. */
+function reasonOf(error: Error): string {
+  const { code, errors } = error as { code?: unknown; errors?: Error[] };
+  // Connecting to a name with several addresses fails with all their errors in one.
+  if (errors !== undefined && errors.length > 0) return [...new Set(errors.map(reasonOf))].join('; ');
+  if (error.message !== '') return error.message;
+  return typeof code === 'string' ? code : error.name;
+}
