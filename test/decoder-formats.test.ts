@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { CsvLineDecoder } from '../src/drivers/decoders/csv.ts';
+import { type LineDecoder, numberOrText } from '../src/drivers/decoders/decoder.ts';
+import { JsonLineDecoder } from '../src/drivers/decoders/json.ts';
+import { RegexLineDecoder } from '../src/drivers/decoders/regex.ts';
+
+function bodyOf(decoder: LineDecoder, line: Buffer | string): string {
+  const decoded = decoder.decode(Buffer.from(line as string));
+  assert.ok('body' in decoded, `malformed: ${JSON.stringify(decoded)}`);
+  return decoded.body.toString('utf8');
+}
+
+function whyNot(decoder: LineDecoder, line: Buffer | string): string {
+  const decoded = decoder.decode(Buffer.from(line as string));
+  assert.ok('malformed' in decoded, `a body: ${JSON.stringify(decoded)}`);
+  return decoded.malformed;
+}
+
+const LATIN1 = Buffer.from('{"unit":"\xb0C"}', 'latin1');
+
+test('json: the body is the bytes of the line as they came', () => {
+  const json = new JsonLineDecoder();
+  for (const line of [' { "b": 1.50, "a":2 } ', '[1,2]', '12', '"text"', 'null', '{"unit":"\u00b0C"}'])
+    assert.equal(bodyOf(json, line), line);
+});
+
+test('json: the body is a copy, since the line belongs to the splitter', () => {
+  const line = Buffer.from('[1]');
+  const decoded = new JsonLineDecoder().decode(line);
+  line.fill('x');
+  assert.ok('body' in decoded);
+  assert.equal(decoded.body.toString(), '[1]');
+});
+
+test('json: what does not parse, or is not UTF-8, is malformed', () => {
+  const json = new JsonLineDecoder();
+  for (const line of ['temp=3', '{"a":1', "{'a':1}", 'NaN', '{"a":1}}', ' '])
+    assert.equal(whyNot(json, line), 'not JSON');
+  assert.equal(whyNot(json, LATIN1), 'not UTF-8');
+  assert.equal(whyNot(json, '['.repeat(200_000)), 'not JSON');
+});
+
+test('csv: columns become an object, numeric text becomes numbers', () => {
+  const csv = new CsvLineDecoder({ columns: ['t', 'h', 'state'], separator: ',' });
+  assert.equal(bodyOf(csv, '21.5,-3,ok'), '{"t":21.5,"h":-3,"state":"ok"}');
+  assert.equal(bodyOf(csv, ' 21.5 , +0023,'), '{"t":21.5,"h":23,"state":""}');
+});
+
+test('csv: fields may be quoted as in RFC 4180, and quoted fields stay text', () => {
+  const csv = new CsvLineDecoder({ columns: ['a', 'b'], separator: ',' });
+  assert.equal(bodyOf(csv, '"x,y","say ""hi"""'), '{"a":"x,y","b":"say \\"hi\\""}');
+  assert.equal(bodyOf(csv, '"0042",""'), '{"a":"0042","b":""}');
+});
+
+test('csv: other separators', () => {
+  assert.equal(bodyOf(new CsvLineDecoder({ columns: ['a', 'b'], separator: ';' }), '1,5;2'), '{"a":"1,5","b":2}');
+  assert.equal(bodyOf(new CsvLineDecoder({ columns: ['a', 'b'], separator: '\t' }), '1\t2'), '{"a":1,"b":2}');
+  assert.equal(bodyOf(new CsvLineDecoder({ columns: ['a', 'b'], separator: '||' }), '"1"||2'), '{"a":"1","b":2}');
+});
+
+test('csv: a line with another number of columns, or bad quotes, is malformed', () => {
+  const csv = new CsvLineDecoder({ columns: ['a', 'b'], separator: ',' });
+  assert.equal(whyNot(csv, '1'), '1 columns instead of 2');
+  assert.equal(whyNot(csv, '1,2,3'), '3 columns instead of 2');
+  assert.equal(whyNot(csv, '1,2,'), '3 columns instead of 2');
+  assert.equal(whyNot(csv, '1,"2'), 'a quoted field does not end');
+  assert.equal(whyNot(csv, '1,"2"x'), 'text after a closing quote');
+  assert.equal(whyNot(csv, '1,2"'), 'a quote inside an unquoted field');
+  assert.equal(whyNot(csv, Buffer.from('1,\xff', 'latin1')), 'not UTF-8');
+});
+
+test('csv: a column may be called __proto__', () => {
+  assert.equal(
+    bodyOf(new CsvLineDecoder({ columns: ['__proto__', 'a'], separator: ',' }), '1,2'),
+    '{"__proto__":1,"a":2}',
+  );
+});
+
+test('csv: whatever was quoted comes back', () => {
+  const field = fc.string({ unit: 'binary' }).filter((text) => !/[\n\r]/.test(text));
+  fc.assert(
+    fc.property(fc.array(field, { minLength: 1, maxLength: 6 }), (fields) => {
+      const columns = fields.map((_, i) => `c${i}`);
+      const line = fields.map((text) => `"${text.replaceAll('"', '""')}"`).join(',');
+      const body = JSON.parse(bodyOf(new CsvLineDecoder({ columns, separator: ',' }), line)) as Record<string, string>;
+      assert.deepEqual(Object.values(body), fields);
+    }),
+  );
+});
+
+test('numbers that JSON could not carry unharmed stay text', () => {
+  for (const text of ['9007199254740993', '1e999', '-', '.', '1e', '0x10', 'Infinity', '1_000', '1 2', ''])
+    assert.equal(numberOrText(text), text);
+  assert.equal(numberOrText('-.5e-3'), -0.0005);
+  assert.equal(numberOrText('7.'), 7);
+});
+
+test('regex: named groups become an object, a group that took no part is null', () => {
+  const regex = new RegexLineDecoder({ pattern: '^T=(?<t>-?[\\d.]+)(?: H=(?<h>\\d+))?(?: (?<state>\\w+))?$' });
+  assert.equal(bodyOf(regex, 'T=-3.50 H=44 ok'), '{"t":-3.5,"h":44,"state":"ok"}');
+  assert.equal(bodyOf(regex, 'T=1'), '{"t":1,"h":null,"state":null}');
+});
+
+test('regex: a line that does not match, or is not UTF-8, is malformed', () => {
+  const regex = new RegexLineDecoder({ pattern: '(?<n>\\d+)' });
+  assert.equal(whyNot(regex, 'none'), 'does not match the pattern');
+  assert.equal(whyNot(regex, Buffer.from('1\xff', 'latin1')), 'not UTF-8');
+});
+
+test('regex: a pattern that cannot work is refused when it is made', () => {
+  assert.throws(() => new RegexLineDecoder({ pattern: '(' }), SyntaxError);
+  assert.throws(() => new RegexLineDecoder({ pattern: '(\\d+)(?<=x)(?<!y)' }), /no named group/);
+});
+
+test('regex: a catastrophic pattern costs a line, not the process', () => {
+  const regex = new RegexLineDecoder({ pattern: '^(?<a>(a+)+)$' });
+  const bad = `${'a'.repeat(4_000)}!`;
+  const started = performance.now();
+  assert.match(whyNot(regex, bad), /longer than 50 ms/);
+  assert.match(whyNot(regex, 'aaa'), /not looked at/);
+  assert.equal(bodyOf(regex, 'aaa'), '{"a":"aaa"}');
+  assert.ok(performance.now() - started < 2_000);
+});
+
+test('regex: a pattern that is slow on every line soon hardly runs at all', () => {
+  const regex = new RegexLineDecoder({ pattern: '^(?<a>(a+)+)$' });
+  const bad = `${'a'.repeat(4_000)}!`;
+  const whys = Array.from({ length: 60 }, () => whyNot(regex, bad));
+  assert.equal(whys.filter((why) => why.includes('longer than')).length, 6); // lines 0, 2, 5, 10, 19, 36
+});
