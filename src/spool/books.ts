@@ -19,6 +19,8 @@ export interface Ledger {
 }
 
 export interface Boot {
+  readonly number: number;
+  /** The kernel's boot id. */
   readonly id: string;
   /** Wall time minus monotonic time of this boot, ms; null until the boot knew what time it was. */
   offset: number | null;
@@ -39,7 +41,7 @@ export interface Books {
   lanes: LaneBooks[];
   nextDeadLetter: number;
   age: AgeMark;
-  /** Boots of this machine; a message taken on with an unknown clock names its boot by place in this list. */
+  /** The last boots of this machine; a message taken on with an unknown clock names its boot by number. */
   boots: Boot[];
 }
 

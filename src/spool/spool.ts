@@ -6,7 +6,7 @@ import type { AcceptedAt, Message, Stored } from '../message/message.ts';
 import type { Change, Environment } from '../store/environment.ts';
 import { storeError, type StoreError } from '../store/store-error.ts';
 import { BlockBuilder } from './block.ts';
-import { decodeBooks, encodeBooks, pendingOf, seal, type Books } from './books.ts';
+import { decodeBooks, encodeBooks, pendingOf, seal, type Books, type Boot } from './books.ts';
 import { CommitGroup } from './commit-group.ts';
 import { CommitTimer } from './commit-timer.ts';
 import { Evictor, pagesOf } from './evictor.ts';
@@ -24,6 +24,8 @@ const RETRY_MS = 1000;
 const LOWER_LANE_SHARE = 16;
 /** The age clock is written at least this often, ms. */
 const AGE_EVERY_MS = 60_000;
+/** Boots whose clock is remembered; messages of earlier ones that never knew the time keep `clock: unknown`. */
+const BOOTS_MAX = 64;
 /** Pages that a commit may add besides its blocks: tree pages and the books. */
 const COMMIT_OVERHEAD_PAGES = 8;
 
@@ -59,7 +61,7 @@ export class Spool {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #age: AgeClock;
-  readonly #boot: number;
+  readonly #boot: Boot;
   readonly #lanes: Lane[];
   readonly #timer: CommitTimer;
   readonly #ageTimer: Timer;
@@ -90,7 +92,7 @@ export class Spool {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#age = new AgeClock(options.clock, options.books.age);
-    this.#boot = bootNumber(options.books, options.clock.bootId);
+    this.#boot = thisBoot(options.books, options.clock.bootId);
     this.#lanes = options.books.lanes.map((books, number) => new Lane(number, books));
     this.#timer = new CommitTimer(options.clock, options.commitEveryMs, () => void this.#commit());
     this.#ageTimer = options.clock.every(AGE_EVERY_MS, () => {
@@ -108,7 +110,7 @@ export class Spool {
     return {
       wall: this.#clock.wall(),
       monotonic: this.#clock.monotonic(),
-      boot: this.#boot,
+      boot: this.#boot.number,
       clock: this.#clock.known() ? 'synced' : 'unknown',
       age: this.#age.now(),
     };
@@ -207,8 +209,8 @@ export class Spool {
   /** When a message was accepted, as well as it is known by now: a boot that learned the time later corrects its stamps. */
   acceptedTime(accepted: AcceptedAt): { at: number; clock: 'synced' | 'restored' | 'unknown' } {
     if (accepted.clock === 'synced') return { at: accepted.wall, clock: 'synced' };
-    if (accepted.boot === this.#boot) this.#learnTime();
-    const offset = this.#books.boots[accepted.boot]?.offset ?? null;
+    if (accepted.boot === this.#boot.number) this.#learnTime();
+    const offset = this.#books.boots.find((boot) => boot.number === accepted.boot)?.offset ?? null;
     if (offset === null) return { at: accepted.wall, clock: 'unknown' };
     return { at: accepted.monotonic + offset, clock: 'restored' };
   }
@@ -267,7 +269,7 @@ export class Spool {
 
   /** How the spool is doing now. */
   snapshot(): SpoolSnapshot {
-    const { live, pageBytes } = this.#env.livePages();
+    const { live, pageBytes } = this.#env.read((reader) => reader.livePages());
     return {
       pending: pendingOf(this.#books),
       age: this.#age.now(),
@@ -292,8 +294,8 @@ export class Spool {
   }
 
   #learnTime(): void {
-    const boot = this.#books.boots[this.#boot]!;
-    if (boot.offset === null && this.#clock.known()) boot.offset = this.#clock.wall() - this.#clock.monotonic();
+    if (this.#boot.offset !== null || !this.#clock.known()) return;
+    this.#boot.offset = this.#clock.wall() - this.#clock.monotonic();
   }
 
   #nextOf(lane: Lane): Stored | null {
@@ -421,7 +423,7 @@ export class Spool {
 
   /** Evicts until the new blocks fit into what the quota allows. */
   #makeRoom(sealed: readonly Sealed[]): void {
-    const { live, pageBytes } = this.#env.livePages();
+    const { live, pageBytes } = this.#env.read((reader) => reader.livePages());
     const fileBytes = this.#env.fileBytes();
     const allowed = this.#options.quota.pagesAllowed(this.#clock.monotonic(), live, pageBytes, fileBytes);
     let wanted = live + COMMIT_OVERHEAD_PAGES - allowed;
@@ -453,8 +455,12 @@ export interface SpoolSnapshot {
   readonly lossRows: number;
 }
 
-/** This boot's place in the table of boots. */
-function bootNumber(books: Books, bootId: string): number {
-  const known = books.boots.findIndex((boot) => boot.id === bootId);
-  return known === -1 ? books.boots.push({ id: bootId, offset: null }) - 1 : known;
+/** Finds or makes this boot's row in the table of boots. */
+function thisBoot(books: Books, id: string): Boot {
+  const known = books.boots.find((boot) => boot.id === id);
+  if (known !== undefined) return known;
+  const boot: Boot = { number: (books.boots.at(-1)?.number ?? 0) + 1, id, offset: null };
+  books.boots.push(boot);
+  if (books.boots.length > BOOTS_MAX) books.boots.shift();
+  return boot;
 }

@@ -26,6 +26,8 @@ export interface Reader {
   below(key: Buffer): Entry | null;
   /** Walks entries from `key` upwards until `visit` returns false. */
   scan(key: Buffer, visit: (entry: Entry) => boolean): void;
+  /** Pages holding live data, exactly, the two meta pages included; the free list is not in it. */
+  livePages(): { readonly live: number; readonly pageBytes: number };
 }
 
 export interface Entry {
@@ -128,21 +130,6 @@ export class Environment {
     }
   }
 
-  /** Pages holding live data, exactly, the two meta pages included; the free list is not in it. */
-  livePages(): { readonly live: number; readonly pageBytes: number } {
-    if (this.#closed) throw new StoreError('closed', 'the store is closed');
-    const txn = this.#env.beginTxn({ readOnly: true });
-    try {
-      const stat = this.#dbi.stat(txn);
-      return {
-        live: 2 + stat.treeBranchPageCount + stat.treeLeafPageCount + stat.overflowPages,
-        pageBytes: stat.pageSize,
-      };
-    } finally {
-      txn.abort();
-    }
-  }
-
   /** Length of the data file, bytes. */
   fileBytes(): number {
     return statSync(join(this.directory, DATA_FILE)).size;
@@ -194,6 +181,12 @@ class TxnReader implements Reader {
     } finally {
       cursor.close();
     }
+  }
+
+  livePages(): { readonly live: number; readonly pageBytes: number } {
+    const stat = this.#dbi.stat(this.#txn);
+    const live = 2 + stat.treeBranchPageCount + stat.treeLeafPageCount + stat.overflowPages;
+    return { live, pageBytes: stat.pageSize };
   }
 
   #at(move: (cursor: lmdb.Cursor) => Buffer | null): Entry | null {

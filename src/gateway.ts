@@ -1,0 +1,231 @@
+import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { Logger } from 'pino';
+import type { Clock } from './clock/clock.ts';
+import { Commands } from './commands/commands.ts';
+import type { LoadedConfig } from './config/load.ts';
+import type { ChildConfig, UpstreamConfig } from './config/schema.ts';
+import { gpioLine, serialDevice } from './config/profile.ts';
+import type { Profile } from './config/profile-schema.ts';
+import { resolveSecret } from './config/secret.ts';
+import { catalogue, type DriverKind, type DriverOptions } from './drivers/catalogue.ts';
+import type { Driver, DriverContext } from './drivers/driver.ts';
+import { DriverSupervisor } from './drivers/supervisor.ts';
+import { Router } from './router/router.ts';
+import { booksIn } from './spool/files.ts';
+import { peek, verify } from './spool/inspection.ts';
+import { openSpool } from './spool/opening.ts';
+import type { Spool } from './spool/spool.ts';
+import { laneStats, ledgerStats, type SpoolStats } from './spool/stats.ts';
+import { State } from './store/state.ts';
+import { Upstream, type Credentials } from './upstream/upstream.ts';
+import { VERSION } from './version.ts';
+
+/** The platform, passed in. */
+export interface Platform {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Chance, 0 to 1. */
+  readonly random: () => number;
+}
+
+/** Everything together: builds each part from the configuration, starts and stops them in order. */
+export class Gateway {
+  readonly #loaded: LoadedConfig;
+  readonly #platform: Platform;
+  readonly #state: State;
+  readonly #spool: Spool;
+  readonly #router: Router;
+  readonly #commands: Commands;
+  readonly #children = new Map<string, DriverSupervisor>();
+  readonly #upstream: Upstream | null;
+  readonly #startedAt: number;
+  #refusing = false;
+
+  private constructor(loaded: LoadedConfig, platform: Platform, state: State, spool: Spool) {
+    this.#loaded = loaded;
+    this.#platform = platform;
+    this.#state = state;
+    this.#spool = spool;
+    this.#startedAt = platform.clock.monotonic();
+    const { config } = loaded;
+    this.#router = new Router(spool, Object.values(config.routes));
+    this.#commands = new Commands(platform.clock);
+    this.#commands.register(config.gateway.id, { command: (name) => this.#own(name) });
+    for (const child of config.children) this.#addChild(child);
+    this.#upstream = config.upstream === undefined ? null : this.#makeUpstream(config.upstream);
+  }
+
+  /** Opens the data directory. Throws when it cannot be used: the message says what to do. */
+  static async open(loaded: LoadedConfig, platform: Platform): Promise<Gateway> {
+    const { dataDir } = loaded.config.gateway;
+    const { storeAndForward } = loaded.config;
+    const state = new State(`${dataDir}/state`);
+    try {
+      const spool = await openSpool({ dataDir, ...storeAndForward }, state, platform.clock, platform.log);
+      return new Gateway(loaded, platform, state, spool);
+    } catch (error) {
+      await state.close();
+      throw error;
+    }
+  }
+
+  /** Readings flow when it resolves; a child or an upstream that is not there yet is tried again for ever. */
+  async start(): Promise<void> {
+    this.#upstream?.start();
+    await Promise.all([...this.#children.values()].map((child) => child.start()));
+  }
+
+  /** Stops in the order in which messages flow; everything accepted is on the medium when it resolves. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#children.values()].map((child) => child.stop()));
+    await this.#upstream?.stop();
+    await this.#spool.close();
+    await this.#state.close();
+  }
+
+  /** Stops and starts one child's driver. False when there is no such child. */
+  async restart(id: string): Promise<boolean> {
+    const child = this.#children.get(id);
+    await child?.restart();
+    return child !== undefined;
+  }
+
+  get commands(): Commands {
+    return this.#commands;
+  }
+
+  /** The children, and how each is doing. */
+  list() {
+    return [...this.#children.values()].map((child) => ({ type: 'child' as const, ...child.snapshot() }));
+  }
+
+  status() {
+    const { clock } = this.#platform;
+    const { config, profile } = this.#loaded;
+    const children = this.list();
+    return {
+      gateway: config.gateway.id,
+      version: VERSION,
+      profile: profile.name,
+      uptimeSecs: Math.round((clock.monotonic() - this.#startedAt) / 1000),
+      clock: { known: clock.known(), wall: new Date(clock.wall()).toISOString() },
+      upstream: this.#upstream?.snapshot() ?? null,
+      spool: this.#spool.snapshot(),
+      ledger: ledgerStats(this.#spool.durableBooks()),
+      children: {
+        total: children.length,
+        running: children.filter(({ state }) => state === 'running' || state === 'finished').length,
+        failing: children.filter(({ state }) => state === 'waiting').map(({ id }) => id),
+      },
+      memory: { rssBytes: process.memoryUsage.rss() },
+    };
+  }
+
+  spoolStats(): SpoolStats {
+    const now = this.#spool.snapshot();
+    return this.#spool.environment.read((reader) => {
+      const books = booksIn(reader);
+      return {
+        epoch: books.epoch,
+        ledger: ledgerStats(books),
+        lanes: laneStats(reader, books, now.age),
+        file: {
+          bytes: now.fileBytes,
+          quotaBytes: now.quotaBytes,
+          livePages: now.livePages,
+          freePages: now.freePages,
+          shrinkPending: now.fileBytes > now.quotaBytes,
+        },
+        wear: now.wear,
+      };
+    });
+  }
+
+  peek(count: number, lane?: number) {
+    return this.#spool.environment.read((reader) => peek(reader, booksIn(reader), count, lane));
+  }
+
+  verify() {
+    return this.#spool.environment.read((reader) => verify(reader, booksIn(reader)));
+  }
+
+  #addChild(child: ChildConfig): void {
+    const { clock, log } = this.#platform;
+    const { kind, create } = driverOf(child, this.#loaded.profile);
+    const supervisor = new DriverSupervisor({
+      child: child.id,
+      kind,
+      create,
+      clock,
+      log,
+      onReading: (id, reading) => {
+        this.#router.reading(id, reading, false).catch((error: unknown) => this.#refused(id, error as Error));
+      },
+      ...(catalogue[kind].backoff === undefined ? {} : { backoff: catalogue[kind].backoff }),
+    });
+    this.#children.set(child.id, supervisor);
+    this.#commands.register(child.id, supervisor);
+  }
+
+  /** A wired child cannot be told to wait: what is refused is counted by the spool, and said once until it ends. */
+  #refused(id: string, error: Error): void {
+    if (this.#refusing) return;
+    this.#refusing = true;
+    this.#platform.log.error({ child: id }, `readings are not taken: ${error.message}`);
+    this.#platform.clock.after(60_000, () => (this.#refusing = false));
+  }
+
+  #makeUpstream(upstream: UpstreamConfig): Upstream {
+    const { clock, log, random } = this.#platform;
+    const { gateway } = this.#loaded.config;
+    const { url, protocol, clientId, username, keepaliveSecs, window, reconnect } = upstream;
+    return new Upstream({
+      gateway: gateway.id,
+      ...{ url, protocol, clientId, username, keepaliveSecs, window, reconnect },
+      credentials: () => readCredentials(upstream, this.#loaded.path),
+      outbox: this.#spool,
+      status: () => ({ version: VERSION, spool: ledgerStats(this.#spool.durableBooks()) }),
+      onMethod: ({ child, method }, body) => this.#commands.answer(child, method, body),
+      clock,
+      log,
+      random,
+    });
+  }
+
+  /** Methods of the gateway itself. */
+  #own(name: string) {
+    if (name === 'ping') return Promise.resolve({ status: 200, payload: { wall: new Date(this.#platform.clock.wall()).toISOString() } });
+    return Promise.resolve({ status: 404, payload: { error: `the gateway has no method "${name}"; it has ping` } });
+  }
+}
+
+/** The kind of a child, and how its driver is made. */
+function driverOf(child: ChildConfig, profile: Profile): { kind: DriverKind; create: (context: DriverContext) => Driver } {
+  const made = <Kind extends DriverKind>(kind: Kind, options: DriverOptions[Kind]) => ({
+    kind,
+    create: (context: DriverContext) => catalogue[kind].create(options, context),
+  });
+  if (child.simulated !== undefined) return made('simulated', child.simulated);
+  if (child.host !== undefined) return made('host', { everyMs: child.host.every, metrics: child.host.metrics });
+  if (child.serial !== undefined) {
+    return made('serial', { ...child.serial, port: serialDevice(profile, child.serial.port) ?? child.serial.port });
+  }
+  if (child.gpio !== undefined) {
+    const { line } = child.gpio;
+    const place = gpioLine(profile, line);
+    if (place === undefined) throw new Error(`${child.id}: the profile has no line ${JSON.stringify(line)}`);
+    const name = typeof line === 'string' ? line : `${line.chip}:${line.offset}`;
+    return made('gpio', { ...child.gpio, line: { name, ...place } });
+  }
+  throw new Error(`${child.id} has no kind`);
+}
+
+function readCredentials(upstream: UpstreamConfig, configPath: string): Credentials {
+  const file = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path, 'utf8'));
+  const [ca, cert, key] = [file(upstream.ca), file(upstream.clientCert), file(upstream.clientKey)];
+  return {
+    password: upstream.passwordFile === undefined ? undefined : resolveSecret(upstream.passwordFile, dirname(configPath)).value,
+    tls: { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) },
+  };
+}

@@ -1,0 +1,107 @@
+import { chmodSync, rmSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import type { Logger } from 'pino';
+
+/** Largest request, bytes; a longer one is not from our own tools. */
+const REQUEST_BYTES_MAX = 512 * 1024;
+/** Tools connected at once. */
+const CONNECTIONS_MAX = 16;
+
+/** What a request may send while it is answered: any number of items; `done` when the asker has gone. */
+export interface Answering {
+  send(item: unknown): void;
+  onGone(listener: () => void): void;
+}
+
+export type Handler = (args: Record<string, unknown>, answering: Answering) => Promise<void> | void;
+
+/** A request that was understood and cannot be met; its message is for the user. */
+export class RequestRefused extends Error {}
+
+/**
+ * Answers the command line over a Unix socket. A request is one line of JSON `{request, ...args}`; the answer is lines
+ * `{item}`, then `{end: true}` or `{error}`.
+ */
+export class ControlServer {
+  readonly #path: string;
+  readonly #handlers: Readonly<Record<string, Handler>>;
+  readonly #log: Logger;
+  readonly #sockets = new Set<Socket>();
+  #server: Server | null = null;
+
+  constructor(path: string, handlers: Readonly<Record<string, Handler>>, log: Logger) {
+    this.#path = path;
+    this.#handlers = handlers;
+    this.#log = log;
+  }
+
+  /** Takes the socket over from a process that is gone. Rejects when one is alive behind it: one gateway to a `dataDir`. */
+  async start(): Promise<void> {
+    if (await answers(this.#path)) throw new Error(`another gateway is running here: it answers on ${this.#path}`);
+    rmSync(this.#path, { force: true });
+    const server = createServer((socket) => this.#serve(socket));
+    server.maxConnections = CONNECTIONS_MAX;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(this.#path, resolve);
+    });
+    chmodSync(this.#path, 0o660);
+    server.on('error', (error) => this.#log.warn({ err: error }, 'control socket'));
+    this.#server = server;
+  }
+
+  async stop(): Promise<void> {
+    const server = this.#server;
+    if (server === null) return;
+    this.#server = null;
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
+
+  #serve(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.setEncoding('utf8');
+    let text = '';
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.#sockets.delete(socket));
+    socket.on('data', (chunk: string) => {
+      text += chunk;
+      const end = text.indexOf('\n');
+      if (end === -1) {
+        if (text.length > REQUEST_BYTES_MAX) socket.destroy();
+        return;
+      }
+      socket.removeAllListeners('data');
+      socket.resume();
+      void this.#answer(text.slice(0, end), socket);
+    });
+  }
+
+  async #answer(line: string, socket: Socket): Promise<void> {
+    const say = (what: object) => {
+      if (socket.writable) socket.write(`${JSON.stringify(what)}\n`);
+    };
+    try {
+      const { request, ...args } = JSON.parse(line) as { request?: unknown } & Record<string, unknown>;
+      const handler = typeof request === 'string' && Object.hasOwn(this.#handlers, request) ? this.#handlers[request] : undefined;
+      if (handler === undefined) throw new RequestRefused(`this gateway does not know the request "${String(request)}"`);
+      await handler(args, { send: (item) => say({ item }), onGone: (listener) => void socket.once('close', listener) });
+      say({ end: true });
+    } catch (error) {
+      if (!(error instanceof RequestRefused)) this.#log.warn({ err: error }, 'a request of the command line failed');
+      say({ error: (error as Error).message });
+    }
+    socket.end();
+  }
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}

@@ -1,0 +1,88 @@
+import { pino, type DestinationStream, type Level, type Logger } from 'pino';
+import type { Clock } from '../clock/clock.ts';
+
+/** Lines kept in memory for `holdfast logs`; on a board whose journal is in RAM too this is a second look, not an archive. */
+const LINES_MAX = 2000;
+
+/** One line of the log. */
+export interface LogLine {
+  /** ms since 1970. */
+  readonly time: number;
+  readonly level: Level;
+  readonly child?: string;
+  readonly message: string;
+  /** Whatever else was logged with it. */
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/** How lines leave the process: `journald` begins each with `<N>`, its syslog level. */
+export type LogFormat = 'text' | 'json' | 'journald';
+
+const SYSLOG_LEVEL: Readonly<Record<Level, number>> = { trace: 7, debug: 7, info: 6, warn: 4, error: 3, fatal: 2 };
+
+/** Where pino writes: keeps the last lines, and hands them to the terminal, the journal and whoever follows. */
+export class LogRing implements DestinationStream {
+  readonly #format: LogFormat;
+  readonly #out: (text: string) => void;
+  readonly #lines: LogLine[] = [];
+  readonly #followers = new Set<(line: LogLine) => void>();
+
+  constructor(format: LogFormat, out: (text: string) => void) {
+    this.#format = format;
+    this.#out = out;
+  }
+
+  /** A logger that writes here. */
+  logger(level: Level, clock: Clock): Logger {
+    return pino({ base: null, level, timestamp: () => `,"time":${clock.wall()}` }, this);
+  }
+
+  write(json: string): void {
+    const line = parse(json);
+    this.#lines.push(line);
+    if (this.#lines.length > LINES_MAX) this.#lines.shift();
+    if (this.#format === 'json') this.#out(json);
+    else if (this.#format === 'journald') this.#out(`<${SYSLOG_LEVEL[line.level]}>${bodyText(line)}\n`);
+    else this.#out(`${lineText(line)}\n`);
+    for (const follower of this.#followers) follower(line);
+  }
+
+  /** The last `count` lines, oldest first; of one child if it is named. */
+  tail(count: number, child?: string): LogLine[] {
+    const lines = child === undefined ? this.#lines : this.#lines.filter((line) => line.child === child);
+    return count >= lines.length ? lines.slice() : lines.slice(lines.length - count);
+  }
+
+  /** Calls `each` with every further line, until the returned function is called. */
+  follow(each: (line: LogLine) => void): () => void {
+    this.#followers.add(each);
+    return () => this.#followers.delete(each);
+  }
+}
+
+/** A line for people. */
+export function lineText(line: LogLine): string {
+  return `${new Date(line.time).toISOString()} ${line.level.toUpperCase().padEnd(5)} ${bodyText(line)}`;
+}
+
+function bodyText(line: LogLine): string {
+  const child = line.child === undefined ? '' : `[${line.child}] `;
+  const fields = Object.entries(line.fields)
+    .map(([name, value]) => ` ${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .join('');
+  // One entry is one line, whatever a sensor or a broker put into it.
+  return `${child}${line.message}${fields}`.replaceAll(/[\n\r]+/g, ' | ');
+}
+
+function parse(json: string): LogLine {
+  const { time, level, child, msg, err, ...fields } = JSON.parse(json) as Record<string, unknown>;
+  const error = err as { message?: string; stack?: string } | undefined;
+  const named = pino.levels.labels[level as number] as Level | undefined;
+  return {
+    time: time as number,
+    level: named ?? 'info',
+    ...(typeof child === 'string' ? { child } : {}),
+    message: [msg, error?.message].filter((part) => typeof part === 'string').join(': '),
+    fields: error?.stack === undefined || named === 'warn' ? fields : { ...fields, stack: error.stack },
+  };
+}
