@@ -195,13 +195,17 @@ export class Gateway {
 
   /** Methods of the gateway itself. */
   #own(name: string) {
-    if (name === 'ping') return Promise.resolve({ status: 200, payload: { wall: new Date(this.#platform.clock.wall()).toISOString() } });
+    if (name === 'ping')
+      return Promise.resolve({ status: 200, payload: { wall: new Date(this.#platform.clock.wall()).toISOString() } });
     return Promise.resolve({ status: 404, payload: { error: `the gateway has no method "${name}"; it has ping` } });
   }
 }
 
 /** The kind of a child, and how its driver is made. */
-function driverOf(child: ChildConfig, profile: Profile): { kind: DriverKind; create: (context: DriverContext) => Driver } {
+function driverOf(
+  child: ChildConfig,
+  profile: Profile,
+): { kind: DriverKind; create: (context: DriverContext) => Driver } {
   const made = <Kind extends DriverKind>(kind: Kind, options: DriverOptions[Kind]) => ({
     kind,
     create: (context: DriverContext) => catalogue[kind].create(options, context),
@@ -225,7 +229,8 @@ function readCredentials(upstream: UpstreamConfig, configPath: string): Credenti
   const file = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path, 'utf8'));
   const [ca, cert, key] = [file(upstream.ca), file(upstream.clientCert), file(upstream.clientKey)];
   return {
-    password: upstream.passwordFile === undefined ? undefined : resolveSecret(upstream.passwordFile, dirname(configPath)).value,
+    password:
+      upstream.passwordFile === undefined ? undefined : resolveSecret(upstream.passwordFile, dirname(configPath)).value,
     tls: { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) },
   };
 }

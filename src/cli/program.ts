@@ -12,11 +12,14 @@ export async function main(argv: readonly string[]): Promise<number> {
     code = result ?? 0;
   };
   const program = new Command('holdfast')
-    .description('Offline-first gateway: sensors in, a durable spool in the middle, MQTT upstream when there is a network.')
+    .description(
+      'Offline-first gateway: sensors in, a durable spool in the middle, MQTT upstream when there is a network.',
+    )
     .version(VERSION)
     .exitOverride()
     .showHelpAfterError('(add --help for what there is)');
-  const config = () => new Option('-c, --config <file>', 'the configuration').default(DEFAULT_CONFIG).env('HOLDFAST_CONFIG');
+  const config = () =>
+    new Option('-c, --config <file>', 'the configuration').default(DEFAULT_CONFIG).env('HOLDFAST_CONFIG');
 
   program
     .command('run')

@@ -29,12 +29,19 @@ export class Commands {
   }
 
   /** Never rejects: 404 nobody of that name, 504 no answer in time, 500 the target failed. */
-  async invoke(id: string, name: string, payload: unknown, timeoutSecs = RESPONSE_TIMEOUT_SECS): Promise<CommandResult> {
+  async invoke(
+    id: string,
+    name: string,
+    payload: unknown,
+    timeoutSecs = RESPONSE_TIMEOUT_SECS,
+  ): Promise<CommandResult> {
     const target = this.#targets.get(id);
     if (target === undefined) return failure(404, `there is no child "${id}"`);
     const secs = Math.min(Math.max(timeoutSecs, 1), RESPONSE_TIMEOUT_SECS_MAX);
     return new Promise((resolve) => {
-      const deadline = this.#clock.after(secs * 1000, () => resolve(failure(504, `"${id}" did not answer within ${secs} s`)));
+      const deadline = this.#clock.after(secs * 1000, () =>
+        resolve(failure(504, `"${id}" did not answer within ${secs} s`)),
+      );
       const done = (result: CommandResult) => {
         deadline.cancel();
         resolve(result);
@@ -55,7 +62,8 @@ export class Commands {
       return encode(failure(400, `the request is not JSON: ${(error as Error).message}`));
     }
     const secs = typeof request.responseTimeoutSecs === 'number' ? request.responseTimeoutSecs : RESPONSE_TIMEOUT_SECS;
-    const sentAt = typeof request.sentAt === 'string' ? Date.parse(request.sentAt) : Number(request.sentAt ?? Number.NaN);
+    const sentAt =
+      typeof request.sentAt === 'string' ? Date.parse(request.sentAt) : Number(request.sentAt ?? Number.NaN);
     // Only a known clock can tell that a request is too old.
     if (this.#clock.known() && sentAt + secs * 1000 < this.#clock.wall()) return null;
     return encode(await this.invoke(id, name, request.payload ?? null, secs));

@@ -136,7 +136,8 @@ export function parseEvent(
   if (rest.at(-1)?.startsWith('?') === true) {
     for (const [name, value] of new URLSearchParams(rest.pop()!.slice(1).replaceAll('+', '%2B'))) all[name] = value;
   }
-  for (const [name, value] of Object.entries(userProperties ?? {})) all[name] = Array.isArray(value) ? value[0]! : value;
+  for (const [name, value] of Object.entries(userProperties ?? {}))
+    all[name] = Array.isArray(value) ? value[0]! : value;
   const own: Record<string, string> = {};
   for (const [name, value] of Object.entries(all)) if (name.startsWith('p-')) own[name.slice(2)] = value;
   return {

@@ -83,8 +83,10 @@ export class ControlServer {
     };
     try {
       const { request, ...args } = JSON.parse(line) as { request?: unknown } & Record<string, unknown>;
-      const handler = typeof request === 'string' && Object.hasOwn(this.#handlers, request) ? this.#handlers[request] : undefined;
-      if (handler === undefined) throw new RequestRefused(`this gateway does not know the request "${String(request)}"`);
+      const handler =
+        typeof request === 'string' && Object.hasOwn(this.#handlers, request) ? this.#handlers[request] : undefined;
+      if (handler === undefined)
+        throw new RequestRefused(`this gateway does not know the request "${String(request)}"`);
       await handler(args, { send: (item) => say({ item }), onGone: (listener) => void socket.once('close', listener) });
       say({ end: true });
     } catch (error) {

@@ -14,7 +14,12 @@ export interface Asked {
   peek(count: number, lane?: number): readonly Stored[];
   verify(): Verification;
   readonly commands: {
-    invoke(id: string, name: string, payload: unknown, timeoutSecs?: number): Promise<{ status: number; payload: unknown }>;
+    invoke(
+      id: string,
+      name: string,
+      payload: unknown,
+      timeoutSecs?: number,
+    ): Promise<{ status: number; payload: unknown }>;
   };
 }
 

@@ -1,4 +1,11 @@
-import { BODY_BYTES_MAX, HOPS_MAX, LANE_UNSPECIFIED, type AcceptedAt, type Message, type Reading } from '../message/message.ts';
+import {
+  BODY_BYTES_MAX,
+  HOPS_MAX,
+  LANE_UNSPECIFIED,
+  type AcceptedAt,
+  type Message,
+  type Reading,
+} from '../message/message.ts';
 import { ulid } from '../message/ulid.ts';
 
 /** What the router needs of the spool. */

@@ -149,8 +149,10 @@ function blockCrc(value: Buffer): number {
 
 /** Reads a block's header. Throws {@link BlockDamaged} unless the whole block is as it was written. */
 export function readHeader(value: Buffer): BlockHeader {
-  if (value.length < BLOCK_HEADER_BYTES) throw new BlockDamaged(`block of ${value.length} bytes is shorter than its header`);
-  if (value[0] !== BLOCK_VERSION) throw new BlockDamaged(`block has format ${value[0]}, this program reads ${BLOCK_VERSION}`);
+  if (value.length < BLOCK_HEADER_BYTES)
+    throw new BlockDamaged(`block of ${value.length} bytes is shorter than its header`);
+  if (value[0] !== BLOCK_VERSION)
+    throw new BlockDamaged(`block has format ${value[0]}, this program reads ${BLOCK_VERSION}`);
   if (value.readUInt32BE(CRC_AT) !== blockCrc(value)) throw new BlockDamaged('block does not match its checksum');
   return {
     lane: value[2]!,
@@ -173,7 +175,8 @@ export function decodeBlock(value: Buffer): { readonly header: BlockHeader; read
   const stored = value.subarray(BLOCK_HEADER_BYTES);
   try {
     const raw = value[1] === CODEC_DEFLATE ? inflateRawSync(stored, { maxOutputLength: header.rawBytes + 1 }) : stored;
-    if (raw.length !== header.rawBytes) throw new BlockDamaged(`block opens to ${raw.length} bytes, not ${header.rawBytes}`);
+    if (raw.length !== header.rawBytes)
+      throw new BlockDamaged(`block opens to ${raw.length} bytes, not ${header.rawBytes}`);
     const reader = new RecordReader(raw);
     const messages: Stored[] = [];
     let seq = header.firstSeq;

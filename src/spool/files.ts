@@ -16,7 +16,10 @@ export function booksIn(reader: Reader): Books {
 }
 
 /** Looks at the spool of a stopped gateway (or of a running one, from outside). Throws StoreError `absent` when there is none. */
-export async function lookAtSpool<T>(dataDir: string, look: (reader: Reader, books: Books, env: Environment) => T): Promise<T> {
+export async function lookAtSpool<T>(
+  dataDir: string,
+  look: (reader: Reader, books: Books, env: Environment) => T,
+): Promise<T> {
   const directory = join(dataDir, 'spool');
   const env = Environment.open({ directory, mapBytes: LOOK_MAP_BYTES, durability: 'strict', readOnly: true });
   try {

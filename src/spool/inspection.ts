@@ -44,7 +44,8 @@ export function verify(reader: Reader, books: Books): Verification {
       const { settledTo, nextSeq } = books.lanes[lane]!;
       if (header.lane !== lane || header.firstSeq !== keySeq(key)) complain(`${name} lies under another block's key`);
       if (before?.lane === lane && header.firstSeq <= before.lastSeq) complain(`${name} overlaps the one before it`);
-      if (header.lastSeq >= nextSeq) complain(`${name} holds number ${header.lastSeq}, beyond the next one, ${nextSeq}`);
+      if (header.lastSeq >= nextSeq)
+        complain(`${name} holds number ${header.lastSeq}, beyond the next one, ${nextSeq}`);
       if (header.lastSeq <= settledTo) complain(`${name} is settled and was not deleted`);
       before = { lane, lastSeq: header.lastSeq };
       for (const stored of messages) if (stored.seq > settledTo) pending[lane]!++;
@@ -55,7 +56,8 @@ export function verify(reader: Reader, books: Books): Verification {
     return true;
   });
   books.lanes.forEach((lane, number) => {
-    if (lane.pending !== pending[number]) complain(`lane ${number}: the books say ${lane.pending} pending, there are ${pending[number]}`);
+    if (lane.pending !== pending[number])
+      complain(`lane ${number}: the books say ${lane.pending} pending, there are ${pending[number]}`);
   });
   if (deadLetters !== books.ledger.deadLetters) {
     complain(`the books say ${books.ledger.deadLetters} dead letters, there are ${deadLetters}`);

@@ -195,7 +195,11 @@ export class Spool {
     this.#books.ledger.deadLetters++;
     const builder = new BlockBuilder(stored.lane);
     const { properties } = stored.message;
-    builder.add(stored.seq, { ...stored.message, properties: { ...properties, 'dead-letter-reason': reason } }, Infinity);
+    builder.add(
+      stored.seq,
+      { ...stored.message, properties: { ...properties, 'dead-letter-reason': reason } },
+      Infinity,
+    );
     this.#deadLetters.push([deadLetterKey(this.#books.nextDeadLetter++), builder.cut(stored.epoch).value]);
     this.#settle(stored);
   }
@@ -253,7 +257,9 @@ export class Spool {
       this.#log.error({ err: fault }, 'the last commit failed; readings of the last moments are lost');
     }
     this.#timer.stop();
-    await this.#beforeClose().catch((error: unknown) => this.#log.warn({ err: error }, 'the totals could not be copied'));
+    await this.#beforeClose().catch((error: unknown) =>
+      this.#log.warn({ err: error }, 'the totals could not be copied'),
+    );
     await this.#env.close();
   }
 
@@ -432,7 +438,8 @@ export class Spool {
     if (full && this.#options.whenFull !== 'reject-new') {
       const { keys, messages } = this.#evictor.evict(this.#env, wanted, pageBytes);
       this.#evicted.push(...keys);
-      if (!this.#full) this.#log.warn({ messages }, 'the spool is full: the oldest messages are being dropped, and counted');
+      if (!this.#full)
+        this.#log.warn({ messages }, 'the spool is full: the oldest messages are being dropped, and counted');
     }
     this.#full = full;
   }

@@ -28,7 +28,8 @@ export class WearEstimate {
     this.commits++;
     this.#bytes += COMMIT_BYTES;
     for (const [, value] of changes) {
-      if (value !== null && value.length > PAGE_BYTES / 2) this.#bytes += pagesOf(value.length, PAGE_BYTES) * PAGE_BYTES;
+      if (value !== null && value.length > PAGE_BYTES / 2)
+        this.#bytes += pagesOf(value.length, PAGE_BYTES) * PAGE_BYTES;
     }
   }
 

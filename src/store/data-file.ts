@@ -39,7 +39,8 @@ export function inspectDataFile(directory: string): DataFileState {
     if (typeof second === 'string') return { kind: 'damaged', why: second };
     const newest = second.transaction > first.transaction ? second : first;
     const needed = (newest.lastPage + 1) * first.pageBytes;
-    if (bytes < needed) return { kind: 'damaged', why: `is ${bytes} bytes long, ${needed} are in use: it was cut short` };
+    if (bytes < needed)
+      return { kind: 'damaged', why: `is ${bytes} bytes long, ${needed} are in use: it was cut short` };
     return { kind: 'sound', bytes, pageBytes: first.pageBytes };
   } catch (error) {
     return { kind: 'damaged', why: `cannot be read: ${(error as Error).message}` };
@@ -71,7 +72,8 @@ function readMeta(fd: number, at: number): Meta | string {
   if ((u32(offset + 4) & 0xffff) !== META_VERSION) return `has LMDB format ${u32(offset + 4)}, not ${META_VERSION}`;
   offset += 8 + 2 * word;
   const pageBytes = u32(offset);
-  if (pageBytes < 512 || pageBytes > 65_536 || (pageBytes & (pageBytes - 1)) !== 0) return `claims pages of ${pageBytes} bytes`;
+  if (pageBytes < 512 || pageBytes > 65_536 || (pageBytes & (pageBytes - 1)) !== 0)
+    return `claims pages of ${pageBytes} bytes`;
   offset += 2 * (8 + 5 * word);
   return { pageBytes, lastPage: size(offset), transaction: size(offset + word) };
 }

@@ -83,7 +83,12 @@ export class Environment {
       throw storeError(error, directory);
     }
     try {
-      return new Environment(directory, env, env.openDbi({ name: null, create: !readOnly, keyIsBuffer: true }), readOnly);
+      return new Environment(
+        directory,
+        env,
+        env.openDbi({ name: null, create: !readOnly, keyIsBuffer: true }),
+        readOnly,
+      );
     } catch (error) {
       env.close();
       throw storeError(error, directory);

@@ -5,7 +5,12 @@
 declare module 'node-lmdb' {
   namespace lmdb {
     interface Dbi {
-      stat(txn: Txn): { pageSize: number; treeBranchPageCount: number; treeLeafPageCount: number; overflowPages: number };
+      stat(txn: Txn): {
+        pageSize: number;
+        treeBranchPageCount: number;
+        treeLeafPageCount: number;
+        overflowPages: number;
+      };
       close(): void;
     }
     interface Txn {

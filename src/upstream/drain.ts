@@ -194,7 +194,11 @@ export class Drain {
         this.#lossesInFlight = 0;
         this.#outbox.lossesReported(rows.length);
       });
-      this.#batch.add(id, { topic: lossesTopic(this.#options.gateway), body: lossBody(row), contentType: 'application/json' });
+      this.#batch.add(id, {
+        topic: lossesTopic(this.#options.gateway),
+        body: lossBody(row),
+        contentType: 'application/json',
+      });
     }
   }
 

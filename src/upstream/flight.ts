@@ -1,7 +1,9 @@
 import type { Stored } from '../message/message.ts';
 import { PACKET_IDS } from './session.ts';
 
-export type Answer = { readonly kind: 'delivered'; readonly matched: boolean } | { readonly kind: 'refused'; readonly reason: number };
+export type Answer =
+  | { readonly kind: 'delivered'; readonly matched: boolean }
+  | { readonly kind: 'refused'; readonly reason: number };
 
 interface InFlight {
   readonly stored: Stored;

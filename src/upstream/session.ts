@@ -98,7 +98,9 @@ export class Session {
         client.end(true);
         reject(new ConnectFailed(why, refusal, wrongVersion));
       };
-      const deadline = clock.after(CONNECT_MS_MAX, () => fail(`no answer within ${CONNECT_MS_MAX / 1000} s`, null, false));
+      const deadline = clock.after(CONNECT_MS_MAX, () =>
+        fail(`no answer within ${CONNECT_MS_MAX / 1000} s`, null, false),
+      );
       client.on('error', (error) => {
         lastError = reasonOf(error);
         const { code } = error as { code?: unknown };
@@ -106,7 +108,9 @@ export class Session {
         if (typeof code === 'number') fail(lastError, code, code === 1 || code === 0x84);
         else if (code !== undefined) fail(lastError, null, false);
       });
-      client.on('close', () => fail(lastError ?? 'the connection was closed before it was answered', null, lastError === null));
+      client.on('close', () =>
+        fail(lastError ?? 'the connection was closed before it was answered', null, lastError === null),
+      );
       client.once('connect', (connack) => {
         if (settled) return;
         settled = true;

@@ -127,7 +127,10 @@ export class Upstream {
     const will = { topic: statusTopic(gateway), body: this.#statusBody('offline') };
     const credentials = this.#options.credentials();
     const version = this.#version;
-    const session = await Session.connect({ url, version, clientId, username, keepaliveSecs, will, ...credentials }, this.#clock);
+    const session = await Session.connect(
+      { url, version, clientId, username, keepaliveSecs, will, ...credentials },
+      this.#clock,
+    );
     if (this.#state !== 'connecting') {
       await session.leave();
       return;
@@ -154,7 +157,8 @@ export class Upstream {
     this.#publishStatus('online');
     this.#statusTimer = this.#clock.every(STATUS_EVERY_MS, () => this.#publishStatus('online'));
     session.subscribe([methodRequests(gateway)], 0).catch((error: unknown) => {
-      if (this.#session === session) this.#log.warn(`the broker does not let us receive methods: ${(error as Error).message}`);
+      if (this.#session === session)
+        this.#log.warn(`the broker does not let us receive methods: ${(error as Error).message}`);
     });
   }
 
@@ -165,8 +169,10 @@ export class Upstream {
     this.#chooseVersion(error);
     const wait = this.#waits.next().value;
     const why = error.message;
-    if (this.#state === 'online') this.#log.warn(`connection to ${redact(this.#options.url)} lost: ${why}; messages are kept`);
-    else if (why !== this.#lastError) this.#log.warn(`cannot connect to ${redact(this.#options.url)}: ${why}; messages are kept`);
+    if (this.#state === 'online')
+      this.#log.warn(`connection to ${redact(this.#options.url)} lost: ${why}; messages are kept`);
+    else if (why !== this.#lastError)
+      this.#log.warn(`cannot connect to ${redact(this.#options.url)}: ${why}; messages are kept`);
     this.#lastError = why;
     this.#become('waiting');
     this.#retryAt = this.#clock.monotonic() + wait;
@@ -187,9 +193,14 @@ export class Upstream {
       .onMethod(request, body)
       .then((response) => {
         if (response === null) return;
-        this.#drain.publish({ topic: methodResponseTopic(this.#options.gateway, request), body: response }, () => undefined);
+        this.#drain.publish(
+          { topic: methodResponseTopic(this.#options.gateway, request), body: response },
+          () => undefined,
+        );
       })
-      .catch((error: unknown) => this.#log.error({ err: error }, `method ${request.method} of ${request.child} failed`));
+      .catch((error: unknown) =>
+        this.#log.error({ err: error }, `method ${request.method} of ${request.child} failed`),
+      );
   }
 
   #publishStatus(state: 'online' | 'offline', done: () => void = () => undefined): void {
