@@ -49,7 +49,7 @@ test('an over-long line is reported once, before it ends, and the line after it 
   const heard: string[] = [];
   const splitter = new LineSplitter(
     { delimiter: '\n', lineBytesMax: 16 },
-    { line: (bytes) => void heard.push(`line ${bytes}`), malformed: (why) => void heard.push(why) },
+    { line: (bytes) => void heard.push(`line ${bytes.toString()}`), malformed: (why) => void heard.push(why) },
   );
   for (let i = 0; i < 100; i++) splitter.push(Buffer.alloc(1000, 'x'));
   assert.deepEqual(heard, ['line longer than 16 bytes']);
@@ -62,8 +62,8 @@ test('a partial line is malformed when the stream is cut off, and is not glued t
   const splitter = new LineSplitter(
     { delimiter: '\n', lineBytesMax: 16 },
     {
-      line: (bytes) => void heard.push(`line ${bytes}`),
-      malformed: (why, sample) => void heard.push(`${why}: ${sample}`),
+      line: (bytes) => void heard.push(`line ${bytes.toString()}`),
+      malformed: (why, sample) => void heard.push(`${why}: ${sample.toString()}`),
     },
   );
   splitter.push(Buffer.from('whole\nhal'));
