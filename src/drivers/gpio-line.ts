@@ -1,0 +1,184 @@
+import { constants } from 'node:fs';
+import { access, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../clock/clock.ts';
+
+/** How long udev may take to hand an exported line's files to the gateway's group, and how often that is looked at, ms. */
+const SETTLE_MS_MAX = 5_000;
+const SETTLE_EVERY_MS = 20;
+
+export type Level = 0 | 1;
+export type GpioEdge = 'none' | 'rising' | 'falling' | 'both';
+
+/** What is used of the class `Gpio` of the package `onoff`; a test passes its own where no chip exists. */
+export interface GpioClass {
+  new (
+    number: number,
+    direction: 'in' | 'high' | 'low',
+    edge: GpioEdge,
+    options: { debounceTimeout: number; activeLow: boolean },
+  ): OnoffGpio;
+}
+
+export interface OnoffGpio {
+  readSync(): Level;
+  writeSync(level: Level): void;
+  watch(callback: (error: Error | null | undefined, level: Level) => void): void;
+  unwatchAll(): void;
+  direction(): string;
+  edge(): string;
+  unexport(): void;
+}
+
+export interface GpioLineRequest {
+  /** The line's number in sysfs, from `sysfsNumber`. */
+  readonly number: number;
+  readonly direction: 'in' | 'out';
+  readonly edge: GpioEdge;
+  readonly debounceMs: number;
+  readonly activeLow: boolean;
+  /** Level an output starts with, in the logical sense: with `activeLow`, 1 is the low voltage. */
+  readonly initial: Level;
+  /** Called with the level after an edge that was asked for. */
+  readonly onEdge: (level: Level) => void;
+  /** Called when an edge came but its level could not be read: the chip went away. */
+  readonly onError: (error: Error) => void;
+}
+
+/**
+ * One exported line. What is odd in the package `onoff` 6 stops in this file:
+ * - it waits for udev by opening a file up to 10,000 times in a row, synchronously: so the line is exported here, and waited
+ *   for without blocking, before onoff sees it;
+ * - for a line that it did not export itself it swallows every error: so direction and edge are read back;
+ * - a constructor that throws leaves the line exported;
+ * - its edge callback reads the level and throws when the chip is gone, out of native code, which would end the process; and
+ *   a debounce that is still running when the line is released reads a closed (or reused) descriptor: so its `readSync`
+ *   is shadowed on the instance by one that does not throw, and reads nothing after release;
+ * - `high` and `low` set the voltage and know nothing of active-low, unlike every other value.
+ */
+export class GpioLine {
+  readonly #gpio: OnoffGpio;
+  readonly #read: () => Level;
+  /** Released, or its chip gone: onoff may still call back, and is not listened to. */
+  #over = false;
+  #released = false;
+
+  private constructor(gpio: OnoffGpio, request: GpioLineRequest) {
+    this.#gpio = gpio;
+    this.#read = gpio.readSync.bind(gpio);
+    let last: Level = this.#read();
+    gpio.readSync = () => {
+      if (this.#over) return last;
+      try {
+        last = this.#read();
+      } catch (error) {
+        this.#over = true;
+        request.onError(error as Error);
+      }
+      return last;
+    };
+    if (request.direction === 'in' && request.edge !== 'none') {
+      gpio.watch((error, level) => {
+        if (this.#over) return;
+        if (error) request.onError(error);
+        else request.onEdge(level);
+      });
+    }
+  }
+
+  static async open(request: GpioLineRequest, clock: Clock, root: string, Gpio: GpioClass): Promise<GpioLine> {
+    const folder = join(root, `gpio${request.number}`);
+    const wasExported = await exists(folder);
+    if (!wasExported) await exportLine(request.number, root);
+    let gpio: OnoffGpio | undefined;
+    try {
+      await settled(folder, clock);
+      const raw = (request.initial === 1) !== request.activeLow ? 'high' : 'low';
+      const edge = request.direction === 'in' ? request.edge : 'none';
+      const options = { debounceTimeout: request.debounceMs, activeLow: request.activeLow };
+      gpio = new Gpio(request.number, request.direction === 'in' ? 'in' : raw, edge, options);
+      if (gpio.direction() !== request.direction)
+        throw new Error(`the line cannot be set to direction ${request.direction}`);
+      if (edge !== 'none' && gpio.edge() !== edge)
+        throw new Error(`the line cannot report edges (${edge} was asked for)`);
+      return new GpioLine(gpio, request);
+    } catch (error) {
+      if (gpio !== undefined) gpio.unexport();
+      else if (!wasExported) await writeFile(join(root, 'unexport'), String(request.number)).catch(() => {});
+      throw error;
+    }
+  }
+
+  /** The level now. Throws when the chip is gone. */
+  read(): Level {
+    return this.#read();
+  }
+
+  /** Throws when the chip is gone. */
+  write(level: Level): void {
+    this.#gpio.writeSync(level);
+  }
+
+  /** Gives the line back to the kernel; an output keeps its level for as long as the hardware lets it. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#over = true;
+    for (const undo of [() => this.#gpio.unwatchAll(), () => this.#gpio.unexport()]) {
+      try {
+        undo();
+      } catch {
+        // The chip is gone, and the line with it.
+      }
+    }
+  }
+}
+
+async function exportLine(number: number, root: string): Promise<void> {
+  try {
+    await writeFile(join(root, 'export'), String(number));
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'EACCES')
+      throw new Error(`no permission for ${root}: the gateway's user must be in the group gpio`, { cause: error });
+    if (code === 'EBUSY') throw new Error('the kernel or another program uses the line', { cause: error });
+    throw new Error(`the line cannot be exported: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Resolves when the files of an exported line may be written. */
+async function settled(folder: string, clock: Clock): Promise<void> {
+  const files = ['value', 'direction', 'active_low', 'edge'].map((file) => join(folder, file));
+  const deadline = clock.monotonic() + SETTLE_MS_MAX;
+  while (!(await writable(files))) {
+    if (clock.monotonic() >= deadline) {
+      throw new Error(
+        `no permission for ${folder}: the gateway's user must be in the group gpio, and a udev rule must say so`,
+      );
+    }
+    await new Promise<void>((resolve) => {
+      clock.after(SETTLE_EVERY_MS, resolve);
+    });
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Whether those of the files that exist (a line without interrupts has no `edge`) may be written, `value` at least. */
+async function writable(files: readonly string[]): Promise<boolean> {
+  const [value = ''] = files;
+  if (!(await exists(value))) return false;
+  for (const file of files) {
+    const code = await access(file, constants.R_OK | constants.W_OK).then(
+      () => undefined,
+      (error: NodeJS.ErrnoException) => error.code,
+    );
+    if (code !== undefined && code !== 'ENOENT') return false;
+  }
+  return true;
+}

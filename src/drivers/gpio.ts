@@ -1,0 +1,224 @@
+import type { Timer } from '../clock/clock.ts';
+import type { CommandResult, Driver, DriverContext } from './driver.ts';
+import { SYSFS_GPIO, sysfsNumber } from './gpio-chip.ts';
+import { type GpioClass, type GpioEdge, GpioLine, type Level } from './gpio-line.ts';
+
+/** How often the level is looked at besides edges, ms: a chip that went away and edges that were lost show only there. */
+const LOOK_EVERY_MS = 1_000;
+/** Longest pulse, ms: its command answers when it is over, and a method call does not wait longer. */
+export const PULSE_MS_MAX = 10_000;
+
+export interface GpioOptions {
+  /** Name in the profile's words (`GPIO17`), label of the chip, and the line's place on it. */
+  readonly line: { readonly name: string; readonly chip: string; readonly offset: number };
+  readonly direction: 'in' | 'out';
+  readonly edge: GpioEdge;
+  readonly debounceMs: number;
+  readonly activeLow: boolean;
+  readonly initial: Level;
+}
+
+/** Where the hardware is; a test has another folder and a class of its own. */
+export interface GpioPlatform {
+  readonly root: string;
+  readonly gpioClass: () => Promise<GpioClass>;
+}
+
+const LINUX: GpioPlatform = {
+  root: SYSFS_GPIO,
+  // Imported here and not above: a native add-on and 6 MiB that a gateway without GPIO children does not pay.
+  gpioClass: async () => (await import('onoff')).Gpio,
+};
+
+/**
+ * One GPIO line. An input's readings are `{"line":"GPIO17","value":1}`: its level at start, and then each edge that was asked
+ * for. A reading with the property `coalesced: "true"` stands for more edges than one: sysfs tells that a level changed, not
+ * how often, and when the process was busy some are lost. Commands: `read`; for an output `set`, `toggle` and `pulse`.
+ */
+export class GpioDriver implements Driver {
+  readonly #options: GpioOptions;
+  readonly #context: DriverContext;
+  readonly #platform: GpioPlatform;
+  #line: GpioLine | undefined;
+  #look: Timer | undefined;
+  /** Ends a running pulse; answers its command. */
+  #endPulse: ((result: CommandResult) => void) | undefined;
+  /** The level last seen, and whether the look before this one already differed from it. */
+  #level: Level = 0;
+  #differed = false;
+  #turn = 0;
+
+  constructor(options: GpioOptions, context: DriverContext, platform: GpioPlatform = LINUX) {
+    this.#options = options;
+    this.#context = context;
+    this.#platform = platform;
+  }
+
+  async start(): Promise<void> {
+    const turn = ++this.#turn;
+    const { line, direction, edge, debounceMs, activeLow, initial } = this.#options;
+    try {
+      const number = await sysfsNumber(line.chip, line.offset, this.#platform.root);
+      const opened = await GpioLine.open(
+        {
+          number,
+          direction,
+          edge,
+          debounceMs,
+          activeLow,
+          initial,
+          onEdge: (level) => turn === this.#turn && this.#edge(level),
+          onError: (error) => turn === this.#turn && this.#context.failed(this.#named(error)),
+        },
+        this.#context.clock,
+        this.#platform.root,
+        await this.#platform.gpioClass(),
+      );
+      if (turn !== this.#turn) return opened.release();
+      this.#line = opened;
+      this.#level = opened.read();
+    } catch (error) {
+      throw this.#named(error as Error);
+    }
+    this.#differed = false;
+    if (direction === 'in') this.#emit(this.#level, false);
+    // Not sooner than a debounce may take, or a level that is still settling would be taken for a lost edge.
+    this.#look = this.#context.clock.every(Math.max(LOOK_EVERY_MS, 2 * debounceMs), () => this.#lookAtLevel());
+  }
+
+  async stop(): Promise<void> {
+    this.#turn++;
+    this.#look?.cancel();
+    this.#look = undefined;
+    this.#endPulse?.({ status: 503, payload: { error: `${this.#options.line.name} was stopped during the pulse` } });
+    this.#line?.release();
+    this.#line = undefined;
+  }
+
+  async command(name: string, payload: unknown): Promise<CommandResult> {
+    const {
+      line: { name: lineName },
+      direction,
+      edge,
+    } = this.#options;
+    const line = this.#line;
+    if (line === undefined) return { status: 503, payload: { error: `${lineName} is not open` } };
+    try {
+      if (name === 'read') {
+        const value = line.read();
+        if (direction === 'in' && edge === 'none') this.#emit(value, false);
+        return { status: 200, payload: { value } };
+      }
+      if (direction === 'out' && (name === 'set' || name === 'toggle' || name === 'pulse')) {
+        if (this.#endPulse) return { status: 409, payload: { error: `${lineName} is in a pulse` } };
+        if (name === 'toggle') return drive(line, invert(line.read()));
+        if (name === 'pulse') return await this.#pulse(line, payload);
+        const level = levelIn(payload);
+        if (level === undefined)
+          return { status: 400, payload: { error: 'set needs 0, 1, true, false or {"value": ...}' } };
+        return drive(line, level);
+      }
+    } catch (error) {
+      return this.#broken(error as Error);
+    }
+    const known = direction === 'in' ? 'read' : 'read, set, toggle and pulse';
+    return { status: 404, payload: { error: `${lineName} has no command '${name}'; it has ${known}` } };
+  }
+
+  /** To the other level for so many ms, then back; answers when it is back. */
+  async #pulse(line: GpioLine, payload: unknown): Promise<CommandResult> {
+    const ms = typeof payload === 'object' && payload !== null ? (payload as { ms?: unknown }).ms : undefined;
+    if (typeof ms !== 'number' || !(ms >= 1 && ms <= PULSE_MS_MAX)) {
+      return { status: 400, payload: { error: `pulse needs {"ms": 1 to ${PULSE_MS_MAX}}` } };
+    }
+    const before = line.read();
+    line.write(invert(before));
+    return new Promise<CommandResult>((resolve) => {
+      const end = (result: CommandResult): void => {
+        timer.cancel();
+        this.#endPulse = undefined;
+        try {
+          line.write(before);
+          resolve(result);
+        } catch (error) {
+          resolve(this.#broken(error as Error));
+        }
+      };
+      const timer = this.#context.clock.after(ms, () => end({ status: 200, payload: { value: before } }));
+      this.#endPulse = end;
+    });
+  }
+
+  #edge(level: Level): void {
+    const lostBetween = this.#options.edge === 'both' && level === this.#level;
+    // A debounced line that is back at its old level only bounced.
+    if (lostBetween && this.#options.debounceMs > 0) return;
+    this.#level = level;
+    this.#differed = false;
+    this.#emit(level, lostBetween);
+  }
+
+  #lookAtLevel(): void {
+    const line = this.#line;
+    if (line === undefined) return;
+    let now: Level;
+    try {
+      now = line.read();
+    } catch (error) {
+      this.#context.failed(this.#named(error as Error));
+      return;
+    }
+    const { direction, edge } = this.#options;
+    if (direction === 'out' || edge === 'none' || now === this.#level) {
+      this.#differed = false;
+      return;
+    }
+    const asked = edge === 'both' || edge === (now === 1 ? 'rising' : 'falling');
+    if (!asked) this.#level = now;
+    // Its edge may be on the way at this very moment; a second later it is lost.
+    else if (!this.#differed) this.#differed = true;
+    else {
+      this.#level = now;
+      this.#differed = false;
+      this.#emit(now, true);
+    }
+  }
+
+  #emit(value: Level, coalesced: boolean): void {
+    this.#context.emit({
+      body: Buffer.from(JSON.stringify({ line: this.#options.line.name, value })),
+      contentType: 'application/json',
+      contentEncoding: 'utf-8',
+      eventTime: this.#context.clock.wall(),
+      ...(coalesced && { properties: { coalesced: 'true' } }),
+    });
+  }
+
+  #broken(error: Error): CommandResult {
+    const named = this.#named(error);
+    this.#context.failed(named);
+    return { status: 500, payload: { error: named.message } };
+  }
+
+  #named(error: Error): Error {
+    const { name, chip, offset } = this.#options.line;
+    return new Error(`${name} (${chip} line ${offset}): ${error.message}`, { cause: error });
+  }
+}
+
+function invert(level: Level): Level {
+  return level === 1 ? 0 : 1;
+}
+
+function drive(line: GpioLine, level: Level): CommandResult {
+  line.write(level);
+  return { status: 200, payload: { value: line.read() } };
+}
+
+/** The level that a `set` payload asks for: 0, 1, true, false, or one of them as `value`. */
+function levelIn(payload: unknown): Level | undefined {
+  const asked = typeof payload === 'object' && payload !== null ? (payload as { value?: unknown }).value : payload;
+  if (asked === 1 || asked === true) return 1;
+  if (asked === 0 || asked === false) return 0;
+  return undefined;
+}
