@@ -157,7 +157,19 @@ export function parseEvent(
   };
 }
 
+const FIRST_MS = -62_135_596_800_000;
+const LAST_MS = 253_402_300_799_999;
+let lastSecond = Number.NaN;
+let lastSecondText = '';
+
 /** RFC 3339, UTC, milliseconds; a time no calendar has becomes the nearest one that it has. */
 export function rfc3339(ms: number): string {
-  return new Date(Math.max(-62_135_596_800_000, Math.min(253_402_300_799_999, ms))).toISOString();
+  const whole = Math.floor(Math.max(FIRST_MS, Math.min(LAST_MS, ms)));
+  const second = Math.floor(whole / 1000);
+  // Messages come in order, so most share their second with the one before: dates were 6 % of the work of draining.
+  if (second !== lastSecond) {
+    lastSecondText = new Date(second * 1000).toISOString().slice(0, -4);
+    lastSecond = second;
+  }
+  return `${lastSecondText}${String(whole - second * 1000).padStart(3, '0')}Z`;
 }

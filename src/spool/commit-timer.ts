@@ -32,7 +32,7 @@ export class CommitTimer {
   /** A message joined a tail. */
   message(senderWaits: boolean): void {
     if (!senderWaits) {
-      if (this.#dueAt === Infinity) this.#by(this.#clock.monotonic() + this.#commitEveryMs);
+      this.#by(this.#clock.monotonic() + this.#commitEveryMs);
       return;
     }
     this.#patience.arrival(this.#clock.monotonic());
@@ -44,7 +44,7 @@ export class CommitTimer {
   /** So many settled messages are not marked on the medium. */
   marks(count: number): void {
     if (count >= MARKS_MAX) this.now();
-    else if (count === 1) this.#by(this.#clock.monotonic() + MARKS_MS_MAX);
+    else this.#by(this.#clock.monotonic() + MARKS_MS_MAX);
   }
 
   /** Commit as soon as the one under way has ended. */
