@@ -184,7 +184,7 @@ test('an exception in a timer of the driver is its failure, not the end of the p
   for (const [ask, throws] of [
     ['after', () => assert.fail('in a timer')],
     ['every', () => assert.fail('in an interval')],
-    ['after', () => Promise.reject(new Error('later, in a timer'))],
+    ['after', (() => Promise.reject(new Error('later, in a timer'))) as unknown as () => void],
   ] as const) {
     await rig.supervisor.start();
     rig.context.clock[ask](10, throws);

@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { totalmem } from 'node:os';
+import { after, test } from 'node:test';
+import { HostDriver } from '../src/drivers/host.ts';
+import { type HostMetric, type HostProbe, hostProbes } from '../src/drivers/host-metrics.ts';
+import { Recorder, systemClock } from './driver-rig.ts';
+import { ManualClock, settle } from './manual-clock.ts';
+
+// The system clock's timers keep no process alive.
+const alive = setInterval(() => {}, 1_000);
+after(() => clearInterval(alive));
+
+const ALL: HostMetric[] = ['cpuTemperature', 'load', 'memory', 'disk', 'network'];
+
+interface Body {
+  cpuTemperature: number | null;
+  load: { cpu: number | null; loadavg: number[] };
+  memory: { totalBytes: number; availableBytes: number; usedBytes: number };
+  disk: { mount: string; sizeBytes: number; usedBytes: number }[];
+  network: { iface: string; rxBytes: number | null; txBytes: number | null; up: boolean | null }[];
+}
+
+test('this very machine is measured', async () => {
+  const heard = new Recorder();
+  const driver = new HostDriver({ everyMs: 100, metrics: ALL }, heard.context(systemClock));
+  await driver.start();
+  await heard.until(() => heard.readings.length === 3, 'three readings');
+  await driver.stop();
+  const body = heard.bodies().at(-1) as Body;
+  assert.deepEqual(Object.keys(body), ALL);
+  const { cpuTemperature, load, memory, disk, network } = body;
+  assert.ok(cpuTemperature === null || (cpuTemperature > -40 && cpuTemperature < 130));
+  assert.ok(load.cpu !== null && load.cpu >= 0 && load.cpu <= 1);
+  assert.equal(load.loadavg.length, 3);
+  assert.ok(Math.abs(memory.totalBytes - totalmem()) < 1_048_576);
+  assert.equal(memory.usedBytes, memory.totalBytes - memory.availableBytes);
+  const root = disk.find(({ mount }) => mount === '/');
+  assert.ok(root !== undefined && root.sizeBytes > root.usedBytes && root.usedBytes > 0);
+  assert.ok(Array.isArray(network) && !network.some(({ iface }) => iface === 'lo'));
+  for (const { rxBytes, txBytes, up } of network) {
+    assert.ok(Number.isSafeInteger(rxBytes) && Number.isSafeInteger(txBytes) && typeof up === 'boolean');
+  }
+  const [reading] = heard.readings;
+  assert.ok(Math.abs((reading?.eventTime ?? 0) - Date.now()) < 60_000);
+  assert.deepEqual([reading?.contentType, reading?.contentEncoding], ['application/json', 'utf-8']);
+});
+
+/** A driver whose probes are the test's, and a clock that stands still. */
+function fake(probes: Partial<Record<HostMetric, HostProbe>>) {
+  const clock = new ManualClock();
+  const heard = new Recorder();
+  const metrics = Object.keys(probes) as HostMetric[];
+  const driver = new HostDriver({ everyMs: 60_000, metrics }, heard.context(clock), { ...hostProbes(), ...probes });
+  return { clock, heard, driver };
+}
+
+test('only the metrics that were chosen are asked for, at start and each interval', async () => {
+  let asked = 0;
+  const { clock, heard, driver } = fake({ memory: async () => ++asked });
+  await driver.start();
+  await clock.flow(120_000);
+  assert.deepEqual(heard.bodies(), [{ memory: 1 }, { memory: 2 }, { memory: 3 }]);
+  assert.deepEqual(
+    heard.readings.map(({ eventTime }) => (eventTime ?? 0) - Date.UTC(2026, 0, 1)),
+    [0, 60_000, 120_000],
+  );
+});
+
+test('a metric that throws is null, does not keep the others, and is logged once', async () => {
+  const { clock, heard, driver } = fake({
+    cpuTemperature: () => Promise.reject(new Error('no sensor')),
+    load: () => {
+      throw new Error('at once');
+    },
+    memory: async () => 7,
+    disk: async () => undefined,
+  });
+  await driver.start();
+  await clock.flow(60_000);
+  const body = { cpuTemperature: null, load: null, memory: 7, disk: null };
+  assert.deepEqual(heard.bodies(), [body, body]);
+  assert.deepEqual(
+    heard.log.map(({ metric }) => String(metric)).toSorted((a, b) => a.localeCompare(b)),
+    ['cpuTemperature', 'load'],
+  );
+  assert.deepEqual(heard.failures, []);
+});
+
+test('a metric that hangs is null after 10 s, and is not asked again while it hangs', async () => {
+  let asked = 0;
+  let answer = (_value: number): void => {};
+  const { clock, heard, driver } = fake({
+    disk: () => {
+      asked++;
+      return new Promise((resolve) => {
+        answer = resolve;
+      });
+    },
+    memory: async () => 7,
+  });
+  await driver.start();
+  await clock.flow(9_999);
+  assert.equal(heard.readings.length, 0);
+  await clock.flow(1);
+  assert.deepEqual(heard.bodies(), [{ disk: null, memory: 7 }]);
+  await clock.flow(110_000);
+  assert.deepEqual([heard.readings.length, asked], [3, 1]);
+  answer(1);
+  await settle();
+  await clock.flow(60_000);
+  assert.equal(asked, 2);
+  answer(2);
+  await settle();
+  assert.deepEqual(heard.bodies().at(-1), { disk: 2, memory: 7 });
+});
+
+test('a reading that was under way when the driver stopped is not given', async () => {
+  const { clock, heard, driver } = fake({ memory: async () => 7 });
+  await driver.start();
+  await driver.stop();
+  await clock.flow(120_000);
+  assert.deepEqual([heard.readings.length, clock.timers], [0, 0]);
+});
