@@ -4,8 +4,8 @@ import type { Reading } from '../message/message.ts';
 import type { Driver, DriverContext } from './driver.ts';
 
 /** Longest that a driver may take to start and to stop, ms; after that it is given up. */
-export const START_MS_MAX = 30_000;
-export const STOP_MS_MAX = 5_000;
+const START_MS_MAX = 30_000;
+const STOP_MS_MAX = 5_000;
 
 /** What an attempt tells. Nothing is told after it ended. */
 export interface AttemptEvents {

@@ -1,12 +1,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
+import type { CommandResult } from '../commands/commands.ts';
 import type { Reading } from '../message/message.ts';
-
-/** What a command came to. `status` follows HTTP's numbers: 200 done, 400 bad payload, 404 no such command, 5xx failed. */
-export interface CommandResult {
-  readonly status: number;
-  readonly payload: unknown;
-}
 
 /** A driver's side of the world: everything it may do besides its own hardware. */
 export interface DriverContext {

@@ -1,12 +1,13 @@
 import type { Timer } from '../clock/clock.ts';
-import type { CommandResult, Driver, DriverContext } from './driver.ts';
+import type { CommandResult } from '../commands/commands.ts';
+import type { Driver, DriverContext } from './driver.ts';
 import { SYSFS_GPIO, sysfsNumber } from './gpio-chip.ts';
 import { type GpioClass, type GpioEdge, GpioLine, type Level } from './gpio-line.ts';
 
 /** How often the level is looked at besides edges, ms: a chip that went away and edges that were lost show only there. */
 const LOOK_EVERY_MS = 1_000;
 /** Longest pulse, ms: its command answers when it is over, and a method call does not wait longer. */
-export const PULSE_MS_MAX = 10_000;
+const PULSE_MS_MAX = 10_000;
 
 export interface GpioOptions {
   /** Name in the profile's words (`GPIO17`), label of the chip, and the line's place on it. */

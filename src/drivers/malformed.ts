@@ -62,7 +62,7 @@ export class MalformedInput {
 }
 
 /** At most 80 characters of printable ASCII; other bytes as `\xNN`, so that a log cannot be forged or garbled by a sensor. */
-export function printable(sample: Buffer | string): string {
+function printable(sample: Buffer | string): string {
   const bytes = typeof sample === 'string' ? Buffer.from(sample.slice(0, SAMPLE_CHARS_MAX + 1), 'utf8') : sample;
   let text = '';
   for (const byte of bytes) {

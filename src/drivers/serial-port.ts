@@ -7,7 +7,7 @@ import { endReadsAtHangup } from './serial-read.ts';
 const PRESENT_EVERY_MS = 2_000;
 /** Longest write, bytes, and most writes that wait at one port. */
 export const WRITE_BYTES_MAX = 8_192;
-export const WRITES_WAITING_MAX = 16;
+const WRITES_WAITING_MAX = 16;
 /** What a write may take beyond its own time on the wire, ms. */
 const WRITE_SLACK_MS = 2_000;
 /** What serialport reads at once and keeps a pool of, bytes, per port; its own 64 KiB is more than a tty ever returns. */

@@ -3,7 +3,8 @@ import type { LineDecoder } from './decoders/decoder.ts';
 import { JsonLineDecoder } from './decoders/json.ts';
 import { LineSplitter } from './decoders/lines.ts';
 import { RegexLineDecoder } from './decoders/regex.ts';
-import type { CommandResult, Driver, DriverContext } from './driver.ts';
+import type { CommandResult } from '../commands/commands.ts';
+import type { Driver, DriverContext } from './driver.ts';
 import { OpenSerialPort, SerialWriteError, type SerialLine, WRITE_BYTES_MAX } from './serial-port.ts';
 
 /** How lines are told apart: the delimiter's text, and the most bytes a line may have before it. */

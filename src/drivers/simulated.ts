@@ -1,5 +1,6 @@
 import type { Timer } from '../clock/clock.ts';
-import type { CommandResult, Driver, DriverContext } from './driver.ts';
+import type { CommandResult } from '../commands/commands.ts';
+import type { Driver, DriverContext } from './driver.ts';
 
 /*
  * The behaviour of Azure's SimulatedTemperatureSensor module (github.com/Azure/iotedge, edge-modules), which the published

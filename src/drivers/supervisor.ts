@@ -3,7 +3,8 @@ import type { Clock, Timer } from '../clock/clock.ts';
 import type { Reading } from '../message/message.ts';
 import { Attempt } from './attempt.ts';
 import { Backoff, type BackoffLimits } from './backoff.ts';
-import type { CommandResult, Driver, DriverContext } from './driver.ts';
+import type { CommandResult } from '../commands/commands.ts';
+import type { Driver, DriverContext } from './driver.ts';
 import { MalformedInput } from './malformed.ts';
 
 /** A driver that ran this long was healthy: its next failure waits as briefly as a first one. */

@@ -1,5 +1,5 @@
 /** Longest line that may be configured, bytes without its delimiter: a decoded line must fit into one message. */
-export const LINE_BYTES_MAX = 262_144;
+const LINE_BYTES_MAX = 262_144;
 /** A chunk is worked on in slices of this many bytes, so that the buffer's size does not depend on how much was read. */
 const SLICE_BYTES = 4_096;
 /** Bytes of an over-long line that are kept to show what it was. */

@@ -12,7 +12,7 @@ const NAMED_GROUP = /\(\?<(?![=!])/;
 
 /** Only a script can be given a time limit, and a script only sees globals: the match to run next is left here for it. */
 const MATCH = Symbol.for('holdfast.drivers.regex.match');
-const global = globalThis as unknown as Record<symbol, (() => RegExpExecArray | null) | undefined>;
+const globals = globalThis as unknown as Record<symbol, (() => RegExpExecArray | null) | undefined>;
 const runMatch = new Script(`globalThis[Symbol.for(${JSON.stringify(MATCH.description)})]()`);
 
 /**
@@ -53,7 +53,7 @@ export class RegexLineDecoder implements LineDecoder {
   }
 
   #match(text: string): RegExpExecArray | null | 'too-slow' {
-    global[MATCH] = () => this.#pattern.exec(text);
+    globals[MATCH] = () => this.#pattern.exec(text);
     try {
       const match = runMatch.runInThisContext({ timeout: MATCH_MS_MAX }) as RegExpExecArray | null;
       this.#nextRest = REST_LINES_MIN;
@@ -64,7 +64,7 @@ export class RegexLineDecoder implements LineDecoder {
       this.#nextRest = Math.min(REST_LINES_MAX, this.#nextRest * 2);
       return 'too-slow';
     } finally {
-      global[MATCH] = undefined;
+      globals[MATCH] = undefined;
     }
   }
 }
