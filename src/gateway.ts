@@ -11,6 +11,7 @@ import { resolveSecret } from './config/secret.ts';
 import { catalogue, type DriverKind, type DriverOptions } from './drivers/catalogue.ts';
 import type { Driver, DriverContext } from './drivers/driver.ts';
 import { DriverSupervisor } from './drivers/supervisor.ts';
+import type { Reading } from './message/message.ts';
 import { Router } from './router/router.ts';
 import { booksIn } from './spool/files.ts';
 import { peek, verify } from './spool/inspection.ts';
@@ -27,6 +28,8 @@ export interface Platform {
   readonly log: Logger;
   /** Chance, 0 to 1. */
   readonly random: () => number;
+  /** Sees each reading as the sensor gives it, whatever becomes of it; for those who show them. */
+  readonly onReading?: (child: string, reading: Reading) => void;
 }
 
 /** Everything together: builds each part from the configuration, starts and stops them in order. */
@@ -160,6 +163,7 @@ export class Gateway {
       clock,
       log,
       onReading: (id, reading) => {
+        this.#platform.onReading?.(id, reading);
         this.#router.reading(id, reading, false).catch((error: unknown) => this.#refused(id, error as Error));
       },
       ...(catalogue[kind].backoff === undefined ? {} : { backoff: catalogue[kind].backoff }),
