@@ -42,13 +42,15 @@ export const ChildSchema = section({
   serial: SerialSchema.exactOptional(),
   gpio: GpioSchema.exactOptional(),
   host: HostSchema.exactOptional(),
-}).superRefine((child, context) => {
-  // A kind that is unknown or of a later release has been reported; that none is left is then no second problem.
-  if (context.issues.some(({ code }) => code === 'unrecognized_keys')) return;
-  const [first, ...others] = CHILD_KINDS.filter((kind) => child[kind] !== undefined);
-  if (first === undefined) complain(context, `says nothing of what it is; write one of ${CHILD_KINDS.join(', ')}`);
-  for (const other of others) complain(context, `this child is ${first} already; make two children of it`, [other]);
-}, ALONGSIDE);
+})
+  .superRefine((child, context) => {
+    // A kind that is unknown or of a later release has been reported; that none is left is then no second problem.
+    if (context.issues.some(({ code }) => code === 'unrecognized_keys')) return;
+    const [first, ...others] = CHILD_KINDS.filter((kind) => child[kind] !== undefined);
+    if (first === undefined) complain(context, `says nothing of what it is; write one of ${CHILD_KINDS.join(', ')}`);
+    for (const other of others) complain(context, `this child is ${first} already; make two children of it`, [other]);
+  }, ALONGSIDE)
+  .meta({ oneOf: CHILD_KINDS.map((kind) => ({ required: [kind] })) });
 
 export const ChildrenSchema = list(ChildSchema)
   .max(CHILDREN_MAX, { error: `more than ${CHILDREN_MAX} children` })

@@ -1,8 +1,9 @@
 import fs from 'node:fs';
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
-import type { Document, Node, YAMLError } from 'yaml';
+import { isAlias, isMap, isScalar, isSeq, LineCounter } from 'yaml';
+import type { Document, Node } from 'yaml';
 import { ConfigError } from './problem.ts';
 import type { Path, Problem } from './problem.ts';
+import { parseYaml } from './syntax.ts';
 
 /** Largest file that is read, bytes. */
 export const FILE_BYTES_MAX = 1024 ** 2;
@@ -34,21 +35,14 @@ export function readYaml(file: string): YamlDocument {
   const failure = (faults: readonly Located[]): ConfigError =>
     new ConfigError(faults.map((fault) => ({ path: '', ...fault })));
 
-  let document: Document.Parsed;
+  const document = parseYaml(text, lines);
+  if ('faults' in document) throw failure(document.faults.map(({ offset, message }) => located(offset, message)));
   let root: unknown;
   try {
-    // Keys are compared below: the library's comparison takes the square of their number.
-    document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
-    const faults = [...document.errors, ...document.warnings].map((error) => located(error.pos[0], syntaxText(error)));
-    faults.push(...keyFaults(document).map(({ offset, message }) => located(offset, message)));
-    if (faults.length > 0) throw failure(faults);
     root = document.toJS({ maxAliasCount: ALIASES_MAX });
   } catch (error) {
-    if (error instanceof ReferenceError) {
-      throw failure([located(0, 'aliases (*name) multiply too often; write the values out')]);
-    }
-    if (error instanceof RangeError) throw failure([located(0, 'nested too deeply')]);
-    throw error;
+    if (!(error instanceof ReferenceError)) throw error;
+    throw failure([located(0, 'aliases (*name) multiply too often; write the values out')]);
   }
   if (root === null) throw failure([located(0, 'the file is empty')]);
 
@@ -66,6 +60,13 @@ export function readYaml(file: string): YamlDocument {
       return atNode(written ? value : (key ?? value), message);
     },
   };
+}
+
+/** A value of a document, if it is a mapping. */
+export function asMapping(value: unknown): Record<string, unknown> | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : undefined;
 }
 
 /** The file as text without a byte order mark. */
@@ -102,35 +103,6 @@ function firstBadByte(bytes: Buffer): { line: number; column: number } {
   const good = bytes.toString('utf8').split('\uFFFD', 1)[0] ?? '';
   const before = good.split('\n');
   return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
-}
-
-/** Keys that YAML allows and a configuration has no use for. */
-function keyFaults(document: Document.Parsed): { offset: number; message: string }[] {
-  const faults: { offset: number; message: string }[] = [];
-  visit(document, {
-    Map(_, map) {
-      const seen = new Set<string>();
-      for (const { key } of map.items) {
-        const offset = (key as Node | null)?.range?.[0] ?? 0;
-        if (!isScalar(key)) {
-          faults.push({ offset, message: 'a key must be a word' });
-          continue;
-        }
-        const word = String(key.value);
-        if (seen.has(word)) faults.push({ offset, message: `"${word}" stands twice here; keep one` });
-        if (word === '__proto__') faults.push({ offset, message: '"__proto__" cannot be a key' });
-        seen.add(word);
-      }
-    },
-  });
-  return faults;
-}
-
-/** The library's wording, where it speaks to programmers, in words for whoever edits the file. */
-function syntaxText({ code, message }: YAMLError): string {
-  if (code === 'MULTIPLE_DOCS') return 'a second document begins here (---); a file holds one';
-  if (code === 'TAG_RESOLVE_FAILED') return `tags such as !name have no meaning here (${message})`;
-  return `not YAML: ${message.charAt(0).toLowerCase()}${message.slice(1)}`;
 }
 
 interface Found {

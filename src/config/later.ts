@@ -2,7 +2,7 @@
 export const RELEASE = '0.1';
 
 /** Words of the design that this release does not have yet, and what they will be. */
-const LATER: Readonly<Record<string, string>> = {
+export const LATER: Readonly<Record<string, string>> = {
   hub: 'it will be the MQTT listener for connected children',
   registry: 'it will say whose word counts on children and their credentials',
   modules: 'they will be local rules, written as stream queries',
@@ -17,6 +17,15 @@ const LATER: Readonly<Record<string, string>> = {
   dnsServers: 'they will be asked instead of the system resolver',
   maxRate: 'it will bound the rate of sending',
 };
+
+/** Settings that this release takes and does not act on, and what happens instead. Where one value is meant, it is named. */
+export const IDLE = {
+  'storeAndForward.timeToLiveSecs': { happens: 'messages do not expire yet' },
+  'storeAndForward.whenFull': { value: 'thin', happens: 'it acts as drop-oldest' },
+  'storeAndForward.write': { value: 'when-needed', happens: 'it acts as always' },
+  'storeAndForward.wearBudget': { happens: 'nothing keeps to it yet' },
+  'routes.<name>.timeToLiveSecs': { happens: 'messages do not expire yet' },
+} as const;
 
 /** The error for a word of a later release, or undefined when it is none. */
 export function laterText(word: string): string | undefined {

@@ -1,5 +1,6 @@
+import fs from 'node:fs';
 import path from 'node:path';
-import { readYaml } from './document.ts';
+import { asMapping, readYaml } from './document.ts';
 import type { YamlDocument } from './document.ts';
 import { nearest } from './nearest.ts';
 import { ConfigError, pathText } from './problem.ts';
@@ -38,10 +39,9 @@ export function loadConfig(file: string, { profileDirs = defaultProfileDirs() }:
   const root = withEmptySections(document.root);
   const dir = path.dirname(path.resolve(file));
 
-  const problems: Problem[] = [];
-  const profile = profileOf(document, root, dir, profileDirs, problems);
   const validated = validate(ConfigSchema, document, root);
-  if ('problems' in validated) problems.push(...validated.problems);
+  const problems: Problem[] = 'problems' in validated ? [...validated.problems] : [];
+  const profile = profileOf(document, root, dir, profileDirs, problems);
   if (profile !== undefined) problems.push(...unknownHardware(document, root, profile));
   if (profile === undefined || 'problems' in validated || problems.length > 0) throw new ConfigError(problems);
 
@@ -58,13 +58,17 @@ function profileOf(
   problems: Problem[],
 ): Profile | undefined {
   const named = asMapping(asMapping(root)?.['gateway'])?.['profile'] ?? 'simulated';
-  if (typeof named !== 'string') return undefined;
+  if (typeof named !== 'string' || named === '') return undefined;
   const file = findProfile(named, dir, profileDirs);
   if (file === undefined) {
     const names = listProfiles(profileDirs).map(({ name }) => name);
     const meant = nearest(named, names);
-    const right = `there are ${names.join(', ')}${meant === undefined ? '' : `; did you mean "${meant}"?`}`;
+    const right = `there are ${names.join(', ') || 'none'}${meant === undefined ? '' : `; did you mean "${meant}"?`}`;
     problems.push(at(document, ['gateway', 'profile'], `no profile ${show(named)}; ${right}`));
+    return undefined;
+  }
+  if (!fs.existsSync(file)) {
+    problems.push(at(document, ['gateway', 'profile'], `no profile ${show(named)}; there is no file ${file}`));
     return undefined;
   }
   try {
@@ -145,12 +149,6 @@ function fill(
       return [key, inside[key]?.(filled) ?? filled];
     }),
   );
-}
-
-function asMapping(value: unknown): Record<string, unknown> | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Record<string, unknown>)
-    : undefined;
 }
 
 function at(document: YamlDocument, path: Path, message: string): Problem {

@@ -56,8 +56,13 @@ export const ProfileSchema = section({
       'The most memory that the gateway should take.',
     ),
   })
-    .describe('Memory.')
+    .describe('How much memory there is for the gateway.')
     .exactOptional(),
 });
 
 export type Profile = z.output<typeof ProfileSchema>;
+
+/** The JSON Schema (draft 2020-12) of what a profile may say. */
+export function profileJsonSchema(): z.core.JSONSchema.JSONSchema {
+  return { title: 'Holdfast device profile', ...z.toJSONSchema(ProfileSchema, { io: 'input' }) };
+}

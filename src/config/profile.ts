@@ -55,12 +55,9 @@ export function listProfiles(dirs: readonly string[] = defaultProfileDirs()): Pr
   return [...found].map(([name, file]) => ({ name, file })).sort((a, b) => a.name.localeCompare(b.name));
 }
 
-/** The file of a profile, or undefined. With a `/` or `.yaml` it is a path from `fromDir`, otherwise a name. */
+/** The file of a profile. With a `/` or `.yaml` it is a path from `fromDir`, otherwise a name: undefined when none has it. */
 export function findProfile(reference: string, fromDir: string, dirs: readonly string[]): string | undefined {
-  if (reference.includes('/') || reference.endsWith('.yaml')) {
-    const file = path.resolve(fromDir, reference);
-    return fs.existsSync(file) ? file : undefined;
-  }
+  if (reference.includes('/') || reference.endsWith('.yaml')) return path.resolve(fromDir, reference);
   return listProfiles(dirs).find(({ name }) => name === reference)?.file;
 }
 

@@ -43,4 +43,4 @@ export const RoutesSchema = z
     );
     return Object.fromEntries(named.length === 0 ? [[ROUTE_ALL_NAME, { route: ROUTE_ALL }]] : named);
   })
-  .describe(`Where messages go, by name. Absent or empty: \`${ROUTE_ALL}\`.`);
+  .describe(`Where messages go: a name to a route as text, or to a mapping. Absent or empty: \`${ROUTE_ALL}\`.`);

@@ -13,7 +13,7 @@ export const GatewaySchema = section({
   dataDir: text('a folder', '/var/lib/holdfast')
     .describe('Where everything durable lives; a relative path starts at the folder of this file.')
     .default('/var/lib/holdfast'),
-}).describe('This gateway.');
+}).describe('Who this gateway is, on which board, and where it keeps its data.');
 
 /**
  * `gateway.yaml`: the one source of its types, its defaults, its JSON Schema and its reference page. What comes out has

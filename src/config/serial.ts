@@ -90,13 +90,15 @@ const DecoderMapping = section({
   json: JsonOptions.exactOptional(),
   csv: CsvOptions.exactOptional(),
   regex: RegexOptions.exactOptional(),
-}).superRefine((decoder, context) => {
-  if (context.issues.length > 0) return;
-  const named = DECODERS.filter((kind) => decoder[kind] !== undefined);
-  if (named.length === 1) return;
-  const none = `an empty mapping is not a decoder; write ${DECODER_EXAMPLES}`;
-  complain(context, named.length === 0 ? none : `${named.join(' and ')} at once; keep one`);
-});
+})
+  .superRefine((decoder, context) => {
+    if (context.issues.length > 0) return;
+    const named = DECODERS.filter((kind) => decoder[kind] !== undefined);
+    if (named.length === 1) return;
+    const none = `an empty mapping is not a decoder; write ${DECODER_EXAMPLES}`;
+    complain(context, named.length === 0 ? none : `${named.join(' and ')} at once; keep one`);
+  })
+  .meta({ minProperties: 1, maxProperties: 1 });
 
 export type Decoder =
   | ({ kind: 'json' } & z.output<typeof JsonOptions>)

@@ -1,16 +1,16 @@
-import type { core } from 'zod';
 import { laterText } from './later.ts';
 import { nearest } from './nearest.ts';
 import { pathText } from './problem.ts';
 import type { Path } from './problem.ts';
-import { ANY_NAME, EACH_ITEM, keyText, schemaKeys } from './reference.ts';
+import { ANY_NAME, EACH_ITEM, keyText } from './reference.ts';
+import type { SchemaKey } from './reference.ts';
 
-/** The error for a key that `schema` does not have at `parent`: of a later release, at home elsewhere, or misspelt. */
-export function unknownKeyText(schema: core.JSONSchema.JSONSchema, parent: Path, word: string): string {
+/** The error for a key that is not among `known` at `parent`: of a later release, at home elsewhere, or misspelt. */
+export function unknownKeyText(known: readonly SchemaKey[], parent: Path, word: string): string {
   const later = laterText(word);
   if (later !== undefined) return later;
 
-  const keys = schemaKeys(schema).map(({ path }) => ({ home: path.slice(0, -1), name: path.at(-1)! }));
+  const keys = known.map(({ path }) => ({ home: path.slice(0, -1), name: path.at(-1)! }));
   const siblings = keys.filter(({ home }) => isHome(home, parent)).map(({ name }) => name);
   const others = keys.filter(({ home }) => !isHome(home, parent));
   const wrong = `"${word}" is not a key ${parent.length === 0 ? 'at the top level' : `of ${pathText(parent)}`}`;

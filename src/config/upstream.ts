@@ -38,15 +38,17 @@ const Protocol = z
 const reconnectSecs = seconds({ min: 0.01, max: 86_400, fractions: true }, '1 or 1s');
 
 const Reconnect = section({
-  minSecs: reconnectSecs.describe('The first wait, before it is drawn by lot.').prefault(1),
-  maxSecs: reconnectSecs.describe('The longest wait.').prefault(60),
+  minSecs: reconnectSecs.describe('Bound of the first wait.').prefault(1),
+  maxSecs: reconnectSecs.describe('Largest bound.').prefault(60),
 })
   .superRefine(({ minSecs, maxSecs }, context) => {
     if (minSecs > maxSecs) {
       complain(context, `${maxSecs} is less than minSecs, ${minSecs}; write ${minSecs} or more`, ['maxSecs']);
     }
   })
-  .describe('Waits between attempts to connect: each is drawn by lot and the bound doubles, up to `maxSecs`.');
+  .describe(
+    'Waits between attempts to connect: each is a random part of a bound that begins at `minSecs` and doubles up to `maxSecs`.',
+  );
 
 const Dialect = z
   .literal('holdfast', {
@@ -88,7 +90,7 @@ export const UpstreamSchema = section({
   clientCert: text('a file name', 'client.pem')
     .describe('Client certificate, PEM; a relative path starts at the folder of this file.')
     .exactOptional(),
-  clientKey: text('a file name', 'client.key').describe('Its private key, PEM.').exactOptional(),
+  clientKey: text('a file name', 'client.key').describe('Private key of the client certificate, PEM.').exactOptional(),
   ca: text('a file name', 'ca.pem')
     .describe('Certificates that the broker is judged by, PEM. Left out: those that Node.js brings.')
     .exactOptional(),
@@ -107,4 +109,7 @@ export const UpstreamSchema = section({
       }
     }
   }, ALONGSIDE)
-  .describe('The broker above. Left out: the gateway only stores.');
+  .meta({
+    description: 'The broker above. Left out: the gateway only stores.',
+    dependentRequired: Object.fromEntries(COMPANIONS.map(([key, companion]) => [key, [companion]])),
+  });

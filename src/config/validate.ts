@@ -3,7 +3,12 @@ import type { core } from 'zod';
 import type { YamlDocument } from './document.ts';
 import { pathText } from './problem.ts';
 import type { Path, Problem } from './problem.ts';
+import { schemaKeys } from './reference.ts';
+import type { SchemaKey } from './reference.ts';
 import { unknownKeyText } from './unknown-key.ts';
+
+/** Most unknown keys of one mapping that are named one by one: more of them mean that the file is something else. */
+const UNKNOWN_KEYS_MAX = 50;
 
 /** What a schema makes of a document: its value, or every problem with its position. */
 export type Validated<T> = { readonly value: T } | { readonly problems: readonly Problem[] };
@@ -26,16 +31,22 @@ function problemsOf(
   base: Path,
 ): Problem[] {
   // Made for unknown keys only: a good configuration never pays for it.
-  let jsonSchema: core.JSONSchema.JSONSchema | undefined;
+  let known: readonly SchemaKey[] | undefined;
 
   return issues.flatMap((issue): Problem[] => {
     const path = [...base, ...issue.path] as Path;
     if (issue.code === 'unrecognized_keys') {
-      jsonSchema ??= z.toJSONSchema(schema, { io: 'input' });
-      return issue.keys.map((key) => {
+      known ??= schemaKeys(z.toJSONSchema(schema, { io: 'input' }));
+      const problems = issue.keys.slice(0, UNKNOWN_KEYS_MAX).map((key) => {
         const full = [...path, key];
-        return { path: pathText(full), ...document.atKey(full, unknownKeyText(jsonSchema!, path, key)) };
+        return { path: pathText(full), ...document.atKey(full, unknownKeyText(known!, path, key)) };
       });
+      const others = issue.keys.slice(UNKNOWN_KEYS_MAX);
+      if (others.length > 0) {
+        const message = `and ${others.length} more unknown keys from here on`;
+        problems.push({ path: pathText(path), ...document.atKey([...path, others[0]!], message) });
+      }
+      return problems;
     }
     if (issue.code === 'invalid_key') {
       return issue.issues.map(({ message }) => ({ path: pathText(path), ...document.atKey(path, message) }));

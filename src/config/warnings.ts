@@ -1,5 +1,6 @@
+import { asMapping } from './document.ts';
 import type { YamlDocument } from './document.ts';
-import { RELEASE } from './later.ts';
+import { IDLE, RELEASE } from './later.ts';
 import { pathText, problemText } from './problem.ts';
 import type { Path } from './problem.ts';
 import { TIME_TO_LIVE_SECS_DEFAULT } from './storage.ts';
@@ -14,9 +15,8 @@ export function configWarnings(document: YamlDocument, config: Config): string[]
   const warn = (path: Path, message: string): void => {
     warnings.push(problemText({ path: pathText(path), ...document.atValue(path, message) }));
   };
-  const written = (path: Path): unknown => valueAt(document.root, path);
 
-  const { upstream, storeAndForward } = config;
+  const { upstream } = config;
   if (upstream === undefined) {
     warnings.push(
       problemText({
@@ -39,34 +39,22 @@ export function configWarnings(document: YamlDocument, config: Config): string[]
     }
   }
 
-  const routes = written(['routes']);
-  if (routes !== undefined && (routes === null || Object.keys(routes).length === 0)) {
+  const root = asMapping(document.root) ?? {};
+  if (root['routes'] === null || Object.keys(asMapping(root['routes']) ?? { absent: true }).length === 0) {
     warn(['routes'], 'empty: everything goes to $upstream');
   }
 
-  const idle = (path: Path, instead: string): void => warn(path, `accepted, but Holdfast ${RELEASE} ${instead}`);
-  if (
-    written(['storeAndForward', 'timeToLiveSecs']) !== undefined &&
-    storeAndForward.timeToLiveSecs !== TIME_TO_LIVE_SECS_DEFAULT
-  ) {
-    idle(['storeAndForward', 'timeToLiveSecs'], 'does not expire messages yet');
+  const idle = (key: keyof typeof IDLE, path: Path = key.split('.')): void =>
+    warn(path, `accepted, but in Holdfast ${RELEASE} ${IDLE[key].happens}`);
+  const storage = asMapping(root['storeAndForward']) ?? {};
+  if (storage['timeToLiveSecs'] !== undefined && config.storeAndForward.timeToLiveSecs !== TIME_TO_LIVE_SECS_DEFAULT) {
+    idle('storeAndForward.timeToLiveSecs');
   }
+  if (storage['whenFull'] === IDLE['storeAndForward.whenFull'].value) idle('storeAndForward.whenFull');
+  if (storage['write'] === IDLE['storeAndForward.write'].value) idle('storeAndForward.write');
+  if (storage['wearBudget'] !== undefined) idle('storeAndForward.wearBudget');
   for (const [name, route] of Object.entries(config.routes)) {
-    if (route.timeToLiveSecs !== undefined) idle(['routes', name, 'timeToLiveSecs'], 'does not expire messages yet');
+    if (route.timeToLiveSecs !== undefined) idle('routes.<name>.timeToLiveSecs', ['routes', name, 'timeToLiveSecs']);
   }
-  if (written(['storeAndForward', 'whenFull']) === 'thin')
-    idle(['storeAndForward', 'whenFull'], 'acts as with drop-oldest');
-  if (written(['storeAndForward', 'write']) === 'when-needed')
-    idle(['storeAndForward', 'write'], 'acts as with always');
-  if (storeAndForward.wearBudget !== undefined) idle(['storeAndForward', 'wearBudget'], 'does not keep to it yet');
   return warnings;
-}
-
-function valueAt(root: unknown, path: Path): unknown {
-  let value = root;
-  for (const step of path) {
-    if (typeof value !== 'object' || value === null) return undefined;
-    value = (value as Record<string | number, unknown>)[step];
-  }
-  return value;
 }

@@ -1,0 +1,647 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import fc from 'fast-check';
+import { stringify } from 'yaml';
+import { ConfigError, loadConfig } from '../src/config/load.ts';
+
+const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'holdfast-config-'));
+after(() => fs.rmSync(dir, { recursive: true }));
+const profileDirs = [path.join(dir, 'profiles')];
+fs.mkdirSync(path.join(dir, 'profiles'));
+const root = path.join(import.meta.dirname, '..');
+fs.copyFileSync(path.join(root, 'device-profiles/simulated.yaml'), path.join(dir, 'profiles/simulated.yaml'));
+fs.copyFileSync(path.join(root, 'test/fixtures/config/bench.yaml'), path.join(dir, 'profiles/bench.yaml'));
+fs.copyFileSync(path.join(root, 'test/fixtures/config/broken-profile.yaml'), path.join(dir, 'broken-profile.yaml'));
+
+/** The lines that loading prints, with the folder taken out. */
+function problemsOf(content: string | Buffer): string[] {
+  fs.writeFileSync(path.join(dir, 'gateway.yaml'), content);
+  return failure('gateway.yaml');
+}
+
+function failure(name: string): string[] {
+  try {
+    loadConfig(path.join(dir, name), { profileDirs });
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String((error as Error).stack));
+    assert.equal(error.problems.length, error.message.split('\n').length);
+    return error.message.replaceAll(`${dir}/`, '').split('\n');
+  }
+  return [];
+}
+
+const GATEWAY = 'gateway: { id: line-4, profile: bench }\n';
+const UPSTREAM = 'upstream:\n  url: mqtt://localhost\n';
+const ALL = '"FROM /messages/* INTO $upstream"';
+const IDENTIFIER = 'is not a name of 1 to 128 letters, digits, "-", "." or "_"';
+const PATTERN = '"T=(?<temperature>[0-9.]+)"';
+const DECODERS = `json, { csv: { columns: [temperature, humidity] } } or { regex: { pattern: ${PATTERN} } }`;
+const serial = (settings: string): string =>
+  `${GATEWAY}children:\n  - id: a\n    serial: { port: rs485, ${settings} }\n`;
+const gpio = (settings: string): string => `${GATEWAY}children:\n  - id: a\n    gpio: { ${settings} }\n`;
+
+/** What is wrong, the file, and every line that must be printed for it. */
+const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
+  // the file
+  ['an empty file', '', 'gateway.yaml:1:1: the file is empty'],
+  ['a file of comments', '# nothing\n', 'gateway.yaml:1:1: the file is empty'],
+  [
+    'a file that is too large',
+    Buffer.alloc(1024 ** 2 + 1, '#'),
+    'gateway.yaml: has 1048577 bytes; a configuration has at most 1048576',
+  ],
+  ['UTF-16', Buffer.from('\uFEFFgateway: {}', 'utf16le'), 'gateway.yaml:1:1: is UTF-16 text; save it as UTF-8'],
+  [
+    'Latin-1',
+    Buffer.from('gateway:\n  id: caf\xe9\n', 'latin1'),
+    'gateway.yaml:2:10: is not UTF-8 text from here on; save it as UTF-8',
+  ],
+  [
+    'a list',
+    '- gateway\n',
+    'gateway.yaml:1:1: a list is not a mapping; write "key: value" lines, with the keys gateway, upstream, storeAndForward, routes, children',
+  ],
+  [
+    'text',
+    'gateway\n',
+    'gateway.yaml:1:1: "gateway" is not a mapping; write "key: value" lines, with the keys gateway, upstream, storeAndForward, routes, children',
+  ],
+  ['a tab for indentation', 'gateway:\n\tid: a\n', 'gateway.yaml:2:1: not YAML: tabs are not allowed as indentation'],
+  [
+    'an open bracket',
+    'gateway: { id: a\n',
+    'gateway.yaml:2:1: not YAML: flow map in block collection must be sufficiently indented and end with a }',
+  ],
+  ['a key twice', 'gateway:\n  id: a\n  id: b\n', 'gateway.yaml:3:3: "id" stands twice here; keep one'],
+  ['a section twice', `${GATEWAY}${UPSTREAM}${UPSTREAM}`, 'gateway.yaml:4:1: "upstream" stands twice here; keep one'],
+  [
+    'a second document',
+    `${GATEWAY}---\n${GATEWAY}`,
+    'gateway.yaml:2:1: a second document begins here (---); a file holds one',
+  ],
+  ['a tag', 'gateway:\n  id: !secret id\n', 'gateway.yaml:2:15: a tag (!name) has no meaning here; remove it'],
+  [
+    'a tag that YAML knows',
+    'gateway: !!set { id }\n',
+    'gateway.yaml:1:16: a tag (!name) has no meaning here; remove it',
+  ],
+  [
+    'YAML 1.1',
+    '%YAML 1.1\n---\ngateway: { id: a }\n',
+    'gateway.yaml:1:1: the file is read as YAML 1.2; remove the %YAML line',
+  ],
+  ['an alias for nothing', 'gateway: *none\n', 'gateway.yaml:1:10: there is no &none before *none'],
+  ['an alias inside itself', 'a: &a [*a]\n', 'gateway.yaml:1:8: *a stands inside what it repeats'],
+  ['a key that is true', 'true: 1\n', 'gateway.yaml:1:1: a key must be a word'],
+  ['a key that is nothing', ': 1\n', 'gateway.yaml:1:1: a key must be a word'],
+  ['a key that is a list', '[a, b]: c\n', 'gateway.yaml:1:1: a key must be a word'],
+  ['a prototype', `${GATEWAY}__proto__: { a: 1 }\n`, 'gateway.yaml:2:1: "__proto__" cannot be a key'],
+  ['an alias bomb', bomb(), 'gateway.yaml:1:1: aliases (*name) multiply too often; write the values out'],
+  ['a pit of brackets', `gateway: ${'['.repeat(50_000)}`, 'gateway.yaml:1:73: nested more than 64 deep'],
+
+  // gateway
+  [
+    'no gateway',
+    'routes: {}\n',
+    'gateway.yaml:1:1: gateway: missing; write "key: value" lines, with the keys id, profile, dataDir',
+  ],
+  ['an empty gateway', 'gateway:\n', 'gateway.yaml:1:1: gateway.id: missing; write for example line-4'],
+  ['no id', 'gateway:\n  profile: bench\n', 'gateway.yaml:1:1: gateway.id: missing; write for example line-4'],
+  [
+    'a slash in the id',
+    'gateway:\n  id: a/b\n  profile: bench\n',
+    `gateway.yaml:2:7: gateway.id: "a/b" ${IDENTIFIER}; write for example line-4`,
+  ],
+  [
+    'a wildcard in the id',
+    'gateway:\n  id: "#"\n  profile: bench\n',
+    `gateway.yaml:2:7: gateway.id: "#" ${IDENTIFIER}; write for example line-4`,
+  ],
+  [
+    'a dollar before the id',
+    'gateway:\n  id: $SYS\n  profile: bench\n',
+    `gateway.yaml:2:7: gateway.id: "$SYS" ${IDENTIFIER}; write for example line-4`,
+  ],
+  [
+    'an id without letters',
+    'gateway:\n  id: ""\n  profile: bench\n',
+    `gateway.yaml:2:7: gateway.id: "" ${IDENTIFIER}; write for example line-4`,
+  ],
+  [
+    'a number for an id',
+    'gateway:\n  id: 0123\n  profile: bench\n',
+    'gateway.yaml:2:7: gateway.id: 123 is read as a number; put it in quotes',
+  ],
+  [
+    'an id that is left open',
+    'gateway:\n  id:\n  profile: bench\n',
+    `gateway.yaml:2:3: gateway.id: an empty value ${IDENTIFIER}; write for example line-4`,
+  ],
+  [
+    'an id that is too long',
+    `gateway:\n  id: ${'x'.repeat(129)}\n  profile: bench\n`,
+    `gateway.yaml:2:7: gateway.id: "${'x'.repeat(60)}…" ${IDENTIFIER}; write for example line-4`,
+  ],
+  [
+    'a folder that is a list',
+    'gateway: { id: a, profile: bench, dataDir: [a] }\n',
+    'gateway.yaml:1:44: gateway.dataDir: a list is not a folder; write for example /var/lib/holdfast',
+  ],
+  [
+    'a profile that does not exist',
+    'gateway: { id: a, profile: bunch }\n',
+    'gateway.yaml:1:28: gateway.profile: no profile "bunch"; there are bench, simulated; did you mean "bench"?',
+  ],
+  [
+    'the path of a profile that does not exist',
+    'gateway: { id: a, profile: ./no.yaml }\n',
+    'gateway.yaml:1:28: gateway.profile: no profile "./no.yaml"; there is no file no.yaml',
+  ],
+  [
+    'a broken profile',
+    'gateway: { id: a, profile: ./broken-profile.yaml, x: 1 }\n',
+    'gateway.yaml:1:51: gateway.x: "x" is not a key of gateway; the keys are id, profile, dataDir',
+    'broken-profile.yaml:2:14: description: 5 is read as a number; put it in quotes',
+    'broken-profile.yaml:4:11: storage.medium: "floppy" is not one of sd, emmc, ssd, simulated',
+    'broken-profile.yaml:5:3: storage.commitEvryMs: "commitEvryMs" is not a key of storage; did you mean "commitEveryMs"?',
+    'broken-profile.yaml:7:10: serial.rs485: "ttyUSB0" is not the path of a device; write for example /dev/ttyUSB0',
+  ],
+
+  // keys that do not exist
+  [
+    'a misspelt key',
+    'gateway: { id: a, profile: bench, datDir: b }\n',
+    'gateway.yaml:1:35: gateway.datDir: "datDir" is not a key of gateway; did you mean "dataDir"?',
+  ],
+  [
+    'a key in the wrong case',
+    'gateway: { id: a, profile: bench, datadir: b }\n',
+    'gateway.yaml:1:35: gateway.datadir: "datadir" is not a key of gateway; did you mean "dataDir"?',
+  ],
+  [
+    'a key in the wrong section',
+    `${GATEWAY}${UPSTREAM}  quota: 1GiB\n`,
+    'gateway.yaml:4:3: upstream.quota: "quota" is not a key of upstream; it belongs under storeAndForward',
+  ],
+  [
+    'a key outside its section',
+    `${GATEWAY}url: mqtt://x\n`,
+    'gateway.yaml:2:1: url: "url" is not a key at the top level; it belongs under upstream',
+  ],
+  [
+    'a misspelt key in the wrong section',
+    `${GATEWAY}qouta: 1GiB\n`,
+    'gateway.yaml:2:1: qouta: "qouta" is not a key at the top level; did you mean "quota" under storeAndForward?',
+  ],
+  [
+    'a misspelt section',
+    `${GATEWAY}route: {}\n`,
+    'gateway.yaml:2:1: route: "route" is not a key at the top level; it belongs under routes.<name>',
+  ],
+  [
+    'a password in the file',
+    `${GATEWAY}${UPSTREAM}  password: hunter2\n`,
+    'gateway.yaml:4:3: upstream.password: "password" is not a key of upstream; did you mean "passwordFile"?',
+  ],
+  [
+    'a merge key',
+    `${GATEWAY}${UPSTREAM}  <<: { window: 1 }\n`,
+    'gateway.yaml:4:3: upstream.<<: "<<" is not a key of upstream; the keys are dialect, url, protocol, clientId, username, passwordFile, clientCert, clientKey, ca, keepaliveSecs, window, reconnect',
+  ],
+
+  // later releases
+  [
+    'a hub',
+    `${GATEWAY}hub: { listen: { mqtts: 8883 } }\n`,
+    'gateway.yaml:2:1: hub: "hub" is not part of Holdfast 0.1: it will be the MQTT listener for connected children; remove it',
+  ],
+  [
+    'a registry',
+    `${GATEWAY}registry: {}\n`,
+    'gateway.yaml:2:1: registry: "registry" is not part of Holdfast 0.1: it will say whose word counts on children and their credentials; remove it',
+  ],
+  [
+    'modules',
+    `${GATEWAY}modules: []\n`,
+    'gateway.yaml:2:1: modules: "modules" is not part of Holdfast 0.1: they will be local rules, written as stream queries; remove it',
+  ],
+  [
+    'a connected child',
+    `${GATEWAY}children:\n  - id: panel\n    connected: {}\n    grants: []\n`,
+    'gateway.yaml:4:5: children[0].connected: "connected" is not part of Holdfast 0.1: it will be a child that speaks MQTT to the hub; remove it',
+    'gateway.yaml:5:5: children[0].grants: "grants" is not part of Holdfast 0.1: they will say what a child may do to others; remove it',
+  ],
+  [
+    'the iothub dialect',
+    `${GATEWAY}${UPSTREAM}  dialect: iothub\n`,
+    'gateway.yaml:4:12: upstream.dialect: "iothub" is not part of Holdfast 0.1: it will be the topic contract of Azure IoT Hub; remove it',
+  ],
+  [
+    'upstream settings to come',
+    `${GATEWAY}${UPSTREAM}  sharedAccessKeyFile: k\n  proxy: http://p\n  dnsServers: []\n  maxRate: {}\n`,
+    'gateway.yaml:4:3: upstream.sharedAccessKeyFile: "sharedAccessKeyFile" is not part of Holdfast 0.1: it will be the key for Azure IoT Hub; remove it',
+    'gateway.yaml:5:3: upstream.proxy: "proxy" is not part of Holdfast 0.1: it will be an HTTP proxy on the way to the broker; remove it',
+    'gateway.yaml:6:3: upstream.dnsServers: "dnsServers" is not part of Holdfast 0.1: they will be asked instead of the system resolver; remove it',
+    'gateway.yaml:7:3: upstream.maxRate: "maxRate" is not part of Holdfast 0.1: it will bound the rate of sending; remove it',
+  ],
+  [
+    'a bare decoder to come',
+    serial('decoder: nmea'),
+    'gateway.yaml:4:37: children[0].serial.decoder: "nmea" is not part of Holdfast 0.1: it will decode NMEA 0183 sentences; remove it',
+  ],
+  [
+    'a decoder to come',
+    serial('decoder: { modbus: { unit: 17 } }'),
+    'gateway.yaml:4:39: children[0].serial.decoder.modbus: "modbus" is not part of Holdfast 0.1: it will poll registers over Modbus RTU; remove it',
+  ],
+  [
+    'another decoder to come',
+    serial('decoder: { frame: {} }'),
+    'gateway.yaml:4:39: children[0].serial.decoder.frame: "frame" is not part of Holdfast 0.1: it will decode binary frames; remove it',
+  ],
+
+  // upstream
+  [
+    'an empty upstream',
+    `${GATEWAY}upstream:\n`,
+    'gateway.yaml:2:1: upstream.url: missing; write for example mqtts://broker.example:8883',
+  ],
+  [
+    'an upstream that is an address',
+    `${GATEWAY}upstream: mqtt://x\n`,
+    'gateway.yaml:2:11: upstream: "mqtt://x" is not a mapping; write "key: value" lines, with the keys dialect, url, protocol, clientId, username, passwordFile, clientCert, clientKey, ca, keepaliveSecs, window, reconnect',
+  ],
+  [
+    'an address without a scheme',
+    `${GATEWAY}upstream: { url: "broker.example:8883" }\n`,
+    'gateway.yaml:2:18: upstream.url: "broker.example:8883" is not an address that begins with mqtt, mqtts, ws or wss; write for example mqtts://broker.example:8883',
+  ],
+  [
+    'a web address',
+    `${GATEWAY}upstream: { url: https://broker }\n`,
+    'gateway.yaml:2:18: upstream.url: "https://broker" is not an address that begins with mqtt, mqtts, ws or wss; write for example mqtts://broker.example:8883',
+  ],
+  [
+    'an address without a host',
+    `${GATEWAY}upstream: { url: "mqtt://" }\n`,
+    'gateway.yaml:2:18: upstream.url: "mqtt://" is not an address that begins with mqtt, mqtts, ws or wss; write for example mqtts://broker.example:8883',
+  ],
+  [
+    'a port that is none',
+    `${GATEWAY}upstream: { url: "mqtt://x:99999" }\n`,
+    'gateway.yaml:2:18: upstream.url: "mqtt://x:99999" is not an address that begins with mqtt, mqtts, ws or wss; write for example mqtts://broker.example:8883',
+  ],
+  [
+    'a path where there is none',
+    `${GATEWAY}upstream: { url: mqtt://x/mqtt }\n`,
+    'gateway.yaml:2:18: upstream.url: "mqtt://x/mqtt" has a path, which only ws and wss take; write for example mqtts://broker.example:8883',
+  ],
+  [
+    'a password in the address',
+    `${GATEWAY}upstream: { url: "mqtt://me:hunter2@x" }\n`,
+    'gateway.yaml:2:18: upstream.url: an address with a user name or password in it; write username and passwordFile instead',
+  ],
+  [
+    'a protocol that is none',
+    `${GATEWAY}${UPSTREAM}  protocol: 3.1\n`,
+    'gateway.yaml:4:13: upstream.protocol: 3.1 is not a protocol version; write auto, 5 or 3.1.1',
+  ],
+  [
+    'another dialect',
+    `${GATEWAY}${UPSTREAM}  dialect: aws\n`,
+    'gateway.yaml:4:12: upstream.dialect: "aws" is not a topic contract; write holdfast',
+  ],
+  [
+    'a password for nobody',
+    `${GATEWAY}${UPSTREAM}  passwordFile: pw\n`,
+    'gateway.yaml:4:17: upstream.passwordFile: "pw" needs username beside it',
+  ],
+  [
+    'a certificate without its key',
+    `${GATEWAY}${UPSTREAM}  clientCert: c.pem\n`,
+    'gateway.yaml:4:15: upstream.clientCert: "c.pem" needs clientKey beside it',
+  ],
+  [
+    'a key without its certificate',
+    `${GATEWAY}${UPSTREAM}  clientKey: c.key\n`,
+    'gateway.yaml:4:14: upstream.clientKey: "c.key" needs clientCert beside it',
+  ],
+  [
+    'a window out of range',
+    `${GATEWAY}${UPSTREAM}  window: 10001\n  keepaliveSecs: 0\n`,
+    'gateway.yaml:4:11: upstream.window: 10001 is not a whole number from 1 to 10000',
+    'gateway.yaml:5:18: upstream.keepaliveSecs: 0 is not a time from 1 to 65535 seconds; write for example 30 or 30s',
+  ],
+  [
+    'a wait that shrinks',
+    `${GATEWAY}${UPSTREAM}  reconnect: { minSecs: 2m }\n`,
+    'gateway.yaml:4:3: upstream.reconnect.maxSecs: 60 is less than minSecs, 120; write 120 or more',
+  ],
+
+  // storeAndForward
+  [
+    'a size in parsecs',
+    `${GATEWAY}storeAndForward:\n  quota: 12 parsecs\n`,
+    'gateway.yaml:3:10: storeAndForward.quota: "12 parsecs" is not a size; write for example 512MiB or 10%',
+  ],
+  [
+    'a unit that is ambiguous',
+    `${GATEWAY}storeAndForward:\n  quota: 512M\n`,
+    'gateway.yaml:3:10: storeAndForward.quota: "512M" is not a size; write for example 512MiB or 10%',
+  ],
+  [
+    'a quota that is too small',
+    `${GATEWAY}storeAndForward:\n  quota: 4MiB\n`,
+    'gateway.yaml:3:10: storeAndForward.quota: "4MiB" is not a size of at least 8MiB or a percentage from 1% to 95%; write for example 512MiB or 10%',
+  ],
+  [
+    'a quota of 512 bytes',
+    `${GATEWAY}storeAndForward:\n  quota: 512\n`,
+    'gateway.yaml:3:10: storeAndForward.quota: 512 is not a size of at least 8MiB or a percentage from 1% to 95%; write for example 512MiB or 10%',
+  ],
+  [
+    'more than all of the disk',
+    `${GATEWAY}storeAndForward:\n  keepFree: 110%\n`,
+    'gateway.yaml:3:13: storeAndForward.keepFree: "110%" is not a size; write for example 512MiB or 10%',
+  ],
+  [
+    'storage settings out of range',
+    `${GATEWAY}storeAndForward:\n  timeToLiveSecs: 2147483648\n  commitEveryMs: 5\n  whenFull: thinn\n  write: never\n  durability: true\n  wearBudget: 2GiB\n`,
+    'gateway.yaml:3:19: storeAndForward.timeToLiveSecs: 2147483648 is not a time from 1 to 2147483647 seconds; write for example 7200 or 2h',
+    'gateway.yaml:4:18: storeAndForward.commitEveryMs: 5 is not a time from 10 to 60000 milliseconds; write for example 250 or 250ms',
+    'gateway.yaml:5:13: storeAndForward.whenFull: "thinn" is not one of thin, drop-oldest, reject-new; did you mean "thin"?',
+    'gateway.yaml:6:10: storeAndForward.write: "never" is not one of always, when-needed',
+    'gateway.yaml:7:15: storeAndForward.durability: true is not one of strict, relaxed',
+    'gateway.yaml:8:15: storeAndForward.wearBudget: "2GiB" is not a size per day; write for example 2GiB/day',
+  ],
+  [
+    'half a second to live',
+    `${GATEWAY}storeAndForward: { timeToLiveSecs: 500ms }\n`,
+    'gateway.yaml:2:36: storeAndForward.timeToLiveSecs: "500ms" is not a time from 1 to 2147483647 seconds; write for example 7200 or 2h',
+  ],
+
+  // routes
+  [
+    'a route with a condition',
+    `${GATEWAY}routes:\n  hot: FROM /messages/* WHERE t > 30 INTO $upstream\n`,
+    `gateway.yaml:3:8: routes.hot: "FROM /messages/* WHERE t > 30 INTO $upstream" is not possible in Holdfast 0.1: route conditions and other sinks come with the rules release; write ${ALL}`,
+  ],
+  [
+    'a route to a module',
+    `${GATEWAY}routes:\n  hot: { route: FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i") }\n`,
+    `gateway.yaml:3:17: routes.hot.route: "FROM /messages/* INTO BrokeredEndpoint(\\"/modules/m/inputs/i\\"…" is not possible in Holdfast 0.1: route conditions and other sinks come with the rules release; write ${ALL}`,
+  ],
+  [
+    'routes that are no routes',
+    `${GATEWAY}routes:\n  a: 5\n  b:\n  c: { priority: 10 }\n  d/e: FROM /messages/* INTO $upstream\n`,
+    `gateway.yaml:3:6: routes.a: 5 is not a route; write ${ALL}`,
+    `gateway.yaml:4:3: routes.b: an empty value is not a route; write ${ALL}`,
+    `gateway.yaml:5:3: routes.c.route: missing; write ${ALL}`,
+    'gateway.yaml:5:18: routes.c.priority: 10 is not a whole number from 0 to 9',
+    `gateway.yaml:6:3: routes.d/e: "d/e" ${IDENTIFIER}; write for example telemetry`,
+  ],
+  [
+    'a list of routes',
+    `${GATEWAY}routes: []\n`,
+    'gateway.yaml:2:9: routes: a list is not a mapping; write for example "telemetry: FROM /messages/* INTO $upstream"',
+  ],
+
+  // children
+  [
+    'children that are a mapping',
+    `${GATEWAY}children: { a: {} }\n`,
+    'gateway.yaml:2:11: children: a mapping is not a list; write lines that begin with "- "',
+  ],
+  [
+    'a child that is a word',
+    `${GATEWAY}children: [a]\n`,
+    'gateway.yaml:2:12: children[0]: "a" is not a mapping; write "key: value" lines, with the keys id, simulated, serial, gpio, host',
+  ],
+  [
+    'children that are nothing or two things',
+    `${GATEWAY}children:\n  - id: a\n  - id: b\n    simulated: {}\n    host: {}\n`,
+    'gateway.yaml:3:5: children[0]: says nothing of what it is; write one of simulated, serial, gpio, host',
+    'gateway.yaml:6:11: children[1].host: this child is simulated already; make two children of it',
+  ],
+  [
+    'ids that clash',
+    `${GATEWAY}children:\n  - { id: a, host: {} }\n  - { id: a, host: {} }\n  - { id: line-4, host: {} }\n  - { host: {} }\n`,
+    'gateway.yaml:4:11: children[1].id: "a" is the id of an earlier child; ids are unique',
+    'gateway.yaml:5:11: children[2].id: "line-4" is the id of the gateway; ids are unique',
+    'gateway.yaml:6:5: children[3].id: missing; write for example press-1',
+  ],
+  [
+    'simulated settings out of range',
+    `${GATEWAY}children:\n  - id: a\n    simulated: { sendIntervalMs: 0, messageCount: -2, topic: x }\n`,
+    'gateway.yaml:4:34: children[0].simulated.sendIntervalMs: 0 is not a time from 1 to 86400000 milliseconds; write for example 5000 or 5s',
+    'gateway.yaml:4:51: children[0].simulated.messageCount: -2 is not a whole number from -1 to 2147483647',
+    'gateway.yaml:4:55: children[0].simulated.topic: "topic" is not a key of children[0].simulated; the keys are sendIntervalMs, messageCount',
+  ],
+  [
+    'host settings that make no sense',
+    `${GATEWAY}children:\n  - { id: a, host: { every: 60, metrics: [cpuTemprature] } }\n  - { id: b, host: { every: 500ms, metrics: [] } }\n`,
+    'gateway.yaml:3:29: children[0].host.every: 60 is not a time from 1s to 7d, with its unit; write for example 60s',
+    'gateway.yaml:3:43: children[0].host.metrics[0]: "cpuTemprature" is not one of cpuTemperature, load, memory, disk, network; did you mean "cpuTemperature"?',
+    'gateway.yaml:4:29: children[1].host.every: "500ms" is not a time from 1s to 7d, with its unit; write for example 60s',
+    'gateway.yaml:4:45: children[1].host.metrics: an empty list; write some of cpuTemperature, load, memory, disk, network',
+  ],
+
+  // serial
+  [
+    'an empty serial child',
+    `${GATEWAY}children:\n  - id: a\n    serial:\n`,
+    'gateway.yaml:4:5: children[0].serial.port: missing; write for example rs485 or /dev/ttyUSB0',
+    `gateway.yaml:4:5: children[0].serial.decoder: missing; write ${DECODERS}`,
+  ],
+  [
+    'a port that the board does not have',
+    `${GATEWAY}children:\n  - id: a\n    serial: { port: rs422, decoder: json }\n`,
+    'gateway.yaml:4:21: children[0].serial.port: profile bench has no serial port "rs422"; it has rs485; or write a path such as /dev/ttyUSB0',
+  ],
+  [
+    'a port beside other mistakes',
+    `${GATEWAY}children:\n  - serial: { port: com1, decoder: json }\n`,
+    'gateway.yaml:3:5: children[0].id: missing; write for example press-1',
+    'gateway.yaml:3:21: children[0].serial.port: profile bench has no serial port "com1"; it has rs485; or write a path such as /dev/ttyUSB0',
+  ],
+  [
+    'a line that no UART has',
+    serial('decoder: json, baudRate: 9600.5, dataBits: 9, parity: evn, stopBits: 3'),
+    'gateway.yaml:4:53: children[0].serial.baudRate: 9600.5 is not a whole number from 50 to 4000000',
+    'gateway.yaml:4:71: children[0].serial.dataBits: 9 is not one of 5, 6, 7, 8',
+    'gateway.yaml:4:82: children[0].serial.parity: "evn" is not one of none, even, odd, mark, space; did you mean "even"?',
+    'gateway.yaml:4:97: children[0].serial.stopBits: 3 is not one of 1, 1.5, 2',
+  ],
+  [
+    'csv without columns',
+    serial('decoder: csv'),
+    'gateway.yaml:4:37: children[0].serial.decoder: "csv" needs columns; write for example { csv: { columns: [temperature, humidity] } }',
+  ],
+  [
+    'regex without a pattern',
+    serial('decoder: regex'),
+    `gateway.yaml:4:37: children[0].serial.decoder: "regex" needs a pattern; write for example { regex: { pattern: ${PATTERN} } }`,
+  ],
+  [
+    'a decoder that is none',
+    serial('decoder: xml'),
+    `gateway.yaml:4:37: children[0].serial.decoder: "xml" is not a decoder; write ${DECODERS}`,
+  ],
+  [
+    'an empty decoder',
+    serial('decoder: {}'),
+    `gateway.yaml:4:37: children[0].serial.decoder: an empty mapping is not a decoder; write ${DECODERS}`,
+  ],
+  [
+    'two decoders',
+    serial('decoder: { json: {}, csv: { columns: [a] } }'),
+    'gateway.yaml:4:37: children[0].serial.decoder: json and csv at once; keep one',
+  ],
+  [
+    'csv settings that make no sense',
+    serial('decoder: { csv: { columns: [a, a], separator: ";;", lineBytesMax: 8, delimiter: "" } }'),
+    'gateway.yaml:4:59: children[0].serial.decoder.csv.columns[1]: "a" stands twice; columns need names of their own',
+    'gateway.yaml:4:74: children[0].serial.decoder.csv.separator: ";;" is not one character other than a quote or an end of line; write for example ","',
+    'gateway.yaml:4:94: children[0].serial.decoder.csv.lineBytesMax: 8 is not a whole number from 16 to 262144',
+    'gateway.yaml:4:108: children[0].serial.decoder.csv.delimiter: "" is not text of 1 to 8 characters; write for example "\\n"',
+  ],
+  [
+    'csv options without columns',
+    serial('decoder: { csv: {} }'),
+    'gateway.yaml:4:39: children[0].serial.decoder.csv.columns: missing; write for example [temperature, humidity]',
+  ],
+  [
+    'no columns',
+    serial('decoder: { csv: { columns: [] } }'),
+    'gateway.yaml:4:55: children[0].serial.decoder.csv.columns: an empty list; write for example [temperature, humidity]',
+  ],
+  [
+    'a pattern that does not compile',
+    serial('decoder: { regex: { pattern: "T=(" } }'),
+    `gateway.yaml:4:57: children[0].serial.decoder.regex.pattern: "T=(" is not a regular expression (unterminated group); write for example ${PATTERN}`,
+  ],
+  [
+    'a pattern that names nothing',
+    serial('decoder: { regex: { pattern: "T=([0-9]+)" } }'),
+    `gateway.yaml:4:57: children[0].serial.decoder.regex.pattern: "T=([0-9]+)" has no named group; write for example ${PATTERN}`,
+  ],
+  [
+    'a decoder option of another decoder',
+    serial('decoder: { json: { separator: ";" } }'),
+    'gateway.yaml:4:47: children[0].serial.decoder.json.separator: "separator" is not a key of children[0].serial.decoder.json; it belongs under children[].serial.decoder.csv',
+  ],
+
+  // gpio
+  [
+    'a pin that the board does not have',
+    gpio('line: GPIO71'),
+    'gateway.yaml:4:19: children[0].gpio.line: profile bench has no line "GPIO71"; it has GPIO17; or write { chip: label, offset: number }',
+  ],
+  [
+    'a bare pin number',
+    gpio('line: 17'),
+    'gateway.yaml:4:19: children[0].gpio.line: 17 is not a GPIO line; write for example GPIO17 or { chip: pinctrl-bcm2711, offset: 17 }',
+  ],
+  [
+    'half of a line',
+    gpio('line: { chip: a }'),
+    'gateway.yaml:4:13: children[0].gpio.line.offset: missing; write a whole number from 0 to 65535',
+  ],
+  [
+    'an output with the settings of an input',
+    gpio('line: GPIO17, direction: out, edge: both, debounceMs: 20, activeLow: yes'),
+    'gateway.yaml:4:49: children[0].gpio.edge: "both" is for direction in, and this line is out; remove it',
+    'gateway.yaml:4:67: children[0].gpio.debounceMs: 20 is for direction in, and this line is out; remove it',
+    'gateway.yaml:4:82: children[0].gpio.activeLow: "yes" is not true or false',
+  ],
+  [
+    'an input with a level',
+    gpio('line: GPIO17, initial: 1'),
+    'gateway.yaml:4:36: children[0].gpio.initial: 1 is for direction out, and this line is in; remove it',
+  ],
+  [
+    'a debounce that is too long',
+    gpio('line: GPIO17, debounceMs: 1m'),
+    'gateway.yaml:4:39: children[0].gpio.debounceMs: "1m" is not a time from 0 to 10000 milliseconds; write for example 20 or 20ms',
+  ],
+];
+
+for (const [title, content, ...expected] of broken) {
+  test(`${title} is refused with its place`, () => assert.deepEqual(problemsOf(content), expected));
+}
+
+test('a file that is something else altogether is not gone through to the end', () => {
+  const lines = problemsOf(GATEWAY + Array.from({ length: 20_000 }, (_, index) => `x${index}: 1\n`).join(''));
+  assert.equal(lines.length, 51);
+  assert.equal(lines.at(-1), 'gateway.yaml:52:1: and 19950 more unknown keys from here on');
+});
+
+test('a file that is not there, or no file, is told apart', () => {
+  assert.deepEqual(failure('no/gateway.yaml'), ['no/gateway.yaml: no such file']);
+  fs.mkdirSync(path.join(dir, 'folder'));
+  assert.deepEqual(failure('folder'), ['folder: is a folder, not a file']);
+});
+
+test('without any profile the default one is missed', () => {
+  fs.writeFileSync(path.join(dir, 'bare.yaml'), 'gateway: { id: a }\n');
+  assert.throws(() => loadConfig(path.join(dir, 'bare.yaml'), { profileDirs: [path.join(dir, 'nowhere')] }), {
+    message: `${dir}/bare.yaml:1:1: gateway.profile: no profile "simulated"; there are none`,
+  });
+});
+
+test('a file that this user may not read says so', { skip: process.getuid?.() === 0 }, () => {
+  fs.writeFileSync(path.join(dir, 'secret.yaml'), GATEWAY, { mode: 0o000 });
+  assert.deepEqual(failure('secret.yaml'), ['secret.yaml: may not be read by this user']);
+});
+
+test('positions count characters after a byte order mark and in files with carriage returns', () => {
+  assert.deepEqual(problemsOf('\uFEFFgateway:\r\n  id: a\r\n  profile: bench\r\n  datDir: ü\r\n'), [
+    'gateway.yaml:4:3: gateway.datDir: "datDir" is not a key of gateway; did you mean "dataDir"?',
+  ]);
+  assert.deepEqual(problemsOf('\uFEFFgatway: {}\n')[0]?.startsWith('gateway.yaml:1:1: '), true);
+});
+
+test('a mistake behind an alias is shown where it stands', () => {
+  assert.deepEqual(problemsOf(`${GATEWAY}children:\n  - { id: a, host: &h { every: 1 } }\n  - { id: b, host: *h }\n`), [
+    'gateway.yaml:3:32: children[0].host.every: 1 is not a time from 1s to 7d, with its unit; write for example 60s',
+    'gateway.yaml:3:32: children[1].host.every: 1 is not a time from 1s to 7d, with its unit; write for example 60s',
+  ]);
+});
+
+test('whatever a file holds, loading ends well or with problems that have places', () => {
+  const keys =
+    'gateway upstream storeAndForward routes children id profile url quota reconnect serial gpio host simulated decoder csv columns line port metrics route edge';
+  const word = fc.constantFrom(...keys.split(' '));
+  const leaf = fc.oneof(
+    fc.constantFrom(null, true, 0, -1, 'json', 'out', 'bench', 'rs485', '1s', '10%', ''),
+    fc.string(),
+    fc.double(),
+  );
+  const { value } = fc.letrec<{ value: unknown }>((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 5, withCrossShrink: true },
+      leaf,
+      fc.array(tie('value'), { maxLength: 3 }),
+      fc.dictionary(word, tie('value'), { maxKeys: 5 }),
+    ),
+  }));
+  fc.assert(
+    fc.property(fc.dictionary(word, value, { maxKeys: 5 }), (root) => {
+      for (const line of problemsOf(stringify(root))) assert.match(line, /^gateway\.yaml:[1-9]\d*:[1-9]\d*: ./);
+    }),
+    { numRuns: 80 },
+  );
+});
+
+/** Nine levels, each nine times the one before. */
+function bomb(): string {
+  const levels = ['a: &a [x]'];
+  for (let level = 1; level < 9; level++) {
+    const [name, before] = ['abcdefghi'[level], 'abcdefghi'[level - 1]];
+    levels.push(`${name}: &${name} [${Array.from({ length: 9 }, () => `*${before}`).join(', ')}]`);
+  }
+  return `${levels.join('\n')}\n`;
+}
