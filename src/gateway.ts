@@ -20,7 +20,7 @@ import type { Spool } from './spool/spool.ts';
 import { laneStats, ledgerStats, type SpoolStats } from './spool/stats.ts';
 import { State } from './store/state.ts';
 import { Upstream, type Credentials } from './upstream/upstream.ts';
-import { VERSION } from './version.ts';
+import { VERSION } from './config/version.ts';
 
 /** The platform, passed in. */
 export interface Platform {
@@ -183,10 +183,15 @@ export class Gateway {
   #makeUpstream(upstream: UpstreamConfig): Upstream {
     const { clock, log, random } = this.#platform;
     const { gateway } = this.#loaded.config;
-    const { url, protocol, clientId, username, keepaliveSecs, window, reconnect } = upstream;
     return new Upstream({
       gateway: gateway.id,
-      ...{ url, protocol, clientId, username, keepaliveSecs, window, reconnect },
+      url: upstream.url,
+      protocol: upstream.protocol,
+      clientId: upstream.clientId,
+      username: upstream.username,
+      keepaliveSecs: upstream.keepaliveSecs,
+      window: upstream.window,
+      reconnect: upstream.reconnect,
       credentials: () => readCredentials(upstream, this.#loaded.path),
       outbox: this.#spool,
       status: () => ({ version: VERSION, spool: ledgerStats(this.#spool.durableBooks()) }),

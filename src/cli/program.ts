@@ -1,5 +1,5 @@
 import { Command, CommanderError, Option } from 'commander';
-import { VERSION } from '../version.ts';
+import { VERSION } from '../config/version.ts';
 import { FOUND_A_PROBLEM, say, USED_WRONGLY } from './output.ts';
 
 /** Where a gateway's configuration is when nothing else is said. */

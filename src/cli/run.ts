@@ -9,7 +9,7 @@ import { LogRing, type LogFormat } from '../health/log-ring.ts';
 import { requests } from '../health/requests.ts';
 import { SystemdNotifier } from '../health/systemd.ts';
 import { Watchdog } from '../health/watchdog.ts';
-import { VERSION } from '../version.ts';
+import { VERSION } from '../config/version.ts';
 import { CliError } from './output.ts';
 
 /** Stopping must be done by then, ms; systemd's own limit is longer. */

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock/clock.ts';
+import type { Clock, Timer } from '../clock/clock.ts';
 
 /** What a command came to. `status` follows HTTP's numbers. */
 export interface CommandResult {
@@ -38,16 +38,17 @@ export class Commands {
     const target = this.#targets.get(id);
     if (target === undefined) return failure(404, `there is no child "${id}"`);
     const secs = Math.min(Math.max(timeoutSecs, 1), RESPONSE_TIMEOUT_SECS_MAX);
-    return new Promise((resolve) => {
-      const deadline = this.#clock.after(secs * 1000, () =>
-        resolve(failure(504, `"${id}" did not answer within ${secs} s`)),
-      );
-      const done = (result: CommandResult) => {
-        deadline.cancel();
-        resolve(result);
-      };
-      target.command(name, payload).then(done, (error: unknown) => done(failure(500, (error as Error).message)));
+    let timer: Timer | null = null;
+    const deadline = new Promise<CommandResult>((resolve) => {
+      timer = this.#clock.after(secs * 1000, () => resolve(failure(504, `"${id}" did not answer within ${secs} s`)));
     });
+    try {
+      return await Promise.race([target.command(name, payload), deadline]);
+    } catch (error) {
+      return failure(500, (error as Error).message);
+    } finally {
+      (timer as Timer | null)?.cancel();
+    }
   }
 
   /**

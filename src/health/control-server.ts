@@ -55,7 +55,9 @@ export class ControlServer {
     if (server === null) return;
     this.#server = null;
     for (const socket of this.#sockets) socket.destroy();
-    await new Promise<void>((resolve) => server.close(() => resolve()));
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve());
+    });
   }
 
   #serve(socket: Socket): void {

@@ -26,7 +26,7 @@ export function verify(reader: Reader, books: Books): Verification {
     problemCount++;
     if (problems.length < PROBLEMS_MAX) problems.push(problem);
   };
-  const pending = new Array<number>(LANES).fill(0);
+  const pending = Array.from({ length: LANES }, () => 0);
   let blocks = 0;
   let deadLetters = 0;
   let before: { lane: number; lastSeq: number } | null = null;

@@ -115,7 +115,7 @@ export class Session {
         if (settled) return;
         settled = true;
         deadline.cancel();
-        const session = new Session(client, clock, options.version, connack as Connack);
+        const session = new Session(client, clock, options.version, connack);
         session.#listen();
         resolve(session);
       });

@@ -1,0 +1,279 @@
+import type { Logger } from 'pino';
+import type { AgeClock } from '../clock/age.ts';
+import type { Clock, Timer } from '../clock/clock.ts';
+import type { Message } from '../message/message.ts';
+import type { Change, Environment } from '../store/environment.ts';
+import { storeError, type StoreError } from '../store/store-error.ts';
+import type { BootTable } from './boot-table.ts';
+import { encodeBooks, seal, type Books } from './books.ts';
+import { CommitGroup } from './commit-group.ts';
+import { CommitTimer } from './commit-timer.ts';
+import { Evictor, pagesOf } from './evictor.ts';
+import { BOOKS_KEY, LOSSES_KEY } from './keys.ts';
+import type { Lane, Sealed } from './lane.ts';
+import type { Losses } from './losses.ts';
+import type { Quota } from './quota.ts';
+import { WearEstimate } from './wear.ts';
+
+/** Wait before a failed commit is tried again, ms. */
+const RETRY_MS = 1000;
+/** The age clock is written at least this often, ms. */
+const AGE_EVERY_MS = 60_000;
+/** Pages that a commit may add besides its blocks: tree pages and the books. */
+const COMMIT_OVERHEAD_PAGES = 8;
+
+export interface CommitterParts {
+  readonly environment: Environment;
+  readonly books: Books;
+  readonly losses: Losses;
+  readonly lanes: readonly Lane[];
+  readonly age: AgeClock;
+  readonly boots: BootTable;
+  readonly quota: Quota;
+  readonly whenFull: 'thin' | 'drop-oldest' | 'reject-new';
+  readonly commitEveryMs: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * Takes everything that changed since the last commit to the medium in one transaction, one at a time: blocks cut from the
+ * tails, marks, deletions, evictions, dead letters, the books. What a failed commit carried goes again with the next.
+ */
+export class Committer {
+  readonly #parts: CommitterParts;
+  readonly #timer: CommitTimer;
+  readonly #ageTimer: Timer;
+  readonly #evictor: Evictor;
+  readonly #listeners: (() => void)[] = [];
+  readonly wear: WearEstimate;
+  #group = new CommitGroup();
+  #sealed: Sealed[] = [];
+  #sealedBytes = 0;
+  #deletions: Buffer[] = [];
+  #additions: Change[] = [];
+  #durableBooks: Buffer;
+  #unmarked = 0;
+  #dirty = false;
+  #underWay: Promise<void> | null = null;
+  #full = false;
+  #fault: StoreError | null = null;
+  #lastAt: number;
+
+  constructor(parts: CommitterParts) {
+    this.#parts = parts;
+    const { clock, commitEveryMs, lanes, books, losses } = parts;
+    this.#timer = new CommitTimer(clock, commitEveryMs, () => void this.#commit());
+    this.#ageTimer = clock.every(AGE_EVERY_MS, () => {
+      this.#dirty = true;
+      this.#timer.now();
+    });
+    this.#evictor = new Evictor(lanes, books, losses);
+    this.wear = new WearEstimate(clock);
+    this.#durableBooks = encodeBooks(books);
+    this.#lastAt = clock.monotonic();
+  }
+
+  /** Bytes that wait for the medium. */
+  get waitingBytes(): number {
+    let bytes = this.#sealedBytes;
+    for (const lane of this.#parts.lanes) bytes += lane.tailBytes;
+    return bytes;
+  }
+
+  /** The quota is used up. */
+  get full(): boolean {
+    return this.#full;
+  }
+
+  /** Why the last commit failed; null when it did not. */
+  get fault(): StoreError | null {
+    return this.#fault;
+  }
+
+  get underWay(): boolean {
+    return this.#underWay !== null;
+  }
+
+  get msSinceLast(): number {
+    return this.#parts.clock.monotonic() - this.#lastAt;
+  }
+
+  /** Settled messages whose marks are not on the medium. */
+  get unmarked(): number {
+    return this.#unmarked;
+  }
+
+  /** The books as they are on the medium, encoded. */
+  get durableBooks(): Buffer {
+    return this.#durableBooks;
+  }
+
+  onCommit(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Appends a message to its lane; resolves when it is on the medium. */
+  append(lane: Lane, message: Message, lifeMs: number, senderWaits: boolean): Promise<void> {
+    if (lane.append(message, lifeMs)) {
+      this.#cut(lane);
+      this.#timer.now();
+    }
+    this.#timer.message(senderWaits);
+    return this.#group.durable;
+  }
+
+  /** Something in the books changed that can wait for the next commit. */
+  touch(): void {
+    this.#dirty = true;
+  }
+
+  /** The same, but not for longer than marks may wait. */
+  touchSoon(): void {
+    this.#dirty = true;
+    this.#timer.marks(1);
+  }
+
+  /** One more message is settled; its mark goes to the medium with others. */
+  settled(): void {
+    this.#unmarked++;
+    this.#timer.marks(this.#unmarked);
+  }
+
+  /** Deletes a block with the next commit. */
+  remove(key: Buffer): void {
+    this.#deletions.push(key);
+    this.#dirty = true;
+    this.#timer.now();
+  }
+
+  /** Writes a record of its own with the next commit. */
+  add(change: Change): void {
+    this.#additions.push(change);
+    this.#dirty = true;
+  }
+
+  /** Makes everything so far durable. Rejects with the StoreError when the medium does not take it now. */
+  async flush(): Promise<void> {
+    while (this.#underWay !== null) await this.#underWay;
+    await this.#commit();
+    if (this.#fault !== null) throw this.#fault;
+  }
+
+  /** The last commit; what the medium does not take is reported to its senders as failed. Rejects as {@link flush} does. */
+  async stop(): Promise<void> {
+    this.#ageTimer.cancel();
+    this.#dirty = true;
+    try {
+      await this.flush();
+    } catch (error) {
+      this.#group.failed(storeError(error, this.#parts.environment.directory));
+      throw error;
+    } finally {
+      this.#timer.stop();
+    }
+  }
+
+  #cut(lane: Lane): void {
+    const sealed = lane.cut(this.#parts.books.epoch);
+    if (sealed === null) return;
+    this.#sealed.push(sealed);
+    this.#sealedBytes += sealed.value.length;
+  }
+
+  #commit(): Promise<void> {
+    this.#underWay ??= this.#commitOnce().finally(() => {
+      this.#underWay = null;
+      this.#timer.ended();
+    });
+    return this.#underWay;
+  }
+
+  async #commitOnce(): Promise<void> {
+    const { environment, lanes } = this.#parts;
+    this.#timer.begun();
+    for (const lane of lanes) this.#cut(lane);
+    const sealed = this.#sealed;
+    if (sealed.length === 0 && this.#unmarked === 0 && !this.#dirty) return;
+    try {
+      this.#makeRoom(sealed);
+    } catch (error) {
+      this.#failed(storeError(error, environment.directory));
+      return;
+    }
+    const finished = lanes.map((lane) => lane.finished.length);
+    const deletions = this.#deletions.length;
+    const additions = this.#additions.length;
+    const unmarked = this.#unmarked;
+    const changes = this.#changes(sealed);
+    const encoded = changes[0]![1]!;
+    const group = this.#group;
+    this.#dirty = false;
+    this.#group = new CommitGroup();
+    this.#sealed = [];
+    this.#sealedBytes = 0;
+    try {
+      await environment.write(changes);
+    } catch (error) {
+      group.joins(this.#group);
+      // In front of what was cut meanwhile: a lane's blocks go to the medium in order.
+      this.#sealed = [...sealed, ...this.#sealed];
+      for (const block of sealed) this.#sealedBytes += block.value.length;
+      this.#parts.losses.markChanged();
+      this.#dirty = true;
+      this.#failed(storeError(error, environment.directory));
+      return;
+    }
+    for (const block of sealed) lanes[block.header.lane]!.durableTo = block.header.lastSeq;
+    lanes.forEach((lane, number) => lane.finished.splice(0, finished[number]));
+    this.#deletions.splice(0, deletions);
+    this.#additions.splice(0, additions);
+    this.#unmarked -= unmarked;
+    this.#durableBooks = encoded;
+    this.#lastAt = this.#parts.clock.monotonic();
+    this.wear.committed(changes);
+    if (this.#fault !== null) this.#parts.log.warn('the spool takes writes again');
+    this.#fault = null;
+    group.committed();
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** All that goes into one transaction, the books first. */
+  #changes(sealed: readonly Sealed[]): Change[] {
+    const { books, losses, lanes, age, boots } = this.#parts;
+    books.age = age.mark();
+    boots.learn();
+    const changes: Change[] = [[BOOKS_KEY, encodeBooks(books)]];
+    if (losses.takeChanged()) changes.push([LOSSES_KEY, seal(losses.rows)]);
+    for (const block of sealed) changes.push([block.key, block.value]);
+    for (const lane of lanes) for (const key of lane.finished) changes.push([key, null]);
+    for (const key of this.#deletions) changes.push([key, null]);
+    changes.push(...this.#additions);
+    return changes;
+  }
+
+  #failed(fault: StoreError): void {
+    const { log } = this.#parts;
+    if (this.#fault === null) {
+      log.error({ fault: fault.fault }, `the spool cannot write: ${fault.message}; readings wait in memory`);
+    }
+    this.#fault = fault;
+    this.#timer.retryAfter(RETRY_MS);
+  }
+
+  /** Evicts until the new blocks fit into what the quota allows. */
+  #makeRoom(sealed: readonly Sealed[]): void {
+    const { environment, quota, clock, whenFull, log } = this.#parts;
+    const { live, pageBytes } = environment.read((reader) => reader.livePages());
+    const allowed = quota.pagesAllowed(clock.monotonic(), live, pageBytes, environment.fileBytes());
+    let wanted = live + COMMIT_OVERHEAD_PAGES - allowed;
+    for (const block of sealed) wanted += pagesOf(block.value.length, pageBytes);
+    const full = wanted > 0;
+    if (full && whenFull !== 'reject-new') {
+      const { keys, messages } = this.#evictor.evict(environment, wanted, pageBytes);
+      this.#deletions.push(...keys);
+      if (!this.#full) log.warn({ messages }, 'the spool is full: the oldest messages are being dropped, and counted');
+    }
+    this.#full = full;
+  }
+}
