@@ -22,6 +22,9 @@ import { State } from './store/state.ts';
 import { Upstream, type Credentials } from './upstream/upstream.ts';
 import { VERSION } from './config/version.ts';
 
+/** How long children may take to stop, ms: with the broker's farewell and the last commit it stays under 5 s. */
+const CHILDREN_STOP_MS_MAX = 1500;
+
 /** The platform, passed in. */
 export interface Platform {
   readonly clock: Clock;
@@ -79,9 +82,14 @@ export class Gateway {
     await Promise.all([...this.#children.values()].map((child) => child.start()));
   }
 
-  /** Stops in the order in which messages flow; everything accepted is on the medium when it resolves. */
+  /** Stops in the order in which messages flow, within 5 s; everything accepted is on the medium when it resolves. */
   async stop(): Promise<void> {
-    await Promise.all([...this.#children.values()].map((child) => child.stop()));
+    const { clock, log } = this.#platform;
+    const children = Promise.all([...this.#children.values()].map((child) => child.stop()));
+    // A driver that hangs keeps nobody else waiting: it ends with the process.
+    await Promise.race([children, new Promise((resolve) => clock.after(CHILDREN_STOP_MS_MAX, () => resolve(null)))]);
+    // Now rather than after the farewell to a broker that may not answer. What fails here is said by `close`.
+    await this.#spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush before stopping'));
     await this.#upstream?.stop();
     await this.#spool.close();
     await this.#state.close();
