@@ -632,7 +632,7 @@ test('whatever a file holds, loading ends well or with problems that have places
     fc.property(fc.dictionary(word, value, { maxKeys: 5 }), (root) => {
       for (const line of problemsOf(stringify(root))) assert.match(line, /^gateway\.yaml:[1-9]\d*:[1-9]\d*: ./);
     }),
-    { numRuns: 80 },
+    { numRuns: 50 },
   );
 });
 

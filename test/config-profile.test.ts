@@ -45,10 +45,10 @@ test('profiles are found upwards from the started script, also through a link to
   fs.symlinkSync('../lib/dist/holdfast.cjs', path.join(dir, 'bin/holdfast'));
   const real = path.join(fs.realpathSync(dir), 'lib/device-profiles');
   const system = '/usr/share/holdfast/device-profiles';
-  assert.deepEqual(defaultProfileDirs(path.join(dir, 'bin/holdfast'), undefined), [real, system]);
+  assert.deepEqual(defaultProfileDirs(path.join(dir, 'bin/holdfast'), ''), [real, system]);
   assert.deepEqual(defaultProfileDirs(path.join(dir, 'lib/dist/holdfast.cjs'), '/a:/b:'), ['/a', '/b', real, system]);
-  assert.deepEqual(defaultProfileDirs(path.join(dir, 'no/such.cjs'), undefined), [system]);
-  assert.equal(defaultProfileDirs()[0], shipped);
+  assert.deepEqual(defaultProfileDirs(path.join(dir, 'no/such.cjs'), ''), [system]);
+  assert.equal(defaultProfileDirs(undefined, '')[0], shipped);
 });
 
 test('of two profiles with one name the one in the first folder counts', () => {

@@ -251,6 +251,12 @@ test('aliases, a byte order mark and carriage returns are fine', () => {
   assert.equal(config.children[1]?.host?.every, 5000);
 });
 
+test('one anchor may serve hundreds of children', () => {
+  const children = Array.from({ length: 500 }, (_, index) => `  - { id: c${index}, host: *h }\n`);
+  const { config } = load(`gateway: { id: a }\nchildren:\n  - { id: c, host: &h { every: 5s } }\n${children.join('')}`);
+  assert.equal(config.children.at(-1)?.host?.every, 5000);
+});
+
 test('the schema alone is enough where there is no file', () => {
   const config = ConfigSchema.parse({ gateway: { id: 'a' }, upstream: { url: 'mqtt://x' } });
   assert.equal(config.upstream?.clientId, 'a');

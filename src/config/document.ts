@@ -7,8 +7,9 @@ import { parseYaml } from './syntax.ts';
 
 /** Largest file that is read, bytes. */
 export const FILE_BYTES_MAX = 1024 ** 2;
-/** Most nodes that aliases may multiply into (the YAML library's measure); a bomb reaches it at once. */
-const ALIASES_MAX = 100;
+
+/** Most values that one alias may multiply into (the library's measure): a bomb reaches it at once. */
+const ALIASES_MAX = 1000;
 
 /** A YAML file that was read, and where in it each value stands. */
 export interface YamlDocument {

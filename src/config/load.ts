@@ -146,7 +146,7 @@ function fill(
   return Object.fromEntries(
     Object.entries(mapping).map(([key, inner]) => {
       const filled = inner === null && sections.includes(key) ? {} : inner;
-      return [key, inside[key]?.(filled) ?? filled];
+      return [key, Object.hasOwn(inside, key) ? inside[key]!(filled) : filled];
     }),
   );
 }

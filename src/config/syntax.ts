@@ -61,20 +61,23 @@ function nodeFaults(document: Document.Parsed): Fault[] {
   const complain = (node: Node | null, message: string): void => {
     faults.push({ offset: node?.range?.[0] ?? 0, message });
   };
-  // Some tags turn a mapping into something that no longer looks like one.
-  const noTag = (node: Scalar | YAMLSeq | YAMLMap): void => {
+  // Not `alias.resolve`: that walks through the document for each alias.
+  const anchors = new Map<string, Node>();
+  const enter = (node: Scalar | YAMLSeq | YAMLMap): void => {
+    if (node.anchor !== undefined) anchors.set(node.anchor, node);
+    // Some tags turn a mapping into something that no longer looks like one.
     if (node.tag) complain(node, 'a tag (!name) has no meaning here; remove it');
   };
   visit(document, {
-    Scalar: (_, scalar) => noTag(scalar),
-    Seq: (_, seq) => noTag(seq),
+    Scalar: (_, scalar) => enter(scalar),
+    Seq: (_, seq) => enter(seq),
     Alias(_, alias, path) {
-      const target = alias.resolve(document);
+      const target = anchors.get(alias.source);
       if (target === undefined) complain(alias, `there is no &${alias.source} before *${alias.source}`);
       else if (path.includes(target)) complain(alias, `*${alias.source} stands inside what it repeats`);
     },
     Map(_, map) {
-      noTag(map);
+      enter(map);
       const seen = new Set<string>();
       for (const { key } of map.items as { key: Node | null }[]) {
         if (!isScalar(key) || (typeof key.value !== 'string' && typeof key.value !== 'number')) {
