@@ -30,6 +30,18 @@ export async function main(argv: readonly string[]): Promise<number> {
     // Each command is imported when it is used: `run` on a small board must not pay for the others.
     .action(async (options) => done(await (await import('./run.ts')).run(options)));
 
+  program
+    .command('simulate')
+    .description('see it work: made-up sensors, a gateway, and a broker whose network you can cut')
+    .option('--outage <time>', 'cut the network for so long, then judge what arrived')
+    .option('--for <time>', 'end after so long')
+    .option('--interval <time>', 'time between the readings of a sensor', '500ms')
+    .option('--sensors <number>', 'how many sensors', '1')
+    .option('--keep <folder>', 'keep the data there, and go on from it the next time')
+    .option('--plain', 'plain lines in place of the live view')
+    .option('--json', 'the verdict as JSON on standard output, all else on standard error')
+    .action(async (options) => done(await (await import('./simulate.ts')).simulate(options)));
+
   try {
     await program.parseAsync([...argv]);
     return code;
