@@ -118,7 +118,7 @@ export const SerialSchema = section({
   port: text('a serial port', 'rs485 or /dev/ttyUSB0').describe('A name from the profile, or the path of a device.'),
   baudRate: integer(50, 4_000_000).describe('Bits per second on the line.').default(9600),
   dataBits: choice([5, 6, 7, 8]).describe('Data bits in a character.').default(8),
-  parity: choice(['none', 'even', 'odd', 'mark', 'space']).describe('Parity bit.').default('none'),
-  stopBits: choice([1, 1.5, 2]).describe('Stop bits after a character.').default(1),
+  parity: choice(['none', 'even', 'odd']).describe('Parity bit.').default('none'),
+  stopBits: choice([1, 2]).describe('Stop bits after a character.').default(1),
   decoder: DecoderSchema.describe('How lines become messages: `json`, or one of the mappings below.'),
 }).describe('A sensor on a serial line.');

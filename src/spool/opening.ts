@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
 import type { Loss } from '../message/loss.ts';
+import { DATA_FILE } from '../store/data-file.ts';
 import { Environment } from '../store/environment.ts';
 import type { State } from '../store/state.ts';
 import { StoreError } from '../store/store-error.ts';
@@ -16,6 +17,8 @@ import { Spool } from './spool.ts';
 const EPOCH_GAP = 2 ** 20;
 /** How often the totals are copied to where no fault of the spool can reach them, ms. */
 const COPY_EVERY_MS = 60_000;
+/** Share of the quota that a quarantined spool may take: more would leave the living one no room. */
+const QUARANTINE_SHARE = 0.5;
 const STATE_KEY = 'spool';
 
 /** What `state/` remembers of the spool: enough to say what was lost with it. */
@@ -46,8 +49,9 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
     directory: settings.dataDir,
     quota: settings.quota,
     keepFree: settings.keepFree,
-    others: () => state.fileBytes(),
+    others: () => state.fileBytes() + quarantined,
   });
+  let quarantined = quarantinedBytes(settings.dataDir);
   const totals = state.get(STATE_KEY) as Totals | undefined;
   const open = () => Environment.open({ directory, mapBytes: quota.bytes * 2, durability: settings.durability });
   let environment: Environment;
@@ -58,7 +62,8 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
   } catch (error) {
     if (!(error instanceof StoreError) || error.fault !== 'damaged') throw error;
     log.error(`${error.message}: moved to quarantine, starting afresh`);
-    quarantine(settings.dataDir);
+    quarantine(settings.dataDir, quota.bytes * QUARANTINE_SHARE, log);
+    quarantined = quarantinedBytes(settings.dataDir);
     environment = open();
   }
   const { books, losses } = found ?? freshBooks(totals);
@@ -123,10 +128,19 @@ function totalsOf(books: Books): Totals {
   return { epoch: books.epoch, lanes: books.lanes, ledger: books.ledger };
 }
 
-function quarantine(dataDir: string): void {
+function quarantine(dataDir: string, bytesMax: number, log: Logger): void {
   const place = join(dataDir, 'quarantine');
   // At most one: the newest says most about what is wrong with the medium.
   rmSync(place, { recursive: true, force: true });
   mkdirSync(place, { recursive: true });
   if (existsSync(join(dataDir, 'spool'))) renameSync(join(dataDir, 'spool'), join(place, 'spool'));
+  const bytes = quarantinedBytes(dataDir);
+  if (bytes <= bytesMax) return;
+  log.warn({ bytes }, 'the quarantined spool would take up too much of the quota: it was deleted');
+  rmSync(place, { recursive: true, force: true });
+}
+
+/** What the quarantine takes of the quota. */
+function quarantinedBytes(dataDir: string): number {
+  return statSync(join(dataDir, 'quarantine', 'spool', DATA_FILE), { throwIfNoEntry: false })?.size ?? 0;
 }
