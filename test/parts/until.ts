@@ -44,7 +44,7 @@ export class Bell {
           if (found === false || found === null || found === undefined) return;
           resolve(found as NonNullable<Exclude<T, false>>);
         } catch (error) {
-          reject(error);
+          reject(error instanceof Error ? error : new Error(String(error)));
         }
         clearTimeout(deadline);
         this.#waiting.delete(look);
