@@ -5,6 +5,7 @@ import { CliError } from './output.ts';
 
 /** The first line of a configuration that is ours to write over. */
 const MARK = '# Written by `holdfast simulate`, anew at each run.';
+const DATA = 'data';
 
 export interface DemoConfig {
   readonly gateway: string;
@@ -36,6 +37,10 @@ export class DemoFolder {
     return join(this.path, 'gateway.yaml');
   }
 
+  get dataDir(): string {
+    return join(this.path, DATA);
+  }
+
   writeConfig(demo: DemoConfig): void {
     writeFileSync(this.config, configText(demo));
   }
@@ -55,7 +60,7 @@ function configText({ gateway, brokerUrl, sensors, intervalMs }: DemoConfig): st
 gateway:
   id: ${gateway}
   profile: simulated
-  dataDir: data
+  dataDir: ${DATA}
 upstream:
   url: ${brokerUrl}
   protocol: '3.1.1'

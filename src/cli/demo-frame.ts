@@ -5,9 +5,16 @@ import { arrivalsText } from './demo-verdict.ts';
 import type { Arrival } from './demo-watcher.ts';
 
 const SENSORS_SHOWN_MAX = 4;
-const ARRIVALS_SHOWN_MAX = 10;
-const HAPPENED_SHOWN_MAX = 6;
-const LOG_SHOWN_MAX = 4;
+const ARRIVALS_SHOWN_MAX = 12;
+const HAPPENED_SHOWN_MAX = 5;
+/** A terminal of so many lines shows everything. */
+const TALL = 24;
+/** With fewer lines left the log gives way to the arrivals. */
+const ROOM_FOR_LOG = 12;
+/** An arrival that comes so late is worth a colour, ms. */
+const LATE_MS = 2000;
+const ARRIVALS_HEAD = 'Latest at the broker           measured       arrived';
+const LOG_SHOWN_MAX = 2;
 const SPARK_WIDTH_MAX = 40;
 /** Where what a row says begins, and where its sparkline does. */
 const TEXT_AT = 10;
@@ -37,23 +44,23 @@ export interface FrameContent {
 /** One picture of the simulation: at most `height` lines of at most `width` characters. What matters least goes first. */
 export function frame(content: FrameContent, width: number, height: number, painter: Painter): string[] {
   const { scene } = content;
-  const top: Line[] = [title(scene, width), [], chain(scene), [], ...figures(content, width, painter)];
+  const flow: Line[] = height < TALL ? [] : [chain(scene), []];
   const bottom = footer(content, width);
+  const top = [title(scene, width), [], ...flow, ...figures(content, width, painter)].slice(0, height - bottom.length);
   let room = height - top.length - bottom.length;
-  const take = (lines: Line[], max: number): Line[] => {
-    const taken = lines.slice(0, Math.max(0, Math.min(max, room)));
-    room -= taken.length;
-    return taken;
+  const section = (name: string, lines: readonly Line[], max: number): Line[] => {
+    const shown = lines.slice(0, Math.max(0, Math.min(max, room - 2)));
+    if (shown.length === 0) return [];
+    room -= shown.length + 2;
+    return [[], [['dim', ` ${name}`]], ...shown];
   };
-  // By rank: first what happened, then a few arrivals, then the log, and more arrivals where there is room.
-  const happened = take(section('What happened', happenedLines(content, width)), HAPPENED_SHOWN_MAX + 2);
-  const arrivals = scene.watcher.latest.slice(-ARRIVALS_SHOWN_MAX).toReversed().map(arrivalLine);
-  const head: Line[] = [[], [['dim', ' Latest at the broker']]];
-  const enough = room > head.length;
-  const first = enough ? take([...head, ...arrivals], Math.max(4, room - LOG_SHOWN_MAX - 2)) : [];
-  const log = take(section('Gateway log', logLines(content)), LOG_SHOWN_MAX + 2);
+  // By rank: some of what happened, some arrivals, the log; where there is room, more arrivals.
+  const arrived = scene.watcher.latest.toReversed().map(arrivalLine);
+  const happened = section('What happened', happenedLines(content, width), height < TALL ? 3 : HAPPENED_SHOWN_MAX);
+  const log = room < ROOM_FOR_LOG ? [] : section('Gateway log', logLines(content), LOG_SHOWN_MAX);
+  const arrivals = section(ARRIVALS_HEAD, arrived, ARRIVALS_SHOWN_MAX);
   const filler: Line[] = Array.from({ length: Math.max(0, room) }, () => []);
-  return [...top, ...first, ...happened, ...log, ...filler, ...bottom]
+  return [...top, ...arrivals, ...happened, ...log, ...filler, ...bottom]
     .slice(0, height)
     .map((line) => painter.paint(line, width));
 }
@@ -119,16 +126,12 @@ function row(name: string, ...spans: Line): Line {
   return [...label, first.padEnd(SPARK_AT - TEXT_AT), ...others];
 }
 
-function section(name: string, lines: Line[]): Line[] {
-  return lines.length === 0 ? [] : [[], [['dim', ` ${name}`]], ...lines];
-}
-
 function arrivalLine({ child, seq, eventTime, ageMs, temperature, arrived }: Arrival): Line {
-  const measured = eventTime === null ? '' : `measured ${timeOfDay(eventTime)}`;
-  const age = ageMs === null ? '' : `${secondsText(ageMs)} ago`;
-  const late: Line = ageMs !== null && ageMs >= 2000 ? [['yellow', age.padStart(9)]] : [age.padStart(9)];
-  const text = ` ${`#${seq}`.padStart(8)}  ${child.padEnd(8)} ${degrees(temperature).padStart(8)}  ${measured}`;
-  return [text, ...late, ...(arrived === 'new' ? [] : ['  ', ['red', arrived] as const])];
+  const measured = eventTime === null ? '' : timeOfDay(eventTime);
+  const text = `${`#${seq}`.padStart(8)}  ${child.padEnd(8)} ${degrees(temperature).padStart(8)}   ${measured.padEnd(8)}`;
+  const after = (ageMs === null ? '' : `${secondsText(ageMs)} later`).padStart(14);
+  const late = ageMs !== null && ageMs >= LATE_MS;
+  return [text, late ? ['yellow', after] : after, ...(arrived === 'new' ? [] : ['  ', ['red', arrived] as const])];
 }
 
 function happenedLines({ happened }: FrameContent, width: number): Line[] {
@@ -150,19 +153,14 @@ function logLines({ log }: FrameContent): Line[] {
 }
 
 function footer({ scene, keys, folder }: FrameContent, width: number): Line[] {
-  const hint = wrap(keys ? hintText(scene) : `Look inside: ${folder}`, Math.max(20, width - 2));
-  const help: Line = keys
-    ? [
-        ' ',
-        ['bold', 'o'],
-        ` ${scene.network.cut ? 'restore' : 'cut'} the network   `,
-        ['bold', 'r'],
-        ' cool the sensor   ',
-        ['bold', 'q'],
-        ' quit',
-      ]
-    : [' Ctrl-C quits'];
-  return [[], ...hint.map((text): Line => [' ', ['cyan', text]]), help];
+  const files = `files: ${folder}`;
+  if (!keys) return [[], [' Ctrl-C quits   ', ['dim', files]]];
+  const hint = wrap(hintText(scene), Math.max(20, width - 2)).map((text): Line => [' ', ['cyan', text]]);
+  const cut = `${scene.network.cut ? ' restores' : ' cuts'} the network   `;
+  const help: Line = [' ', ['bold', 'o'], cut, ['bold', 'r'], ' cools the sensor   ', ['bold', 'q'], ' quits'];
+  // A path that is cut off is of no use.
+  const left = width - help.reduce((sum, span) => sum + (typeof span === 'string' ? span : span[1]).length, 0);
+  return [[], ...hint, left < files.length + 3 ? help : [...help, '   ', ['dim', files]]];
 }
 
 /** What a newcomer may do next. */

@@ -95,23 +95,22 @@ export class Stage {
     const { folder, clock, ring, intervalMs } = options;
     const undo: (() => Promise<void>)[] = [];
     try {
+      const log = ring.logger('info', clock);
+      // As with `run`: the other commands work on the simulation too, and a second one cannot take the same folder.
+      const live: { gateway: Gateway | null } = { gateway: null };
+      mkdirSync(folder.dataDir, { recursive: true });
+      const control = new ControlServer(controlPath(folder.dataDir), requests(live, ring), log);
+      await control.start().catch((error: unknown) => {
+        throw new CliError((error as Error).message);
+      });
+      undo.push(() => control.stop());
+
       const sensors = new Sensors(options.sensors);
       const broker = await StandInBroker.start();
       undo.push(() => broker.stop());
       folder.writeConfig({ gateway: GATEWAY, brokerUrl: broker.url, sensors: sensors.ids, intervalMs });
       const loaded = loadConfig(folder.config);
-      const { dataDir } = loaded.config.gateway;
-      mkdirSync(dataDir, { recursive: true });
-      const log = ring.logger('info', clock);
       const platform = { clock, log, random: Math.random, onReading: sensors.saw.bind(sensors) };
-
-      // As with `run`: the other commands work on the simulation too, and a second one cannot take the same folder.
-      const live: { gateway: Gateway | null } = { gateway: null };
-      const control = new ControlServer(controlPath(dataDir), requests(live, ring), log);
-      await control.start().catch((error: unknown) => {
-        throw new CliError((error as Error).message);
-      });
-      undo.push(() => control.stop());
       const gateway = await Gateway.open(loaded, platform);
       undo.push(() => gateway.stop());
       live.gateway = gateway;
@@ -218,7 +217,7 @@ export class Stage {
       const { network, pending } = this.scene();
       if (!network.online || pending === 0 || this.#clock.monotonic() > deadline) return;
       await new Promise<void>((resolve) => {
-        setTimeout(resolve, QUIET_LOOK_MS);
+        this.#clock.after(QUIET_LOOK_MS, resolve);
       });
     }
   }
@@ -272,11 +271,11 @@ export class Stage {
     return new Promise((resolve) => {
       const done = (all: boolean) => {
         this.#awaited.delete(awaited);
-        clearTimeout(deadline);
+        deadline.cancel();
         resolve(all);
       };
       const awaited = { places, arrived: () => done(true) };
-      const deadline = setTimeout(done, msMax, false);
+      const deadline = this.#clock.after(msMax, () => done(false));
       this.#awaited.add(awaited);
     });
   }

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock/clock.ts';
 import { kernelTimeSynchronised } from '../clock/kernel-time.ts';
 import { SystemClock } from '../clock/system-clock.ts';
 import { parseDuration } from '../config/units.ts';
@@ -75,7 +76,7 @@ export async function simulate(options: SimulateOptions): Promise<number> {
     told.view = new PlainView(stage, write);
   }
   told.view.start();
-  const why = await Promise.race([ended.requested, play(stage, plan)]);
+  const why = await Promise.race([ended.requested, play(stage, plan, clock)]);
 
   const late = setTimeout(() => {
     say(`not stopped within ${STOP_MS_MAX / 1000} s, leaving`);
@@ -94,10 +95,10 @@ export async function simulate(options: SimulateOptions): Promise<number> {
 }
 
 /** What goes on by itself. Resolves when it is over, with what is wrong or null; never, when only the user ends it. */
-async function play(stage: Stage, { outageMs, forMs, live }: Plan): Promise<string | null> {
-  const time = forMs === null ? null : pause(forMs);
+async function play(stage: Stage, { outageMs, forMs, live }: Plan, clock: Clock): Promise<string | null> {
+  const time = forMs === null ? null : pause(clock, forMs);
   if (outageMs !== null) {
-    const wrong = await drill(stage, outageMs);
+    const wrong = await drill(stage, outageMs, clock);
     if (wrong !== null) return wrong;
   }
   if (time !== null) await time;
@@ -106,23 +107,24 @@ async function play(stage: Stage, { outageMs, forMs, live }: Plan): Promise<stri
 }
 
 /** Cuts the network for a while, and waits until all that was kept has arrived. Resolves with what is wrong, or null. */
-async function drill(stage: Stage, outageMs: number): Promise<string | null> {
-  const patience = performance.now() + ONLINE_MS_MAX;
+async function drill(stage: Stage, outageMs: number, clock: Clock): Promise<string | null> {
+  const patience = clock.monotonic() + ONLINE_MS_MAX;
   while (!stage.scene().network.online) {
-    if (performance.now() > patience) return `the gateway did not reach the broker in ${secondsText(ONLINE_MS_MAX)}`;
-    await pause(20);
+    if (clock.monotonic() > patience) return `the gateway did not reach the broker in ${secondsText(ONLINE_MS_MAX)}`;
+    await pause(clock, 20);
   }
-  await pause(BEFORE_CUT_MS);
+  await pause(clock, BEFORE_CUT_MS);
   await stage.turnNetwork('off');
-  await pause(outageMs);
+  await pause(clock, outageMs);
   await stage.turnNetwork('on');
   const all = await stage.caughtUp(DRAINED_MS_MAX);
   return all ? null : `what was kept had not all arrived ${secondsText(DRAINED_MS_MAX)} after the network's return`;
 }
 
-function pause(ms: number): Promise<void> {
+/** Does not keep the process alive: it may end before. */
+function pause(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => {
-    setTimeout(resolve, ms);
+    clock.after(ms, resolve);
   });
 }
 

@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import type { Verdict } from '../src/cli/demo-verdict.ts';
+import { BUNDLE } from './parts/gateway-process.ts';
+import { scratch } from './parts/scratch.ts';
+import { Bell } from './parts/until.ts';
+
+/** The in-flight window: what a lost acknowledgement can make the gateway send again. */
+const REPEATED_MAX = 128;
+const ESCAPE = '\x1b';
+const LEAVES_SCREEN = `${ESCAPE}[?1049l`;
+const CONTROL = new RegExp(`${ESCAPE}\\[[\\d;?]*[A-Za-z]`, 'g');
+const COLOUR = new RegExp(`${ESCAPE}\\[[\\d;]*m`);
+
+const running = new Set<ChildProcess>();
+after(() => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
+/** A command as the user runs it, with or without a terminal. */
+class Run {
+  readonly process: ChildProcess;
+  stdout = '';
+  stderr = '';
+  ended: number | NodeJS.Signals | null = null;
+  readonly #bell = new Bell();
+
+  constructor(command: string, args: readonly string[]) {
+    this.process = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, TERM: 'xterm' } });
+    running.add(this.process);
+    this.process.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text;
+      this.#bell.ring();
+    });
+    this.process.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+      this.#bell.ring();
+    });
+    this.process.once('close', (code, signal) => {
+      this.ended = code ?? signal ?? -1;
+      running.delete(this.process);
+      this.#bell.ring();
+    });
+  }
+
+  type(key: string): void {
+    this.process.stdin!.write(key);
+  }
+
+  /** The picture that the terminal shows now. */
+  get screen(): string {
+    return plain(this.stdout.slice(this.stdout.lastIndexOf('\x1b[H')));
+  }
+
+  shows(pattern: RegExp): Promise<string> {
+    const found = () => {
+      if (this.ended !== null) throw new Error(`it ended (${this.ended}) before it showed ${pattern}: ${this.stderr}`);
+      return pattern.exec(this.screen)?.[0];
+    };
+    return this.#bell.until(() => `the screen to show ${pattern}; it shows:\n${this.screen}`, found);
+  }
+
+  says(pattern: RegExp): Promise<string> {
+    const found = () => pattern.exec(this.stdout + this.stderr)?.[0];
+    return this.#bell.until(() => `${pattern} in:\n${this.stdout}${this.stderr}`, found);
+  }
+
+  end(): Promise<number | NodeJS.Signals> {
+    return this.#bell
+      .until('the end', () => (this.ended === null ? null : { code: this.ended }))
+      .then(({ code }) => code);
+  }
+
+  async verdict(): Promise<Verdict> {
+    const code = await this.end();
+    assert.equal(code, 0, this.stderr);
+    return JSON.parse(this.stdout) as Verdict;
+  }
+}
+
+function simulate(...args: string[]): Run {
+  return new Run(process.execPath, [BUNDLE, 'simulate', ...args]);
+}
+
+/** On a terminal of 100 by 30, which `script` (util-linux) makes. */
+function simulateOnTerminal(args: string, node = process.execPath): Run {
+  const command = `stty cols 100 rows 30; exec ${node} ${BUNDLE} simulate ${args}`;
+  return new Run('script', ['--quiet', '--flush', '--return', '--command', command, '/dev/null']);
+}
+
+function plain(text: string): string {
+  return text.replaceAll(CONTROL, '');
+}
+
+describe('holdfast simulate', { concurrency: true }, () => {
+  test('a drill without a terminal keeps what comes in the outage, and everything arrives in order', async () => {
+    const run = simulate('--outage', '2s', '--plain', '--interval', '100', '--json');
+    const verdict = await run.verdict();
+    assert.equal(verdict.ok, true);
+    assert.equal(verdict.missing, 0);
+    assert.equal(verdict.outOfOrder, 0);
+    assert.ok(verdict.repeated <= REPEATED_MAX);
+    assert.ok(verdict.keptDuringOutage >= 10, `only ${verdict.keptDuringOutage} kept`);
+    assert.equal(verdict.arrived + verdict.stillInSpool >= verdict.readings, true, run.stdout);
+    const [outage] = verdict.outages;
+    assert.ok(outage!.ms! >= 2000 && outage!.arrivedInMs! < 5000 && outage!.inOrder, outage!.story);
+    // They come with the time at which they were measured: the oldest waited through the outage.
+    assert.ok(outage!.oldestMs >= 1900, `the oldest arrived after ${outage!.oldestMs} ms`);
+    assert.match(run.stderr, /the network is cut/);
+    assert.match(run.stderr, /outage of 2\.\d s: \d+ readings were kept, all arrived within .* in order/);
+    assert.equal(run.stderr.includes(ESCAPE), false);
+    const folder = /data are in (\S+)/.exec(run.stderr)![1]!;
+    assert.equal(existsSync(folder), false, 'the temporary folder is still there');
+  });
+
+  test('on a terminal o cuts and restores the network, r cools, q ends, and the screen is given back', async () => {
+    const run = simulateOnTerminal('--interval 100');
+    await run.shows(/● online/);
+    await run.shows(/Press o to cut the network/);
+    run.type('o');
+    await run.shows(/○ offline.*you cut it/);
+    await run.shows(/1\d waiting/);
+    run.type('r');
+    await run.shows(/reset sent to press-1: cooled down to 21\.0 °C; local control needs no network/);
+    run.type('o');
+    await run.shows(/outage of .* readings were kept, all arrived within/);
+    await run.shows(/\d+ arrived, in order, 0 missing/);
+    run.type('q');
+    assert.equal(await run.end(), 0);
+    const [shown, rest] = [run.stdout.indexOf('\x1b[?1049h'), run.stdout.split(LEAVES_SCREEN)];
+    assert.ok(shown !== -1 && rest.length === 2, 'the screen was not taken and given back once');
+    assert.match(rest[1]!, /\d+ readings taken .* in order, 0 missing/);
+    assert.equal(rest[1]!.includes(ESCAPE), false);
+  });
+
+  test('a drill on a terminal leaves the view running, without colours for NO_COLOR', async () => {
+    const run = simulateOnTerminal('--outage 300ms --interval 50', `env NO_COLOR=1 ${process.execPath}`);
+    await run.shows(/outage of .* readings? w\w+ kept, all arrived/);
+    await run.shows(/● online/);
+    assert.doesNotMatch(run.stdout, COLOUR);
+    run.type('\x03');
+    assert.equal(await run.end(), 0);
+  });
+
+  test('a crash gives the terminal back before it is reported', async () => {
+    const crash = join(scratch(), 'crash.cjs');
+    writeFileSync(crash, `process.once('SIGUSR2', () => { throw new Error('a bug') })`);
+    const run = simulateOnTerminal('', `${process.execPath} --require ${crash}`);
+    await run.shows(/files: \S+/);
+    const folder = /files: (\S+)/.exec(run.screen)![1]!;
+    // The only child of `script` is the simulation: the shell has made way for it.
+    const [pid] = readFileSync(`/proc/${run.process.pid}/task/${run.process.pid}/children`, 'latin1').split(' ');
+    process.kill(Number(pid), 'SIGUSR2');
+    assert.notEqual(await run.end(), 0);
+    assert.match(run.stdout.split(LEAVES_SCREEN)[1]!, /a bug/);
+    assert.equal(existsSync(folder), false, 'the temporary folder is still there');
+  });
+
+  test('with --keep the next run goes on where the last one ended', async () => {
+    const folder = join(scratch(), 'kept');
+    const once = () => simulate('--for', '700ms', '--interval', '50', '--keep', folder, '--json').verdict();
+    const [first, second] = [await once(), await once()];
+    assert.equal(first.firstSeq, 1);
+    assert.equal(second.firstSeq, first.lastSeq! + 1 - first.repeated);
+    assert.equal(second.missing, 0);
+    assert.match(readFileSync(join(folder, 'gateway.yaml'), 'utf8'), /id: press-1/);
+  });
+
+  test('SIGTERM ends it cleanly, also in an outage, and what waits is there for the next run', async () => {
+    const folder = join(scratch(), 'kept');
+    const run = simulate('--outage', '60s', '--interval', '50', '--keep', folder, '--json', '--sensors', '2');
+    await run.says(/the network is cut/);
+    await run.says(/offline for .* [1-9]\d* waiting/);
+    run.process.kill('SIGTERM');
+    const verdict = await run.verdict();
+    assert.ok(verdict.stillInSpool > 0);
+    assert.equal(verdict.missing, 0);
+    assert.equal(verdict.arrived + verdict.stillInSpool, verdict.readings);
+    const next = await simulate('--for', '700ms', '--interval', '50', '--keep', folder, '--json').verdict();
+    // An answer that was lost with the network makes the first of them come twice.
+    assert.ok(next.firstSeq! <= verdict.lastSeq! + 1 && next.firstSeq! > verdict.lastSeq! - REPEATED_MAX);
+    assert.equal(next.missing, 0);
+    assert.ok(next.arrived >= verdict.stillInSpool);
+  });
+
+  test('a time that is none, a number that is none, and a folder that is somebody else’s are refused', async () => {
+    const folder = scratch();
+    writeFileSync(join(folder, 'gateway.yaml'), 'gateway: { id: mine }\n');
+    const refused: [string[], number, RegExp][] = [
+      [['--outage', '10q'], 2, /--outage "10q" is not a time from 100ms to 1d, with its unit; write for example 10s/],
+      [['--for', '5'], 2, /--for "5" is not a time/],
+      [['--sensors', 'many'], 2, /--sensors "many" is not a whole number from 1 to 100/],
+      [['--keep', folder], 1, /gateway\.yaml was not written by simulate/],
+    ];
+    await Promise.all(
+      refused.map(async ([args, code, message]) => {
+        const run = simulate(...args);
+        assert.equal(await run.end(), code);
+        assert.match(run.stderr, message);
+      }),
+    );
+    assert.equal(readFileSync(join(folder, 'gateway.yaml'), 'utf8'), 'gateway: { id: mine }\n');
+  });
+});
