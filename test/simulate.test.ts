@@ -95,6 +95,14 @@ function plain(text: string): string {
   return text.replaceAll(CONTROL, '');
 }
 
+/** The numbers of a run follow those of the run before; what was not known to have arrived comes again. */
+function goesOn(before: Verdict, next: Verdict): void {
+  assert.ok(next.firstSeq! <= before.lastSeq! + 1, `${next.firstSeq} after ${before.lastSeq}`);
+  assert.ok(next.firstSeq! > before.lastSeq! - REPEATED_MAX, `${next.firstSeq} after ${before.lastSeq}`);
+  assert.ok(next.lastSeq! > before.lastSeq!);
+  assert.equal(next.missing, 0);
+}
+
 describe('holdfast simulate', { concurrency: true }, () => {
   test('a drill without a terminal keeps what comes in the outage, and everything arrives in order', async () => {
     const run = simulate('--outage', '2s', '--plain', '--interval', '100', '--json');
@@ -164,8 +172,7 @@ describe('holdfast simulate', { concurrency: true }, () => {
     const once = () => simulate('--for', '700ms', '--interval', '50', '--keep', folder, '--json').verdict();
     const [first, second] = [await once(), await once()];
     assert.equal(first.firstSeq, 1);
-    assert.equal(second.firstSeq, first.lastSeq! + 1 - first.repeated);
-    assert.equal(second.missing, 0);
+    goesOn(first, second);
     assert.match(readFileSync(join(folder, 'gateway.yaml'), 'utf8'), /id: press-1/);
   });
 
@@ -178,11 +185,9 @@ describe('holdfast simulate', { concurrency: true }, () => {
     const verdict = await run.verdict();
     assert.ok(verdict.stillInSpool > 0);
     assert.equal(verdict.missing, 0);
-    assert.equal(verdict.arrived + verdict.stillInSpool, verdict.readings);
+    assert.ok(verdict.arrived + verdict.stillInSpool >= verdict.readings);
     const next = await simulate('--for', '700ms', '--interval', '50', '--keep', folder, '--json').verdict();
-    // An answer that was lost with the network makes the first of them come twice.
-    assert.ok(next.firstSeq! <= verdict.lastSeq! + 1 && next.firstSeq! > verdict.lastSeq! - REPEATED_MAX);
-    assert.equal(next.missing, 0);
+    goesOn(verdict, next);
     assert.ok(next.arrived >= verdict.stillInSpool);
   });
 
