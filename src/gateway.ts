@@ -1,13 +1,11 @@
-import { readFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from './clock/clock.ts';
 import { Commands } from './commands/commands.ts';
+import { readCredentials } from './config/credentials.ts';
 import type { LoadedConfig } from './config/load.ts';
 import type { ChildConfig, UpstreamConfig } from './config/schema.ts';
 import { gpioLine, serialDevice } from './config/profile.ts';
 import type { Profile } from './config/profile-schema.ts';
-import { resolveSecret } from './config/secret.ts';
 import { catalogue, type DriverKind, type DriverOptions } from './drivers/catalogue.ts';
 import type { Driver, DriverContext } from './drivers/driver.ts';
 import { DriverSupervisor } from './drivers/supervisor.ts';
@@ -19,7 +17,7 @@ import { openSpool } from './spool/opening.ts';
 import type { Spool } from './spool/spool.ts';
 import { laneStats, ledgerStats, type SpoolStats } from './spool/stats.ts';
 import { State } from './store/state.ts';
-import { Upstream, type Credentials } from './upstream/upstream.ts';
+import { Upstream } from './upstream/upstream.ts';
 import { VERSION } from './config/version.ts';
 
 /** How long children may take to stop, ms: with the broker's farewell and the last commit it stays under 5 s. */
@@ -240,14 +238,4 @@ function driverOf(
     return made('gpio', { ...child.gpio, line: { name, ...place } });
   }
   throw new Error(`${child.id} has no kind`);
-}
-
-function readCredentials(upstream: UpstreamConfig, configPath: string): Credentials {
-  const file = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path, 'utf8'));
-  const [ca, cert, key] = [file(upstream.ca), file(upstream.clientCert), file(upstream.clientKey)];
-  return {
-    password:
-      upstream.passwordFile === undefined ? undefined : resolveSecret(upstream.passwordFile, dirname(configPath)).value,
-    tls: { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) },
-  };
 }
