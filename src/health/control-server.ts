@@ -6,11 +6,15 @@ import type { Logger } from 'pino';
 const REQUEST_BYTES_MAX = 512 * 1024;
 /** Tools connected at once. */
 const CONNECTIONS_MAX = 16;
+/** How long a tool may hold one of them before it has asked, ms. */
+const ASK_MS_MAX = 10_000;
+/** Answers that wait because their reader does not read, bytes: beyond this it is left alone. */
+const WAITING_BYTES_MAX = 16 * 1024 * 1024;
 
 /** What a request may send while it is answered: any number of items; `done` when the asker has gone. */
 export interface Answering {
-  send(item: unknown): void;
-  onGone(listener: () => void): void;
+  readonly send: (item: unknown) => void;
+  readonly onGone: (listener: () => void) => void;
 }
 
 export type Handler = (args: Record<string, unknown>, answering: Answering) => Promise<void> | void;
@@ -66,6 +70,7 @@ export class ControlServer {
     let text = '';
     socket.on('error', () => socket.destroy());
     socket.on('close', () => this.#sockets.delete(socket));
+    socket.setTimeout(ASK_MS_MAX, () => socket.destroy());
     socket.on('data', (chunk: string) => {
       text += chunk;
       const end = text.indexOf('\n');
@@ -74,6 +79,7 @@ export class ControlServer {
         return;
       }
       socket.removeAllListeners('data');
+      socket.setTimeout(0);
       socket.resume();
       void this.#answer(text.slice(0, end), socket);
     });
@@ -81,7 +87,14 @@ export class ControlServer {
 
   async #answer(line: string, socket: Socket): Promise<void> {
     const say = (what: object) => {
-      if (socket.writable) socket.write(`${JSON.stringify(what)}\n`);
+      if (!socket.writable) return;
+      socket.write(`${JSON.stringify(what)}\n`);
+      // A follower that stands still must not fill the gateway's memory.
+      if (socket.writableLength > WAITING_BYTES_MAX) socket.destroy();
+    };
+    const onGone = (listener: () => void) => {
+      if (socket.destroyed) listener();
+      else socket.once('close', listener);
     };
     try {
       const { request, ...args } = JSON.parse(line) as { request?: unknown } & Record<string, unknown>;
@@ -89,7 +102,7 @@ export class ControlServer {
         typeof request === 'string' && Object.hasOwn(this.#handlers, request) ? this.#handlers[request] : undefined;
       if (handler === undefined)
         throw new RequestRefused(`this gateway does not know the request "${String(request)}"`);
-      await handler(args, { send: (item) => say({ item }), onGone: (listener) => void socket.once('close', listener) });
+      await handler(args, { send: (item) => say({ item }), onGone });
       say({ end: true });
     } catch (error) {
       if (!(error instanceof RequestRefused)) this.#log.warn({ err: error }, 'a request of the command line failed');

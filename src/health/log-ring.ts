@@ -34,7 +34,9 @@ export class LogRing implements DestinationStream {
 
   /** A logger that writes here. */
   logger(level: Level, clock: Clock): Logger {
-    return pino({ base: null, level, timestamp: () => `,"time":${clock.wall()}` }, this);
+    // pino's own serializer repeats the message of every cause behind the error's.
+    const serializers = { err: pino.stdSerializers.errWithCause };
+    return pino({ base: null, level, timestamp: () => `,"time":${clock.wall()}`, serializers }, this);
   }
 
   write(json: string): void {

@@ -1,3 +1,4 @@
+import { nearest } from '../config/nearest.ts';
 import type { Stored } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
 import type { SpoolStats } from '../spool/stats.ts';
@@ -5,10 +6,58 @@ import type { Verification } from '../spool/inspection.ts';
 import { RequestRefused, type Handler } from './control-server.ts';
 import type { LogRing } from './log-ring.ts';
 
+/** Most messages that one look at the spool brings. */
+export const PEEK_COUNT_MAX = 1000;
+
+/** A child as the gateway knows it; times are wall milliseconds. */
+interface Child {
+  readonly id: string;
+  readonly type: 'child';
+  readonly kind: string;
+  readonly state: string;
+  readonly since: number;
+  readonly readings: number;
+  readonly malformed: number;
+  readonly restarts: number;
+  readonly lastReadingAt: number | null;
+  readonly lastError: string | null;
+  readonly retryInMs: number | null;
+}
+
+/** The gateway as it knows itself; `upstream.since` is wall milliseconds. */
+interface Status {
+  readonly gateway: string;
+  readonly version: string;
+  readonly profile: string;
+  readonly uptimeSecs: number;
+  readonly clock: { readonly known: boolean; readonly wall: string };
+  readonly upstream: {
+    readonly state: string;
+    readonly url: string;
+    readonly since: number;
+    readonly protocol: string;
+    readonly attempts: number;
+    readonly inFlight: number;
+    readonly sent: number;
+    readonly lastError: string | null;
+    readonly retryInMs: number | null;
+  } | null;
+  readonly spool: {
+    readonly fileBytes: number;
+    readonly quotaBytes: number;
+    readonly full: boolean;
+    readonly fault: string | null;
+    readonly wear: SpoolStats['wear'];
+  };
+  readonly ledger: SpoolStats['ledger'];
+  readonly children: { readonly total: number; readonly running: number; readonly failing: readonly string[] };
+  readonly memory: { readonly rssBytes: number };
+}
+
 /** What the command line may ask of a running gateway. */
 export interface Asked {
-  status(): object;
-  list(): readonly { readonly id: string }[];
+  status(): Status;
+  list(): readonly Child[];
   restart(id: string): Promise<boolean>;
   spoolStats(): SpoolStats;
   peek(count: number, lane?: number): readonly Stored[];
@@ -23,22 +72,65 @@ export interface Asked {
   };
 }
 
-/** The requests by name. `live.gateway` is null while it is still opening its spool. */
-export function requests(live: { readonly gateway: Asked | null }, ring: LogRing): Record<string, Handler> {
+/** What `status` answers. */
+export type GatewayStatus = Omit<Status, 'upstream'> & {
+  readonly pid: number;
+  readonly upstream: TimeAsText<NonNullable<Status['upstream']>, 'since'> | null;
+};
+
+/** What `list` answers, one by one. */
+export type Listed = TimeAsText<Child, 'since' | 'lastReadingAt'>;
+
+/** What `restart` answers: the drivers that were restarted, or the process that stops so that systemd starts it again. */
+export type Restarted = { readonly children: readonly string[] } | { readonly pid: number };
+
+type TimeAsText<T, Keys extends keyof T> = Omit<T, Keys> & {
+  readonly [Key in Keys]: T[Key] extends number ? string : string | null;
+};
+
+/**
+ * The requests by name. `live.gateway` is null while it is still opening its spool. `endToBeStartedAgain` ends the process
+ * so that whoever watches over it starts it again; null when nobody does.
+ */
+export function requests(
+  live: { readonly gateway: Asked | null },
+  ring: LogRing,
+  endToBeStartedAgain: (() => void) | null = null,
+): Record<string, Handler> {
   const gateway = () => {
     if (live.gateway === null) throw new RequestRefused('the gateway is starting; try again in a moment');
     return live.gateway;
   };
+  /** The child that is meant. Throws when there is none of that name. */
+  const childNamed = (child: string): string => {
+    const ids = gateway()
+      .list()
+      .map(({ id }) => id);
+    if (ids.includes(child)) return child;
+    const meant = nearest(child, ids);
+    const hint = meant === undefined ? `there are ${ids.join(', ') || 'none'}` : `did you mean "${meant}"?`;
+    throw new RequestRefused(`there is no child "${child}"; ${hint}`);
+  };
   return {
-    status: (_, { send }) => send(gateway().status()),
+    status: (_, { send }) => send(statusOf(gateway().status())),
     list: (_, { send }) => {
-      for (const child of gateway().list()) send(child);
+      for (const child of gateway().list()) send(listed(child));
     },
-    restart: async ({ child }) => {
-      if (!(await gateway().restart(String(child)))) throw new RequestRefused(`there is no child "${String(child)}"`);
+    restart: async ({ child }, { send }) => {
+      if (child === undefined && endToBeStartedAgain !== null) {
+        send({ pid: process.pid } satisfies Restarted);
+        // The answer goes out before the process begins to end.
+        setImmediate(endToBeStartedAgain);
+        return;
+      }
+      const asked = gateway();
+      const children = typeof child === 'string' ? [childNamed(child)] : asked.list().map(({ id }) => id);
+      await Promise.all(children.map((id) => asked.restart(id)));
+      send({ children } satisfies Restarted);
     },
     logs: ({ tail, follow, child }, { send, onGone }) => {
-      const only = typeof child === 'string' ? child : undefined;
+      // While it starts, its log is what one wants to see, and nobody can say yet which children there are.
+      const only = typeof child !== 'string' ? undefined : live.gateway === null ? child : childNamed(child);
       for (const line of ring.tail(typeof tail === 'number' ? tail : Infinity, only)) send(line);
       if (follow !== true) return;
       return new Promise<void>((resolve) => {
@@ -53,8 +145,8 @@ export function requests(live: { readonly gateway: Asked | null }, ring: LogRing
     },
     'spool stats': (_, { send }) => send(gateway().spoolStats()),
     'spool peek': ({ count, lane }, { send }) => {
-      const found = gateway().peek(Number(count ?? 10), typeof lane === 'number' ? lane : undefined);
-      for (const stored of found) send(peeked(stored));
+      const most = Math.min(typeof count === 'number' ? count : 10, PEEK_COUNT_MAX);
+      for (const stored of gateway().peek(most, typeof lane === 'number' ? lane : undefined)) send(peeked(stored));
     },
     'spool verify': (_, { send }) => send(gateway().verify()),
     invoke: async ({ child, name, payload, timeoutSecs }, { send }) => {
@@ -64,7 +156,30 @@ export function requests(live: { readonly gateway: Asked | null }, ring: LogRing
   };
 }
 
-/** A stored message as `spool peek` shows it; a body that is not JSON or text comes as base64. */
+function statusOf({ upstream, ...status }: Status): GatewayStatus {
+  return {
+    pid: process.pid,
+    ...status,
+    upstream: upstream === null ? null : { ...upstream, since: timeText(upstream.since) },
+  };
+}
+
+function listed({ since, lastReadingAt, ...child }: Child): Listed {
+  return {
+    ...child,
+    since: timeText(since),
+    lastReadingAt: lastReadingAt === null ? null : timeText(lastReadingAt),
+  };
+}
+
+function timeText(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+/** What `spool peek` answers, one by one. */
+export type Peeked = ReturnType<typeof peeked>;
+
+/** A stored message as `spool peek` shows it. */
 export function peeked({ lane, epoch, seq, message }: Stored) {
   return {
     lane,
@@ -78,16 +193,17 @@ export function peeked({ lane, epoch, seq, message }: Stored) {
     acceptedAt: new Date(message.acceptedAt.wall).toISOString(),
     contentType: message.contentType ?? null,
     properties: message.properties ?? {},
-    ...bodyOf(message.body),
+    body: readableBody(message.body),
   };
 }
 
-function bodyOf(body: Buffer): { body: unknown } | { bodyBase64: string } {
+/** A body as tools show it: parsed when it is JSON, else as text, and as `{base64}` when it is not UTF-8. */
+export function readableBody(body: Buffer): unknown {
   const text = body.toString('utf8');
-  if (!Buffer.from(text, 'utf8').equals(body)) return { bodyBase64: body.toString('base64') };
+  if (!Buffer.from(text, 'utf8').equals(body)) return { base64: body.toString('base64') };
   try {
-    return { body: JSON.parse(text) as unknown };
+    return JSON.parse(text) as unknown;
   } catch {
-    return { body: text };
+    return text;
   }
 }
