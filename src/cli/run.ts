@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { fstatSync, mkdirSync } from 'node:fs';
 import { kernelTimeSynchronised } from '../clock/kernel-time.ts';
 import { SystemClock } from '../clock/system-clock.ts';
 import { controlPath } from '../config/control-path.ts';
@@ -10,10 +10,12 @@ import { requests } from '../health/requests.ts';
 import { SystemdNotifier } from '../health/systemd.ts';
 import { Watchdog } from '../health/watchdog.ts';
 import { VERSION } from '../config/version.ts';
-import { CliError } from './output.ts';
+import { CliError, FINE } from './output.ts';
 
 /** Stopping must be done by then, ms; systemd's own limit is longer. */
 const STOP_MS_MAX = 5000;
+/** The exit code of a stop that wants to be a restart: not 0, so that systemd's `Restart=on-failure` starts it again too. */
+const RESTART_WANTED = 75;
 
 export interface RunOptions {
   readonly config: string;
@@ -23,15 +25,27 @@ export interface RunOptions {
 
 /** `holdfast run`: the gateway, until it is told to stop. Resolves with the exit code. */
 export async function run(options: RunOptions): Promise<number> {
+  // Something must hold the process open: a gateway without upstream and children has nothing else that does.
+  const hold = setInterval(() => undefined, 2 ** 30);
+  // Whoever read our log may have gone away: that is no reason for a gateway to stop.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  try {
+    return await untilStopped(options);
+  } finally {
+    clearInterval(hold);
+  }
+}
+
+async function untilStopped(options: RunOptions): Promise<number> {
   const loaded = loadConfig(options.config);
   const { gateway: settings } = loaded.config;
   const clock = new SystemClock(kernelTimeSynchronised);
-  const format = options.logFormat ?? (process.env['JOURNAL_STREAM'] === undefined ? 'text' : 'journald');
+  const format = options.logFormat ?? (toJournal() ? 'journald' : 'text');
   const ring = new LogRing(format, (text) => process.stdout.write(text));
   const log = ring.logger(options.logLevel, clock);
   const notifier = SystemdNotifier.fromEnvironment(process.env, log);
 
-  const stopped = stopRequested();
+  const asked = stopRequested();
   log.info({ gateway: settings.id, profile: loaded.profile.name, dataDir: settings.dataDir }, `Holdfast ${VERSION}`);
   for (const warning of loaded.warnings) log.warn(warning);
   try {
@@ -41,7 +55,9 @@ export async function run(options: RunOptions): Promise<number> {
   }
   // The socket comes first: it is what keeps a second gateway off the same directory.
   const live: { gateway: Gateway | null } = { gateway: null };
-  const control = new ControlServer(controlPath(settings.dataDir), requests(live, ring), log);
+  const endToBeStartedAgain = startedBySystemd(notifier) ? asked.restart : null;
+  const handlers = requests(live, ring, endToBeStartedAgain);
+  const control = new ControlServer(controlPath(settings.dataDir), handlers, log);
   await control.start().catch((error: unknown) => {
     throw new CliError((error as Error).message);
   });
@@ -56,7 +72,7 @@ export async function run(options: RunOptions): Promise<number> {
   notifier?.ready('running');
   log.info('running');
 
-  const why = await stopped;
+  const { why, code } = await asked.stop;
   log.info(`${why}: stopping`);
   notifier?.stopping();
   watchdog.stop();
@@ -68,18 +84,29 @@ export async function run(options: RunOptions): Promise<number> {
   await gateway.stop();
   clearTimeout(late);
   log.info('stopped');
-  return 0;
+  return code;
 }
 
-function stopRequested(): Promise<string> {
-  // Something must hold the process open until then: a gateway without upstream and children has nothing else that does.
-  const hold = setInterval(() => undefined, 2 ** 30);
-  return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      process.once(signal, () => {
-        clearInterval(hold);
-        resolve(signal);
-      });
-    }
-  });
+/** systemd.exec(5): the variable names the stream's file; a shell in a service passes it on with another standard output. */
+function toJournal(): boolean {
+  const { dev, ino } = fstatSync(1);
+  return process.env['JOURNAL_STREAM'] === `${dev}:${ino}`;
+}
+
+/** Then it also starts us again. systemd(1) names the process it started; a shell that it started passes other variables on. */
+function startedBySystemd(notifier: SystemdNotifier | null): boolean {
+  return notifier !== null || process.env['SYSTEMD_EXEC_PID'] === String(process.pid);
+}
+
+interface Stop {
+  readonly why: string;
+  readonly code: number;
+}
+
+/** Resolves `stop` at a signal, or when `restart` is called. */
+function stopRequested(): { readonly stop: Promise<Stop>; readonly restart: () => void } {
+  let resolve: (stop: Stop) => void = () => undefined;
+  const stop = new Promise<Stop>((settle) => (resolve = settle));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve({ why: signal, code: FINE }));
+  return { stop, restart: () => resolve({ why: 'restart asked for on the command line', code: RESTART_WANTED }) };
 }
