@@ -1,0 +1,20 @@
+import type { Check } from './check.ts';
+import { childChecks } from './children.ts';
+import { configurationChecks } from './configuration.ts';
+import { machineChecks } from './machine.ts';
+import type { Scene } from './scene.ts';
+import { storageChecks } from './storage.ts';
+import { upstreamChecks } from './upstream.ts';
+
+/** All checks, in the order in which they run: what one builds on stands before it. */
+export function allChecks(scene: Scene): Check[] {
+  const machine = machineChecks(scene);
+  return [
+    ...configurationChecks(scene),
+    ...storageChecks(scene),
+    machine.gateway,
+    ...childChecks(scene),
+    ...upstreamChecks(scene),
+    ...machine.others,
+  ];
+}

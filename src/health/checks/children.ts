@@ -1,0 +1,113 @@
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import type { LoadedConfig } from '../../config/load.ts';
+import { gpioLine, serialDevice } from '../../config/profile.ts';
+import { sysfsNumber } from '../../drivers/gpio-chip.ts';
+import { fail, ok, type Check, type Finding } from './check.ts';
+import type { Scene, User } from './scene.ts';
+
+/** The group that Debian gives serial ports to. */
+const SERIAL_GROUP = 'dialout';
+const GPIO_GROUP = 'gpio';
+
+/** Whether the hardware of each wired child is there. Nothing is opened: a port that is opened resets some devices. */
+export function childChecks({ loaded, user, gpioRoot }: Scene): Check[] {
+  // Without a configuration nobody knows the children.
+  if (!('config' in loaded)) return [];
+  const { config, profile } = loaded;
+  return config.children.flatMap(({ id, serial, gpio }): Check[] => {
+    if (serial !== undefined) {
+      const port = serialDevice(profile, serial.port) ?? serial.port;
+      return [
+        {
+          id: `serial:${id}`,
+          about: `the serial port of ${id} can be used`,
+          needs: ['config'],
+          run: () => serialPort(port, user),
+        },
+      ];
+    }
+    if (gpio !== undefined) {
+      return [
+        {
+          id: `gpio:${id}`,
+          about: `the GPIO line of ${id} can be used`,
+          needs: ['config'],
+          run: () => gpioLineOf(loaded, gpio.line, gpioRoot, user),
+        },
+      ];
+    }
+    return [];
+  });
+}
+
+function serialPort(port: string, user: User): Finding {
+  const found = fs.statSync(port, { throwIfNoEntry: false });
+  if (found === undefined) {
+    const there = serialPortsHere();
+    return fail(
+      `${port} is not there`,
+      there.length === 0
+        ? 'plug it in; this machine shows no serial port by id'
+        : `plug it in, or name another: ${there.join(', ')}`,
+    );
+  }
+  if (!found.isCharacterDevice())
+    return fail(`${port} is not a device`, 'name the path of a serial port, for example /dev/ttyUSB0');
+  try {
+    fs.accessSync(port, fs.constants.R_OK | fs.constants.W_OK);
+  } catch {
+    return fail(`${user.name} may not read and write ${port}`, joinGroup(groupOf(found.gid) ?? SERIAL_GROUP, user));
+  }
+  return ok(`${port} is there, readable and writable`);
+}
+
+async function gpioLineOf(
+  { profile }: LoadedConfig,
+  named: Parameters<typeof gpioLine>[1],
+  root: string,
+  user: User,
+): Promise<Finding> {
+  // A line that the profile does not have is a problem of the configuration, and was found there.
+  const { chip, offset } = gpioLine(profile, named)!;
+  try {
+    const number = await sysfsNumber(chip, offset, root);
+    fs.accessSync(
+      fs.existsSync(join(root, `gpio${number}`)) ? join(root, `gpio${number}`, 'value') : join(root, 'export'),
+      fs.constants.W_OK,
+    );
+    return ok(`line ${offset} of ${chip} is number ${number}`);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'EACCES' || code === 'EPERM') {
+      return fail(`${user.name} may not use the GPIO lines in ${root}`, joinGroup(GPIO_GROUP, user));
+    }
+    return fail(
+      message,
+      "check the board's profile (gateway.profile) and the line that the child names; `gpioinfo` lists chips and lines",
+    );
+  }
+}
+
+function joinGroup(group: string, user: User): string {
+  return `sudo usermod -aG ${group} ${user.name}; then log in again, or restart the service`;
+}
+
+/** /etc/group's name of a group; null when it has none. */
+function groupOf(gid: number): string | null {
+  try {
+    const line = fs
+      .readFileSync('/etc/group', 'utf8')
+      .split('\n')
+      .find((each) => each.split(':')[2] === String(gid));
+    return line?.split(':')[0] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** The stable names that udev gives to serial adapters. */
+function serialPortsHere(): string[] {
+  const dir = '/dev/serial/by-id';
+  return fs.existsSync(dir) ? fs.readdirSync(dir).map((name) => join(dir, name)) : [];
+}

@@ -1,0 +1,87 @@
+import { randomBytes } from 'node:crypto';
+import mqtt, { type MqttClient } from 'mqtt';
+
+/** CONNACK's words for a version that the broker does not speak (MQTT 3.1.1, 3.2.2.3; MQTT 5, 3.2.2.2). */
+const WRONG_VERSION = [1, 0x84];
+
+export interface GuestOptions {
+  readonly url: string;
+  readonly protocol: 'auto' | '5' | '3.1.1';
+  /** The gateway's own. A guest takes another: with the same, the broker would throw the gateway out. */
+  readonly clientId: string;
+  /** What the guest comes for; becomes part of its client id. */
+  readonly purpose: 'monitor' | 'check';
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+}
+
+/** Why the broker did not let the guest in. `refusal` is CONNACK's code; null when none came. */
+export class GuestRefused extends Error {
+  readonly refusal: number | null;
+
+  constructor(message: string, refusal: number | null) {
+    super(message);
+    this.name = 'GuestRefused';
+    this.refusal = refusal;
+  }
+}
+
+export interface Visit {
+  readonly client: MqttClient;
+  readonly version: 4 | 5;
+}
+
+/**
+ * Connects beside the gateway: with its settings, under another client id, without a will, and leaving no session behind.
+ * MQTT 5, and 3.1.1 where the broker refuses that. Rejects with {@link GuestRefused} after `msMax` at the latest; the
+ * client does not connect again by itself.
+ */
+export async function visit(options: GuestOptions, msMax: number): Promise<Visit> {
+  if (options.protocol !== 'auto') return attempt(options, options.protocol === '5' ? 5 : 4, msMax);
+  try {
+    return await attempt(options, 5, msMax);
+  } catch (error) {
+    const { refusal, silent } = error as Unanswered;
+    if (!(silent || (refusal !== null && WRONG_VERSION.includes(refusal)))) throw error;
+    // Why it failed with 5 says more than why it failed with 3.1.1 as well.
+    return attempt(options, 4, msMax).catch((second: unknown) => {
+      throw (second as GuestRefused).refusal === null ? error : second;
+    });
+  }
+}
+
+/** Closed without a word: brokers that know no MQTT 5 do that, too. */
+class Unanswered extends GuestRefused {
+  readonly silent = true;
+}
+
+function attempt(options: GuestOptions, version: 4 | 5, msMax: number): Promise<Visit> {
+  return new Promise((resolve, reject) => {
+    const client = mqtt.connect(options.url, {
+      protocolVersion: version,
+      clientId: `${options.clientId}-${options.purpose}-${randomBytes(4).toString('hex')}`,
+      ...(options.username === undefined ? {} : { username: options.username }),
+      ...(options.password === undefined ? {} : { password: options.password }),
+      ...options.tls,
+      clean: true,
+      connectTimeout: msMax,
+      reconnectPeriod: 0,
+      resubscribe: false,
+    });
+    let failure: GuestRefused | null = null;
+    // The listeners stay: an error that nobody listens for would end the process.
+    client.on('error', (error) => {
+      const { code } = error as { code?: unknown };
+      const why = error.message === '' && typeof code === 'string' ? code : error.message;
+      failure ??= new GuestRefused(why, typeof code === 'number' ? code : null);
+      client.end(true);
+      reject(failure);
+    });
+    client.on('close', () => {
+      client.end(true);
+      reject(failure ?? new Unanswered('the broker closed the connection without an answer', null));
+    });
+    client.once('connect', () => resolve({ client, version }));
+  });
+}

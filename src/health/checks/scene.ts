@@ -1,0 +1,30 @@
+import type { Clock } from '../../clock/clock.ts';
+import type { ConfigError, LoadedConfig } from '../../config/load.ts';
+import type { SpoolStats } from '../../spool/stats.ts';
+import type { GatewayStatus } from '../requests.ts';
+
+/** What checks look at. */
+export interface Scene {
+  /** The configuration as it was named. */
+  readonly file: string;
+  /** What is in it, or why it cannot be used. */
+  readonly loaded: LoadedConfig | ConfigError;
+  readonly clock: Clock;
+  /** The gateway that runs with it. */
+  readonly gateway: Neighbour;
+  readonly user: User;
+  /** Where the kernel shows its GPIO chips. */
+  readonly gpioRoot: string;
+}
+
+/** The gateway that may be running: not there, there and in good order, or there and without an answer. */
+export type Neighbour =
+  | { readonly is: 'absent'; readonly why: string }
+  | { readonly is: 'silent'; readonly why: string }
+  | { readonly is: 'running'; readonly status: GatewayStatus; readonly spoolStats: () => Promise<SpoolStats> };
+
+/** In whose name we look. */
+export interface User {
+  readonly name: string;
+  readonly uid: number;
+}

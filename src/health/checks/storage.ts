@@ -1,0 +1,178 @@
+import * as fs from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Clock } from '../../clock/clock.ts';
+import type { LoadedConfig } from '../../config/load.ts';
+import { statsFromFiles } from '../../spool/files.ts';
+import type { Amount } from '../../spool/quota.ts';
+import type { SpoolStats } from '../../spool/stats.ts';
+import { StoreError } from '../../store/store-error.ts';
+import { fail, ok, warn, type Check, type Finding } from './check.ts';
+import type { Scene } from './scene.ts';
+
+/** What is written to try whether it can be, bytes: a page. */
+const TRIAL_BYTES = 4096;
+/** A medium that takes longer to make a page durable is failing, or has too much else to do, ms (balena's limit). */
+const SLOW_WRITE_MS = 1000;
+
+/** Whether there is a place for what must last, and what lies there is sound. */
+export function storageChecks(scene: Scene): Check[] {
+  const { clock, gateway } = scene;
+  const loaded = scene.loaded as LoadedConfig;
+  return [
+    {
+      id: 'data-dir',
+      about: 'the data directory can be written by this user',
+      needs: ['config'],
+      run: () => dataDir(loaded.config.gateway.dataDir, scene.user.name, clock),
+    },
+    {
+      id: 'disk-space',
+      about: 'the disk has room for the spool to grow to its quota',
+      needs: ['config', 'data-dir'],
+      run: () => diskSpace(loaded),
+    },
+    {
+      id: 'spool',
+      about: 'the spool opens, and its books are even',
+      needs: ['config', 'data-dir'],
+      run: () => spool(loaded, gateway.is === 'running' ? gateway.spoolStats : null),
+    },
+  ];
+}
+
+function dataDir(dir: string, user: string, clock: Clock): Finding {
+  const mine = `let it belong to the user that the gateway runs as, for example: sudo chown -R holdfast: ${dir}`;
+  if (!fs.existsSync(dir)) {
+    const parent = nearestExisting(dir);
+    try {
+      fs.accessSync(parent, fs.constants.W_OK | fs.constants.X_OK);
+      return ok(`${dir} is not there yet; \`holdfast run\` makes it`);
+    } catch {
+      return fail(
+        `${dir} is not there, and ${user} may not make it in ${parent}`,
+        `make it: sudo mkdir -p ${dir}; and ${mine}`,
+      );
+    }
+  }
+  if (!fs.statSync(dir).isDirectory())
+    return fail(`${dir} is not a folder`, 'name another gateway.dataDir, or move the file away');
+  const trial = join(dir, `.check-${process.pid}`);
+  const began = clock.monotonic();
+  try {
+    const fd = fs.openSync(trial, 'wx', 0o600);
+    try {
+      fs.writeSync(fd, Buffer.alloc(TRIAL_BYTES, 0x5a));
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+      fs.rmSync(trial, { force: true });
+    }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'EROFS') {
+      return fail(
+        `${dir} is on a filesystem that is read-only`,
+        'a card that fails often turns read-only: look at `dmesg`, and replace it',
+      );
+    }
+    if (code === 'ENOSPC') return fail(`${dir}: the disk is full`, 'make room on it');
+    if (code === 'EACCES' || code === 'EPERM') return fail(`${user} may not write to ${dir}`, mine);
+    return fail(`${dir}: ${message}`, 'look at `dmesg`: the medium may be failing');
+  }
+  const ms = Math.round(clock.monotonic() - began);
+  if (fs.existsSync(join(dir, 'quarantine'))) {
+    return warn(
+      `${join(dir, 'quarantine')} holds a spool that could not be read; what waited in it is booked as dropped, quarantined`,
+      `find out why (a failing card?), keep it for a report, then: sudo rm -r ${join(dir, 'quarantine')}`,
+    );
+  }
+  if (ms > SLOW_WRITE_MS) {
+    return warn(
+      `${dir}: ${ms} ms to make one page durable`,
+      'a card that is so slow is worn or overloaded: replace it, or find what else writes to it',
+    );
+  }
+  return ok(`${dir}: written and made durable in ${ms} ms`);
+}
+
+function diskSpace({ config: { gateway, storeAndForward } }: LoadedConfig): Finding {
+  const { bsize, blocks, bavail } = fs.statfsSync(nearestExisting(gateway.dataDir));
+  const total = blocks * bsize;
+  const free = bavail * bsize;
+  const bytesOf = (amount: Amount) => ('bytes' in amount ? amount.bytes : (total * amount.percent) / 100);
+  const keepFree = bytesOf(storeAndForward.keepFree);
+  const quota = bytesOf(storeAndForward.quota);
+  const room = free - keepFree;
+  const grow = Math.max(0, quota - bytesUnder(gateway.dataDir));
+  const have = `${mib(free)} free of ${mib(total)}, ${mib(keepFree)} of them to be kept free`;
+  if (room < 0) {
+    return fail(
+      `${have}: the spool cannot grow, and will drop messages early`,
+      'make room on the disk, or lower storeAndForward.keepFree',
+    );
+  }
+  if (room < grow) {
+    return warn(
+      `${have}: the spool can grow by ${mib(room)}, its quota would allow ${mib(grow)}`,
+      'make room on the disk, or lower storeAndForward.quota so that the outage you plan for is the one you get',
+    );
+  }
+  return ok(`${have}; the spool may grow by ${mib(grow)}`);
+}
+
+async function spool(loaded: LoadedConfig, running: (() => Promise<SpoolStats>) | null): Promise<Finding> {
+  const { dataDir: dir } = loaded.config.gateway;
+  let stats: SpoolStats;
+  try {
+    stats = running === null ? await statsFromFiles(dir, 0) : await running();
+  } catch (error) {
+    const message = (error as Error).message;
+    if (!(error instanceof StoreError)) {
+      return fail(message, 'a newer Holdfast wrote it: run that one, or move the spool away; it was left as it is');
+    }
+    if (error.fault === 'absent') return ok('there is none yet; `holdfast run` makes it');
+    if (error.fault === 'damaged' && !message.includes('EACCES')) {
+      return fail(
+        message,
+        'at its next start the gateway moves it to quarantine and begins afresh; copy it first if what waits in it matters',
+      );
+    }
+    return fail(message, 'look at who may read it: it belongs to the user that the gateway runs as');
+  }
+  const { accepted, delivered, pending, deadLetters, dropped } = stats.ledger;
+  const lost = Object.values(dropped).reduce((sum, each) => sum + each, 0);
+  if (accepted !== delivered + pending + deadLetters + lost) {
+    return fail(
+      'its books are not even',
+      'report this with the output of `holdfast spool verify` and `holdfast spool stats --json`',
+    );
+  }
+  if (deadLetters > 0) {
+    return warn(
+      `${pending} messages wait; ${deadLetters} were refused by the broker and kept aside as dead letters`,
+      "look at the gateway's log for why the broker refused them",
+    );
+  }
+  return ok(`${pending} messages wait, and the books are even`);
+}
+
+function nearestExisting(path: string): string {
+  let at = path;
+  while (!fs.existsSync(at) && dirname(at) !== at) at = dirname(at);
+  return at;
+}
+
+/** What lies under a folder, as it counts on the disk. Files that go while we look count nothing. */
+function bytesUnder(dir: string): number {
+  if (!fs.existsSync(dir)) return 0;
+  let bytes = 0;
+  for (const name of fs.readdirSync(dir, { recursive: true, encoding: 'utf8' })) {
+    bytes += (fs.lstatSync(join(dir, name), { throwIfNoEntry: false })?.blocks ?? 0) * 512;
+  }
+  return bytes;
+}
+
+function mib(bytes: number): string {
+  const value = bytes / 1024 ** 2;
+  return value >= 10_240 ? `${Math.round(value / 1024)} GiB` : `${Math.round(value)} MiB`;
+}
