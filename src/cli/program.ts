@@ -1,25 +1,35 @@
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { VERSION } from '../config/version.ts';
-import { FOUND_A_PROBLEM, say, USED_WRONGLY } from './output.ts';
+import { crashText, endTidily } from './ending.ts';
+import { FOUND_A_PROBLEM, USED_WRONGLY, say } from './output.ts';
 
 /** Where a gateway's configuration is when nothing else is said. */
 export const DEFAULT_CONFIG = '/etc/holdfast/gateway.yaml';
+/** Longest that a direct method may take, seconds. */
+const METHOD_SECS_MAX = 300;
 
 /** Runs one command line; resolves with the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
+  // As with most variables: set to nothing is not set.
+  if (process.env['HOLDFAST_CONFIG'] === '') delete process.env['HOLDFAST_CONFIG'];
   let code = 0;
-  const done = (result: number | void) => {
-    code = result ?? 0;
-  };
+  // Each command is imported when it is used: `run` on a small board must not pay for the others.
+  const does =
+    <Args extends unknown[]>(command: (...args: Args) => Promise<number>) =>
+    async (...args: Args) => {
+      endTidily();
+      code = await command(...args);
+    };
+
   const program = new Command('holdfast')
     .description(
       'Offline-first gateway: sensors in, a durable spool in the middle, MQTT upstream when there is a network.',
     )
     .version(VERSION)
     .exitOverride()
-    .showHelpAfterError('(add --help for what there is)');
-  const config = () =>
-    new Option('-c, --config <file>', 'the configuration').default(DEFAULT_CONFIG).env('HOLDFAST_CONFIG');
+    .showHelpAfterError('(add --help for what there is)')
+    .addHelpText('after', examples('holdfast check', 'holdfast run', 'holdfast monitor').trimEnd())
+    .addHelpText('after', `\nExit codes: 0 fine, 1 found a problem, 2 used wrongly. The documentation: docs/cli.md`);
 
   program
     .command('run')
@@ -27,8 +37,137 @@ export async function main(argv: readonly string[]): Promise<number> {
     .addOption(config())
     .addOption(new Option('--log-level <level>').choices(['trace', 'debug', 'info', 'warn', 'error']).default('info'))
     .addOption(new Option('--log-format <format>').choices(['text', 'json', 'journald']))
-    // Each command is imported when it is used: `run` on a small board must not pay for the others.
-    .action(async (options) => done(await (await import('./run.ts')).run(options)));
+    .addHelpText('after', examples('holdfast run --config gateway.yaml'))
+    // Not `does`: a gateway outlives whoever reads its log.
+    .action(async (options) => {
+      code = await (await import('./run.ts')).run(options);
+    });
+
+  program
+    .command('check')
+    .description('look for what keeps a gateway from working, and say what to do about it')
+    .addOption(config())
+    .addOption(json())
+    .addOption(new Option('--only <id...>', 'only these checks').argParser(listed))
+    .addOption(new Option('--skip <id...>', 'not these checks').argParser(listed))
+    .option('--list', 'say which checks there are')
+    .option('--warnings-as-errors', 'exit with 1 for warnings, too')
+    .addHelpText('after', examples('holdfast check --only serial', 'sudo -u holdfast holdfast check'))
+    .action(does(async (options) => (await import('./check.ts')).check(options)));
+
+  program
+    .command('status')
+    .description('how the running gateway is doing')
+    .addOption(config())
+    .addOption(json())
+    .addHelpText('after', examples('holdfast status'))
+    .action(does(async (options) => (await import('./status.ts')).status(options)));
+
+  program
+    .command('list')
+    .description('children and modules, and how each is doing')
+    .addOption(config())
+    .addOption(json())
+    .addHelpText('after', examples('holdfast list --json'))
+    .action(does(async (options) => (await import('./list.ts')).list(options)));
+
+  program
+    .command('logs')
+    .description('what the running gateway has said, from its memory')
+    .argument('[child]', 'only what is about this child')
+    .addOption(config())
+    .addOption(new Option('--json', 'one JSON text a line'))
+    .option('-f, --follow', 'go on with each new line, until Ctrl-C')
+    .addOption(new Option('--tail <lines>', 'only the last so many (10 with --follow, else all)').argParser(count(0)))
+    .addHelpText('after', examples('holdfast logs --follow press-1'))
+    .action(does(async (child, options) => (await import('./logs.ts')).logs(child, options)));
+
+  program
+    .command('restart')
+    .description("restart one child's driver, or the whole gateway")
+    .argument('[child]', 'its driver only')
+    .addOption(config())
+    .addOption(json())
+    .addHelpText('after', examples('holdfast restart meter'))
+    .action(does(async (child, options) => (await import('./restart.ts')).restart(child, options)));
+
+  program
+    .command('monitor')
+    .description('show messages as they arrive at the broker')
+    .addOption(config())
+    .addOption(new Option('--json', 'one JSON text a line'))
+    .option('--url <url>', 'this broker, without a configuration')
+    .option('--ca <file>', 'with --url: certificates to judge the broker by, PEM')
+    .option('--gateway <id>', 'the messages of this gateway')
+    .option('--child <id>', 'the messages of this child')
+    .addOption(new Option('--all', 'the messages of every gateway').conflicts('gateway'))
+    .addOption(new Option('--count <number>', 'stop after so many').argParser(count(1)))
+    .addHelpText(
+      'after',
+      examples('holdfast monitor --child press-1', 'holdfast monitor --url mqtt://localhost:1883 --json --count 10'),
+    )
+    .action(does(async (options) => (await import('./monitor.ts')).monitor(options)));
+
+  const spool = program.command('spool').description('look into the durable queue');
+  spool
+    .command('stats')
+    .description('the ledger, the lanes and the file')
+    .addOption(config())
+    .addOption(json())
+    .addHelpText('after', examples('holdfast spool stats --json'))
+    .action(does(async (options) => (await import('./spool-stats.ts')).spoolStats(options)));
+  spool
+    .command('peek')
+    .description('the messages that wait, oldest first; none is taken out')
+    .addOption(config())
+    .addOption(json())
+    .addOption(new Option('-n, --number <count>', 'so many').argParser(count(1, 1000)).default(10))
+    .addOption(new Option('--lane <lane>', 'of this lane only, 0 to 10').argParser(count(0, 10)))
+    .addHelpText('after', examples('holdfast spool peek -n 3'))
+    .action(does(async (options) => (await import('./spool-peek.ts')).spoolPeek(options)));
+  spool
+    .command('verify')
+    .description('read every block, and hold it against the books')
+    .addOption(config())
+    .addOption(json())
+    .addHelpText('after', examples('holdfast spool verify'))
+    .action(does(async (options) => (await import('./spool-verify.ts')).spoolVerify(options)));
+
+  const configuration = program.command('config').description('look at the configuration');
+  configuration
+    .command('check')
+    .description('every problem of the configuration, with its place')
+    .argument('[file]', 'this one, in place of --config')
+    .addOption(config())
+    .addOption(json())
+    .addHelpText('after', examples('holdfast config check gateway.yaml'))
+    .action(does(async (file, options) => (await import('./config-check.ts')).configCheck(file, options)));
+  configuration
+    .command('schema')
+    .description('the JSON Schema of gateway.yaml, for editors')
+    .addOption(config().hideHelp())
+    .addOption(json().hideHelp())
+    .addHelpText('after', examples('holdfast config schema > gateway.schema.json'))
+    .action(does(async () => (await import('./config-schema.ts')).configSchema()));
+
+  program
+    .command('method')
+    .description('direct methods')
+    .command('invoke')
+    .description('have a child (or the gateway) do something, and show its answer')
+    .argument('<child>')
+    .argument('<name>', 'of the method')
+    .addOption(config())
+    .addOption(json())
+    .addOption(new Option('--payload <json>', 'what the method is given').argParser(jsonText))
+    .addOption(new Option('--timeout <secs>', 'how long it may take').argParser(count(1, METHOD_SECS_MAX)).default(30))
+    .addHelpText(
+      'after',
+      examples('holdfast method invoke press-1 reset', 'holdfast method invoke door set --payload \'{"value": 1}\''),
+    )
+    .action(
+      does(async (child, name, options) => (await import('./method-invoke.ts')).methodInvoke(child, name, options)),
+    );
 
   program
     .command('simulate')
@@ -40,14 +179,49 @@ export async function main(argv: readonly string[]): Promise<number> {
     .option('--keep <folder>', 'keep the data there, and go on from it the next time')
     .option('--plain', 'plain lines in place of the live view')
     .option('--json', 'the verdict as JSON on standard output, all else on standard error')
-    .action(async (options) => done(await (await import('./simulate.ts')).simulate(options)));
+    .addHelpText('after', examples('holdfast simulate --outage 10s'))
+    // Not `does`: it stops its gateway properly when its reader goes away.
+    .action(async (options) => {
+      code = await (await import('./simulate.ts')).simulate(options);
+    });
 
   try {
     await program.parseAsync([...argv]);
     return code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USED_WRONGLY;
-    say(`holdfast: ${(error as Error).message}`);
+    say(crashText(error));
     return (error as { code?: unknown }).code === USED_WRONGLY ? USED_WRONGLY : FOUND_A_PROBLEM;
   }
+}
+
+const config = () =>
+  new Option('-c, --config <file>', 'the configuration').default(DEFAULT_CONFIG).env('HOLDFAST_CONFIG');
+const json = () => new Option('--json', 'as JSON');
+
+function examples(...commands: string[]): string {
+  return `\n${commands.length === 1 ? 'Example' : 'Examples'}:\n${commands.map((command) => `  ${command}\n`).join('')}`;
+}
+
+/** A whole number within bounds. */
+function count(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    const bounds = max === Number.MAX_SAFE_INTEGER ? `of ${min} or more` : `from ${min} to ${max}`;
+    throw new InvalidArgumentError(`It must be a whole number ${bounds}.`);
+  };
+}
+
+function jsonText(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new InvalidArgumentError(`It must be JSON: ${(error as Error).message}.`);
+  }
+}
+
+/** Ids one by one or with commas between them. */
+function listed(text: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), ...text.split(',').filter((id) => id !== '')];
 }

@@ -1,0 +1,37 @@
+import { peeked, type Peeked } from '../health/requests.ts';
+import { peek } from '../spool/inspection.ts';
+import { configured, type CommonOptions } from './configured.ts';
+import { ask } from './control-client.ts';
+import { FINE, print, printable, printJson, say } from './output.ts';
+import { fromFiles, runningOrStopped } from './spool-source.ts';
+
+export interface PeekOptions extends CommonOptions {
+  readonly number: number;
+  readonly lane?: number;
+}
+
+/** `holdfast spool peek`: what waits, oldest first in each lane; nothing is taken out. */
+export async function spoolPeek(options: PeekOptions): Promise<number> {
+  const where = configured(options.config);
+  const { number: count, lane } = options;
+  const found = await runningOrStopped(
+    async () => {
+      const items: Peeked[] = [];
+      for await (const item of ask<Peeked>(where, 'spool peek', { count, ...(lane !== undefined && { lane }) })) {
+        items.push(item);
+      }
+      return items;
+    },
+    () => fromFiles(where, (reader, books) => peek(reader, books, count, lane).map(peeked)),
+  );
+  if (options.json === true) printJson(found);
+  else if (found.length === 0) say('nothing waits');
+  else for (const message of found) print(lineOf(message));
+  return FINE;
+}
+
+function lineOf({ lane, epoch, seq, acceptedAt, child, module, output, body }: Peeked): string {
+  const source = [child, module, output].filter((part) => part !== null).join('/');
+  const text = typeof body === 'string' ? body : JSON.stringify(body);
+  return `${acceptedAt}  lane ${lane}  epoch ${epoch}  seq ${seq}  ${source}  ${printable(text)}`;
+}
