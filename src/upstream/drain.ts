@@ -48,6 +48,7 @@ export class Drain {
   #suspect: { readonly lane: number; readonly seq: number; times: number } | null = null;
   /** The broker said its quota is used up: one at a time until a message gets through. */
   #cautious = false;
+  #finished: (() => void) | null = null;
   sent = 0;
 
   constructor(options: DrainOptions) {
@@ -58,6 +59,12 @@ export class Drain {
 
   get inFlight(): number {
     return this.#flight.size;
+  }
+
+  /** Sends nothing new; calls back once everything in flight is settled, or never. */
+  finish(done: () => void): void {
+    this.#finished = done;
+    this.#pumpLater();
   }
 
   start(session: Session): void {
@@ -144,6 +151,10 @@ export class Drain {
 
   #pump(): void {
     const session = this.#session;
+    if (this.#finished !== null) {
+      if (this.#flight.size === 0) this.#finished();
+      return;
+    }
     if (session === null || this.#blocked) return;
     const window = this.#window;
     if (this.#lossesInFlight === 0) this.#reportLosses();

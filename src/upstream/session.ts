@@ -16,7 +16,7 @@ const OWN_IDS_FROM = 65_000;
 /** A CONNACK or a TLS handshake that takes longer than this has failed, ms. */
 const CONNECT_MS_MAX = 20_000;
 /** On leaving, how long the last bytes may take to get out, ms. */
-const LEAVE_MS_MAX = 1000;
+const LEAVE_MS_MAX = 500;
 /** MQTT 5: the broker keeps our session as long as it will. */
 const SESSION_FOR_EVER = 0xffff_ffff;
 /** MQTT 5's default when CONNACK names no Receive Maximum. */

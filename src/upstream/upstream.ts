@@ -16,8 +16,10 @@ import { ConnectFailed, Session, type ConnectOptions } from './session.ts';
 const STATUS_EVERY_MS = 60_000;
 /** Closed without a CONNACK so many times in a row: perhaps the broker does not know MQTT 5. */
 const SILENT_CLOSES_BEFORE_311 = 2;
-/** On stopping, how long the offline status may take to be acknowledged, ms. */
-const FAREWELL_MS_MAX = 1500;
+/** On stopping, how long what is in flight may take to be acknowledged, ms ... */
+const FINISH_MS_MAX = 1000;
+/** ... and then the offline status. */
+const FAREWELL_MS_MAX = 750;
 
 export interface UpstreamOptions {
   readonly gateway: string;
@@ -88,13 +90,9 @@ export class Upstream {
     this.#cancelTimers();
     await this.#connecting;
     if (session === null) return;
-    await new Promise<void>((resolve) => {
-      const deadline = this.#clock.after(FAREWELL_MS_MAX, resolve);
-      this.#publishStatus('offline', () => {
-        deadline.cancel();
-        resolve();
-      });
-    });
+    // What is on its way is settled first, or it would come again after the next start.
+    await this.#within(FINISH_MS_MAX, (done) => this.#drain.finish(done));
+    await this.#within(FAREWELL_MS_MAX, (done) => this.#publishStatus('offline', done));
     this.#session = null;
     await session.leave();
     this.#drain.stop(false);
@@ -112,6 +110,16 @@ export class Upstream {
       lastError: this.#lastError,
       retryInMs: this.#retryAt === null ? null : Math.max(0, Math.round(this.#retryAt - this.#clock.monotonic())),
     };
+  }
+
+  #within(ms: number, act: (done: () => void) => void): Promise<void> {
+    return new Promise((resolve) => {
+      const deadline = this.#clock.after(ms, resolve);
+      act(() => {
+        deadline.cancel();
+        resolve();
+      });
+    });
   }
 
   #attempt(): void {
