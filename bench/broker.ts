@@ -1,0 +1,100 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+/** How long a broker may take to listen, ms. */
+const START_MS_MAX = 10_000;
+/** Kernel's unit of processor time in /proc/PID/stat (USER_HZ), microseconds. */
+const TICK_US = 10_000;
+
+export interface BrokerOptions {
+  /** Lines of mosquitto.conf besides the listener. */
+  readonly settings: readonly string[];
+  readonly port?: number;
+  /** Called with each line of its log. */
+  readonly onLine?: (line: string) => void;
+}
+
+/** A mosquitto of our own. */
+export class Broker {
+  readonly port: number;
+  readonly #child: ChildProcess;
+  readonly #directory: string;
+  readonly #ended: Promise<unknown>;
+
+  private constructor(port: number, child: ChildProcess, directory: string) {
+    this.port = port;
+    this.#child = child;
+    this.#directory = directory;
+    this.#ended = new Promise((resolve) => child.once('exit', resolve));
+  }
+
+  /** Resolves when it listens. */
+  static async start({ settings, port = 0, onLine }: BrokerOptions): Promise<Broker> {
+    const chosen = port === 0 ? await freePort() : port;
+    const directory = mkdtempSync(join(tmpdir(), 'holdfast-bench-broker-'));
+    const file = join(directory, 'mosquitto.conf');
+    const lines = [`listener ${chosen} 127.0.0.1`, 'allow_anonymous true', 'user root', 'log_dest stderr', ...settings];
+    writeFileSync(file, `${lines.join('\n')}\n`);
+    const path = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
+    const child = spawn('mosquitto', ['-c', file], {
+      env: { ...process.env, PATH: path },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let log = '';
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      if (log.length < 10_000) log += `${line}\n`;
+      onLine?.(line);
+    });
+    const broker = new Broker(chosen, child, directory);
+    const deadline = performance.now() + START_MS_MAX;
+    while (!(await listens(chosen))) {
+      if (child.exitCode !== null || performance.now() > deadline) throw new Error(`mosquitto does not start:\n${log}`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    return broker;
+  }
+
+  get url(): string {
+    return `mqtt://127.0.0.1:${this.port}`;
+  }
+
+  /** Processor time it has used, microseconds, in steps of 10 ms. */
+  processorTime(): number {
+    // proc(5): after the name in brackets, which may hold anything, utime and stime are the 12th and 13th.
+    const fields = readFileSync(`/proc/${this.#child.pid}/stat`, 'latin1').split(') ')[1]!.split(' ');
+    return (Number(fields[11]) + Number(fields[12])) * TICK_US;
+  }
+
+  async stop(): Promise<void> {
+    // Not SIGTERM: with persistence it would save, which belongs to no measurement.
+    this.#child.kill('SIGKILL');
+    await this.#ended;
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
+
+/** A TCP port that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+}
+
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}

@@ -1,0 +1,56 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Upstream } from '../src/upstream/upstream.ts';
+import { openInProcess, store } from './stored.ts';
+import { contend, processorTime } from './worker.ts';
+
+/** Holdfast: messages stored in a spool, then drained to a broker. */
+
+interface Args {
+  readonly url: string;
+  readonly count: number;
+  readonly window: number;
+  readonly protocol: '5' | '3.1.1';
+}
+
+await contend<Args>(async ({ url, count, window, protocol }) => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'holdfast-bench-drain-'));
+  const open = await openInProcess(dataDir);
+  await store(open, count);
+  const { spool, clock, log } = open;
+  const upstream = new Upstream({
+    gateway: 'line-4',
+    url,
+    protocol,
+    clientId: 'line-4',
+    username: undefined,
+    keepaliveSecs: 30,
+    window,
+    reconnect: { minSecs: 1, maxSecs: 1 },
+    credentials: () => ({ tls: {} }),
+    outbox: spool,
+    status: () => ({}),
+    onMethod: () => Promise.resolve(null),
+    clock,
+    log,
+    random: Math.random,
+  });
+  return async () => {
+    const used = processorTime();
+    const from = performance.now();
+    const settled = new Promise<void>((resolve) => {
+      spool.onCommit(() => {
+        if (spool.durableBooks().ledger.delivered >= count) resolve();
+      });
+    });
+    upstream.start();
+    await settled;
+    const seconds = (performance.now() - from) / 1000;
+    const figures = { perSecond: count / seconds, processorUs: used() / count };
+    await upstream.stop();
+    await open.close();
+    rmSync(dataDir, { recursive: true });
+    return figures;
+  };
+});

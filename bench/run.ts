@@ -1,0 +1,31 @@
+import { ACCEPT, ACCEPT_QUICK, accept } from './accept.ts';
+import { DRAIN, DRAIN_QUICK, drain } from './drain.ts';
+import { markdown, writeToPage, type Report } from './page.ts';
+import { START, START_QUICK, start } from './start.ts';
+
+/** `npm run bench -- [name...] [--quick]`: prints tables, and writes them into docs/benchmarks.md unless --quick. */
+
+const BENCHES: Record<string, (quick: boolean) => Promise<Report>> = {
+  accept: (quick) => accept(quick ? ACCEPT_QUICK : ACCEPT),
+  drain: (quick) => drain(quick ? DRAIN_QUICK : DRAIN),
+  start: (quick) => start(quick ? START_QUICK : START),
+};
+
+// Disks and folders are cleared away when the process exits.
+process.once('SIGINT', () => process.exit(130));
+
+const words = process.argv.slice(2);
+const quick = words.includes('--quick');
+const names = words.filter((word) => !word.startsWith('--'));
+const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
+if (unknown.length > 0) {
+  console.error(`there is no bench ${unknown.join(', ')}; there are ${Object.keys(BENCHES).join(', ')}`);
+  process.exit(2);
+}
+for (const name of names.length > 0 ? names : Object.keys(BENCHES)) {
+  console.error(`${name}:`);
+  const report = await BENCHES[name]!(quick);
+  const text = markdown(report, `npm run bench -- ${name}`);
+  console.log(`\n## ${report.title}\n\n${text}\n`);
+  if (!quick) writeToPage(name, `## ${report.title}\n\n${text}`);
+}

@@ -1,0 +1,78 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createInterface, type Interface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+/*
+ * Each contender runs in a process of its own. It prepares itself, says so with a line, waits for a line, and then does the
+ * measured part; its answer is one line of JSON.
+ */
+
+export const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const READY = 'ready';
+
+/** A number of things measured. */
+export type Figures = Readonly<Record<string, number>>;
+
+/** A contender's process, prepared. */
+export class Worker {
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  readonly #name: string;
+
+  private constructor(name: string, child: ChildProcess, lines: Interface) {
+    this.#name = name;
+    this.#child = child;
+    this.#lines = lines[Symbol.asyncIterator]();
+  }
+
+  /** Starts `bench/NAME.ts`; resolves when it is prepared. */
+  static async start(name: string, args: object, nodeFlags: readonly string[] = []): Promise<Worker> {
+    const file = fileURLToPath(new URL(`${name}.ts`, import.meta.url));
+    const child = spawn(process.execPath, [...nodeFlags, '--import', 'tsx', file, JSON.stringify(args)], {
+      cwd: ROOT,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    const worker = new Worker(name, child, createInterface({ input: child.stdout }));
+    const line = await worker.#line();
+    if (line !== READY) throw new Error(`${name} said ${line}`);
+    return worker;
+  }
+
+  /** Lets it go; resolves with what it measured, when it has ended. */
+  async go(): Promise<Figures> {
+    const ended = new Promise((resolve) => this.#child.once('exit', resolve));
+    this.#child.stdin!.write('go\n');
+    const figures = JSON.parse(await this.#line()) as Figures;
+    await ended;
+    return figures;
+  }
+
+  /** Ends it, measured or not. */
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  async #line(): Promise<string> {
+    const { value, done } = (await this.#lines.next()) as IteratorResult<string, undefined>;
+    if (done === true) throw new Error(`${this.#name} ended without an answer`);
+    return value;
+  }
+}
+
+/** The other side: `prepare` is not measured, what it returns is. The process exits afterwards. */
+export async function contend<Args>(prepare: (args: Args) => Promise<() => Promise<Figures>>): Promise<void> {
+  const measured = await prepare(JSON.parse(process.argv[2]!) as Args);
+  process.stdout.write(`${READY}\n`);
+  await new Promise((resolve) => process.stdin.once('data', resolve));
+  const figures = await measured();
+  process.stdout.write(`${JSON.stringify(figures)}\n`, () => process.exit(0));
+}
+
+/** Processor time since it was made, microseconds. */
+export function processorTime(): () => number {
+  const from = process.cpuUsage();
+  return () => {
+    const { user, system } = process.cpuUsage(from);
+    return user + system;
+  };
+}

@@ -1,0 +1,20 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { accept } from '../bench/accept.ts';
+import { drain } from '../bench/drain.ts';
+import type { Report } from '../bench/page.ts';
+import { start } from '../bench/start.ts';
+
+/** Tables, and in none of them a figure that was not measured. */
+function sound(report: Report): void {
+  assert.ok(report.tables.length > 0);
+  for (const text of [...report.tables, ...report.goals.map(({ measured }) => measured)]) {
+    assert.doesNotMatch(text, /NaN|undefined|Infinity/);
+  }
+}
+
+describe('the benchmarks run, with sizes that say nothing', { concurrency: true }, () => {
+  test('accept', async () => sound(await accept({ rounds: 1, ms: 50, stored: 100 })));
+  test('drain', async () => sound(await drain({ rounds: 1, near: 500, small: 0, far: 0, level: 0 })));
+  test('start', async () => sound(await start({ rounds: 1, idleMs: 0, stored: 100 })));
+});
