@@ -1,8 +1,6 @@
 import { fstatSync, mkdirSync } from 'node:fs';
 import { kernelTimeSynchronised } from '../clock/kernel-time.ts';
 import { SystemClock } from '../clock/system-clock.ts';
-import { controlPath } from '../config/control-path.ts';
-import { loadConfig } from '../config/load.ts';
 import { Gateway } from '../gateway.ts';
 import { ControlServer } from '../health/control-server.ts';
 import { LogRing, type LogFormat } from '../health/log-ring.ts';
@@ -10,6 +8,7 @@ import { requests } from '../health/requests.ts';
 import { SystemdNotifier } from '../health/systemd.ts';
 import { Watchdog } from '../health/watchdog.ts';
 import { VERSION } from '../config/version.ts';
+import { configured } from './configured.ts';
 import { CliError, FINE } from './output.ts';
 
 /** Stopping must be done by then, ms; systemd's own limit is longer. */
@@ -37,7 +36,7 @@ export async function run(options: RunOptions): Promise<number> {
 }
 
 async function untilStopped(options: RunOptions): Promise<number> {
-  const loaded = loadConfig(options.config);
+  const loaded = configured(options.config);
   const { gateway: settings } = loaded.config;
   const clock = new SystemClock(kernelTimeSynchronised);
   const format = options.logFormat ?? (toJournal() ? 'journald' : 'text');
@@ -57,7 +56,7 @@ async function untilStopped(options: RunOptions): Promise<number> {
   const live: { gateway: Gateway | null } = { gateway: null };
   const endToBeStartedAgain = startedBySystemd(notifier) ? asked.restart : null;
   const handlers = requests(live, ring, endToBeStartedAgain);
-  const control = new ControlServer(controlPath(settings.dataDir), handlers, log);
+  const control = new ControlServer(loaded.socket, handlers, log);
   await control.start().catch((error: unknown) => {
     throw new CliError((error as Error).message);
   });
