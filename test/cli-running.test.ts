@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -254,6 +255,83 @@ describe('method invoke', () => {
     const { code, stdout } = await ask('method', 'invoke', 'nobody', 'reset', '--json', '--payload', '{"a":1}');
     assert.equal(code, 1);
     assert.deepEqual(JSON.parse(stdout), { status: 404, payload: { error: 'there is no child "nobody"' } });
+  });
+});
+
+describe('check', () => {
+  test('finds what is wrong, says what to do, and does not disturb the gateway', async () => {
+    const before_ = await askJson<{ upstream: { attempts: number; state: string } }>('status');
+    const { code, stdout, stderr } = await ask('check');
+    assert.equal(code, 1);
+    assert.match(stdout, /^OK {4}gateway +process \d+ runs, for \d+ s now$/m);
+    assert.match(stdout, /^OK {4}spool +\d+ messages wait, and the books are even$/m);
+    assert.match(stdout, /^FAIL {2}serial:meter +\S+not-plugged-in is not there\n +-> plug it in/m);
+    assert.match(stdout, /^OK {4}upstream-mqtt +it speaks MQTT 5 and takes us$/m);
+    assert.match(stderr, /^14 checks: \d+ OK, \d WARN, 1 FAIL, 0 SKIP\n$/);
+    const after_ = await askJson<{ upstream: { attempts: number; state: string } }>('status');
+    assert.equal(after_.upstream.state, 'online');
+    assert.equal(after_.upstream.attempts, before_.upstream.attempts);
+  });
+
+  test('as JSON; only some, or without some', async () => {
+    const only = await ask('check', '--json', '--only', 'node,serial');
+    assert.equal(only.code, 1);
+    const { checks, ok } = JSON.parse(only.stdout) as { checks: Record<string, unknown>[]; ok: boolean };
+    assert.equal(ok, false);
+    assert.deepEqual(
+      checks.map(({ id }) => id),
+      ['serial:meter', 'node'],
+    );
+    assert.deepEqual(Object.keys(checks[0]!), ['id', 'result', 'message', 'fix']);
+    const without = await ask('check', '--json', '--skip', 'serial', '--skip', 'clock');
+    assert.equal(without.code, 0);
+    assert.equal((JSON.parse(without.stdout) as { ok: boolean }).ok, true);
+  });
+
+  test('warnings end with 0, or with 1 when asked to', async () => {
+    const config = join(scratch(), 'gateway.yaml');
+    writeFileSync(config, 'gateway: { id: line-4, dataDir: data }\n');
+    const args = ['check', '--only', 'config-warnings', '-c', config];
+    assert.equal((await holdfast(args)).code, 0);
+    assert.equal((await holdfast([...args, '--warnings-as-errors'])).code, 1);
+  });
+
+  test('lists what it looks at', async () => {
+    const { code, stdout } = await ask('check', '--list');
+    assert.equal(code, 0);
+    const ids = stdout
+      .trim()
+      .split('\n')
+      .slice(1)
+      .map((line) => line.split(' ')[0]);
+    assert.deepEqual(ids, [
+      'config',
+      'config-warnings',
+      'secrets',
+      'data-dir',
+      'disk-space',
+      'spool',
+      'gateway',
+      'serial:meter',
+      'upstream-dns',
+      'upstream-tcp',
+      'upstream-tls',
+      'upstream-mqtt',
+      'clock',
+      'node',
+    ]);
+  });
+
+  test('has colours on a terminal, unless NO_COLOR is set, and never in a pipe', () => {
+    const onTerminal = (env: Record<string, string>) => {
+      const spawned = 'import pty, sys; pty.spawn(sys.argv[1:])';
+      const args = ['-c', spawned, process.execPath, BUNDLE, 'check', '--only', 'node', '-c', gateway.config];
+      const { NO_COLOR: _, ...rest } = process.env;
+      const found = spawnSync('python3', args, { env: { ...rest, TERM: 'xterm', ...env }, encoding: 'utf8' });
+      return found.stdout;
+    };
+    assert.ok(onTerminal({}).startsWith('\u001b[32mOK'));
+    assert.match(onTerminal({ NO_COLOR: '1' }), /^OK/);
   });
 });
 

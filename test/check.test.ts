@@ -1,0 +1,376 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo, type Server } from 'node:net';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { SystemClock } from '../src/clock/system-clock.ts';
+import { loadConfig, type ConfigError, type LoadedConfig } from '../src/config/load.ts';
+import { allChecks } from '../src/health/checks/catalogue.ts';
+import { runChecks, type Check, type Report } from '../src/health/checks/check.ts';
+import { node, NODE_BEFORE, NODE_FROM } from '../src/health/checks/machine.ts';
+import type { Neighbour } from '../src/health/checks/scene.ts';
+import { freePort } from './parts/free-port.ts';
+import { startMosquitto, type Mosquitto } from './parts/mosquitto.ts';
+import { scratch } from './parts/scratch.ts';
+
+const ABSENT: Neighbour = { is: 'absent', why: 'none is running' };
+
+interface Case {
+  readonly yaml: string;
+  readonly dir?: string;
+  readonly only?: readonly string[];
+  readonly gateway?: Neighbour;
+  readonly timeKnown?: boolean;
+  readonly gpioRoot?: string;
+}
+
+/** What the checks say about a configuration, by id. */
+async function reports({
+  yaml,
+  dir = scratch(),
+  only = [],
+  gateway = ABSENT,
+  timeKnown = true,
+  gpioRoot = '/none',
+}: Case) {
+  const file = join(dir, 'gateway.yaml');
+  writeFileSync(file, yaml);
+  let loaded: LoadedConfig | ConfigError;
+  try {
+    loaded = loadConfig(file);
+  } catch (error) {
+    loaded = error as ConfigError;
+  }
+  const clock = new SystemClock(() => timeKnown);
+  const user = { name: 'ada', uid: 1000 };
+  const checks = allChecks({ file, loaded, clock, gateway, user, gpioRoot });
+  const found: Record<string, Report> = {};
+  for await (const report of runChecks(checks, { only, skip: [] }, clock)) found[report.id] = report;
+  return found;
+}
+
+async function report(id: string, rest: Omit<Case, 'only'>): Promise<Report> {
+  const found = await reports({ ...rest, only: [id] });
+  assert.deepEqual(Object.keys(found), [id]);
+  return found[id]!;
+}
+
+const GATEWAY = 'gateway: { id: line-4, dataDir: data }\nstoreAndForward: { quota: 8MiB, keepFree: 0% }\n';
+
+describe('the configuration', () => {
+  test('that cannot be used fails, and everything that needs it is skipped because of it', async () => {
+    const found = await reports({ yaml: 'gateway: {}\n' });
+    assert.equal(found['config']!.result, 'FAIL');
+    assert.match(found['config']!.message, /gateway\.yaml:1:1: gateway\.id: missing/);
+    for (const id of ['config-warnings', 'data-dir', 'spool', 'gateway', 'upstream-mqtt']) {
+      assert.deepEqual(found[id], { id, result: 'SKIP', message: 'not looked at, because of config', fix: null });
+    }
+    assert.equal(found['clock']!.result, 'OK');
+    assert.equal(found['node']!.result, 'OK');
+  });
+
+  test('that says what was hardly meant is warned of, line by line', async () => {
+    const { result, message } = await report('config-warnings', { yaml: 'gateway: { id: line-4 }\nroutes: {}\n' });
+    assert.equal(result, 'WARN');
+    assert.match(message, /upstream: left out: .*\n.*:2:9: routes: empty/);
+  });
+
+  test('secrets must be there, and not for everybody to read', async () => {
+    const dir = scratch();
+    const yaml = `${GATEWAY}upstream: { url: "mqtts://broker.example", username: u, passwordFile: word }\n`;
+    const absent = await report('secrets', { yaml, dir });
+    assert.equal(absent.result, 'FAIL');
+    assert.match(absent.message, /secret "word" is in none of/);
+    writeFileSync(join(dir, 'word'), 'secret\n', { mode: 0o644 });
+    const exposed = await report('secrets', { yaml, dir });
+    assert.equal(exposed.result, 'WARN');
+    assert.match(exposed.message, /can be read by every user .* chmod o-r /);
+    chmodSync(join(dir, 'word'), 0o600);
+    assert.equal((await report('secrets', { yaml, dir })).result, 'OK');
+  });
+});
+
+describe('storage', () => {
+  test('a data directory that can be written passes, and nothing stays behind', async () => {
+    const dir = scratch();
+    assert.match(
+      (await report('data-dir', { yaml: GATEWAY, dir })).message,
+      /is not there yet; `holdfast run` makes it/,
+    );
+    mkdirSync(join(dir, 'data'));
+    const { result, message } = await report('data-dir', { yaml: GATEWAY, dir });
+    assert.equal(result, 'OK');
+    assert.match(message, /written and made durable in \d+ ms/);
+    assert.equal(execFileSync('ls', ['-A', join(dir, 'data')], { encoding: 'utf8' }), '');
+  });
+
+  test('a file in its place fails, a quarantine is warned of', async () => {
+    const dir = scratch();
+    writeFileSync(join(dir, 'data'), '');
+    assert.match((await report('data-dir', { yaml: GATEWAY, dir })).message, /data is not a folder$/);
+    const other = scratch();
+    mkdirSync(join(other, 'data/quarantine'), { recursive: true });
+    const found = await report('data-dir', { yaml: GATEWAY, dir: other });
+    assert.equal(found.result, 'WARN');
+    assert.match(found.fix!, /then: sudo rm -r .*data\/quarantine$/);
+  });
+
+  test('a read-only place fails', async () => {
+    // Nobody, not even root, makes files there.
+    const found = await report('data-dir', { yaml: 'gateway: { id: line-4, dataDir: /proc }\n' });
+    assert.equal(found.result, 'FAIL');
+  });
+
+  test('disk space is held against what is to be kept free, and against the quota', async () => {
+    const settings = (text: string) => `gateway: { id: line-4, dataDir: data }\nstoreAndForward: { ${text} }\n`;
+    const space = (text: string) => report('disk-space', { yaml: settings(text) });
+    assert.equal((await space('quota: 8MiB, keepFree: 0%')).result, 'OK');
+    assert.equal((await space('quota: 1000000GiB, keepFree: 0%')).result, 'WARN');
+    const none = await space('quota: 8MiB, keepFree: 1000000GiB');
+    assert.equal(none.result, 'FAIL');
+    assert.match(none.message, /the spool cannot grow/);
+  });
+
+  test('a spool that is damaged fails, and says what the gateway will do', async () => {
+    const dir = scratch();
+    mkdirSync(join(dir, 'data/spool'), { recursive: true });
+    assert.equal((await report('spool', { yaml: GATEWAY, dir })).result, 'OK');
+    writeFileSync(join(dir, 'data/spool/data.mdb'), Buffer.alloc(8192, 7));
+    const found = await report('spool', { yaml: GATEWAY, dir });
+    assert.equal(found.result, 'FAIL');
+    assert.match(found.message, /is not an LMDB file/);
+    assert.match(found.fix!, /^at its next start the gateway moves it to quarantine/);
+  });
+});
+
+describe('children', () => {
+  const serial = (port: string) => `${GATEWAY}children: [{ id: meter, serial: { port: ${port}, decoder: json } }]\n`;
+
+  test('a serial port must be a device that is there', async () => {
+    const id = 'serial:meter';
+    assert.equal((await report(id, { yaml: serial('/dev/ptmx') })).result, 'OK');
+    const absent = await report(id, { yaml: serial('/dev/ttyNONE') });
+    assert.equal(absent.result, 'FAIL');
+    assert.match(absent.fix!, /^plug it in/);
+    assert.match((await report(id, { yaml: serial('/etc/passwd') })).message, /\/etc\/passwd is not a device/);
+    // The name before the colon stands for all of them.
+    assert.deepEqual(Object.keys(await reports({ yaml: serial('/dev/ptmx'), only: ['serial'] })), [id]);
+  });
+
+  test('a GPIO line is found by the label of its chip', async () => {
+    const gpioRoot = scratch();
+    mkdirSync(join(gpioRoot, 'gpiochip512'));
+    for (const [name, text] of [
+      ['label', 'pinctrl-x'],
+      ['base', '512'],
+      ['ngpio', '54'],
+    ] as const) {
+      writeFileSync(join(gpioRoot, 'gpiochip512', name), `${text}\n`);
+    }
+    writeFileSync(join(gpioRoot, 'export'), '');
+    const line = (chip: string) =>
+      `${GATEWAY}children: [{ id: door, gpio: { line: { chip: ${chip}, offset: 17 }, direction: in } }]\n`;
+    const found = await report('gpio:door', { yaml: line('pinctrl-x'), gpioRoot });
+    assert.deepEqual([found.result, found.message], ['OK', 'line 17 of pinctrl-x is number 529']);
+    const other = await report('gpio:door', { yaml: line('pinctrl-y'), gpioRoot });
+    assert.equal(other.result, 'FAIL');
+    assert.match(other.message, /no GPIO chip is labelled 'pinctrl-y'; this machine has 'pinctrl-x'/);
+    assert.match((await report('gpio:door', { yaml: line('x') })).message, /this kernel offers no GPIO/);
+  });
+});
+
+describe('the machine', () => {
+  test('an unknown time is warned of', async () => {
+    const { result, fix } = await report('clock', { yaml: GATEWAY, timeKnown: false });
+    assert.equal(result, 'WARN');
+    assert.match(fix!, /timedatectl/);
+  });
+
+  test("the versions of Node.js are those of package.json's engines", () => {
+    const { engines } = JSON.parse(readFileSync('package.json', 'utf8')) as { engines: { node: string } };
+    assert.equal(engines.node, `>=${NODE_FROM.join('.')} <${NODE_BEFORE}`);
+    const results = ['18.20.4', '20.18.9', '20.19.0', '22.1.0', '25.9.9', '26.0.0'].map(
+      (version) => node(version).result,
+    );
+    assert.deepEqual(results, ['FAIL', 'FAIL', 'OK', 'OK', 'OK', 'FAIL']);
+  });
+
+  test('a gateway that does not answer fails, one that does not run is warned of', async () => {
+    const silent = await report('gateway', { yaml: GATEWAY, gateway: { is: 'silent', why: 'it says nothing' } });
+    assert.equal(silent.result, 'FAIL');
+    const { result, fix } = await report('gateway', { yaml: GATEWAY });
+    assert.equal(result, 'WARN');
+    assert.match(fix!, /^start it: /);
+  });
+});
+
+describe('one check', () => {
+  const clock = new SystemClock(() => true);
+  const check = (id: string, run: Check['run'], needs: string[] = []): Check => ({ id, about: 'x', needs, run });
+  const run = async (checks: Check[], only: string[] = [], skip: string[] = []) => {
+    const found: Report[] = [];
+    for await (const each of runChecks(checks, { only, skip }, clock)) found.push(each);
+    return found.map(({ id, result }) => `${id} ${result}`);
+  };
+  const good = () => ({ result: 'OK', message: '' }) as const;
+  const bad = () => ({ result: 'FAIL', message: '', fix: 'x' }) as const;
+
+  test('that throws fails, and those that need it are skipped', async () => {
+    const thrower = check('a', () => {
+      throw new Error('oh');
+    });
+    assert.deepEqual(await run([thrower, check('b', good, ['a']), check('c', good, ['b'])]), [
+      'a FAIL',
+      'b SKIP',
+      'c SKIP',
+    ]);
+  });
+
+  test('that is asked for alone runs what it needs, without showing that', async () => {
+    assert.deepEqual(await run([check('a', bad), check('b', good, ['a']), check('c', bad)], ['b']), ['b SKIP']);
+  });
+
+  test("that is skipped by name is not run, and stands in nobody's way", async () => {
+    assert.deepEqual(await run([check('a', bad), check('b', good, ['a'])], [], ['a']), ['b OK']);
+  });
+});
+
+describe('the way to the broker', () => {
+  const dir = scratch();
+  const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: dir, stdio: 'pipe' });
+  const brokers: Mosquitto[] = [];
+  const servers: Server[] = [];
+
+  const certificate = (name: string, days: number, host: string) => {
+    openssl(
+      'req',
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-keyout',
+      `${name}.key`,
+      '-out',
+      `${name}.csr`,
+      '-subj',
+      `/CN=${name}`,
+    );
+    writeFileSync(join(dir, `${name}.ext`), `subjectAltName=${host}\n`);
+    const from = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-extfile', `${name}.ext`];
+    openssl('x509', '-req', '-in', `${name}.csr`, ...from, '-out', `${name}.pem`, '-days', String(days));
+  };
+
+  /** A broker with TLS; resolves with its port. */
+  const broker = async (name: string, ...config: string[]) => {
+    const port = await freePort();
+    const keys = [`cafile ${dir}/ca.pem`, `certfile ${dir}/${name}.pem`, `keyfile ${dir}/${name}.key`];
+    brokers.push(await startMosquitto({ port, config: [`listener ${port} 127.0.0.1`, ...keys, ...config] }));
+    return port;
+  };
+
+  const upstream = (url: string, more = '') => ({
+    dir,
+    yaml: `${GATEWAY}upstream: { url: "${url}"${more} }\n`,
+    only: ['upstream-dns', 'upstream-tcp', 'upstream-tls', 'upstream-mqtt'],
+  });
+  const results = (found: Record<string, Report>) =>
+    Object.values(found)
+      .map(({ result }) => result)
+      .join(' ');
+
+  before(() => {
+    openssl(
+      'req',
+      '-x509',
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-keyout',
+      'ca.key',
+      '-out',
+      'ca.pem',
+      '-days',
+      '3650',
+      '-subj',
+      '/CN=the test CA',
+    );
+    certificate('good', 90, 'IP:127.0.0.1,DNS:localhost');
+    certificate('ending', 10, 'IP:127.0.0.1');
+    certificate('stranger', 90, 'DNS:elsewhere.example');
+  });
+
+  after(async () => {
+    await Promise.all(brokers.map((each) => each.end()));
+    for (const server of servers) server.close();
+  });
+
+  test('is clear when name, port, certificate and password are right', async () => {
+    const port = await broker('good');
+    const found = await reports(upstream(`mqtts://localhost:${port}`, ', ca: ca.pem'));
+    assert.equal(results(found), 'OK OK OK OK');
+    assert.match(found['upstream-tls']!.message, /^localhost: valid, the name matches; good ends in (89|90) days$/);
+    assert.equal(found['upstream-mqtt']!.message, 'it speaks MQTT 5 and takes us');
+    const unknown = await reports(upstream(`mqtts://localhost:${port}`));
+    assert.equal(results(unknown), 'OK OK FAIL SKIP');
+    assert.equal(unknown['upstream-tls']!.fix, 'name the certificate of the authority that signed it in upstream.ca');
+  });
+
+  test('a certificate that ends soon is warned of, one for another name fails', async () => {
+    const [ending, stranger] = await Promise.all([broker('ending'), broker('stranger')]);
+    const soon = await reports(upstream(`mqtts://127.0.0.1:${ending}`, ', ca: ca.pem'));
+    assert.equal(results(soon), 'OK OK WARN OK');
+    assert.match(soon['upstream-tls']!.message, /ending ends in (9|10) days$/);
+    const wrong = await reports(upstream(`mqtts://127.0.0.1:${stranger}`, ', ca: ca.pem'));
+    assert.equal(results(wrong), 'OK OK FAIL SKIP');
+    assert.equal(wrong['upstream-tls']!.message, `127.0.0.1:${stranger}: ERR_TLS_CERT_ALTNAME_INVALID`);
+  });
+
+  test('a broker that wants a client certificate lets in only who has one', async () => {
+    const port = await broker('good', 'require_certificate true');
+    assert.equal(results(await reports(upstream(`mqtts://127.0.0.1:${port}`, ', ca: ca.pem'))), 'OK OK OK FAIL');
+    const keys = ', ca: ca.pem, clientCert: good.pem, clientKey: good.key';
+    assert.equal(results(await reports(upstream(`mqtts://127.0.0.1:${port}`, keys))), 'OK OK OK OK');
+  });
+
+  test('a wrong password fails, and says what to correct; a gateway that is online says otherwise', async () => {
+    const closed = await startMosquitto({ anonymous: false });
+    brokers.push(closed);
+    const found = await reports(upstream(closed.url));
+    assert.equal(results(found), 'OK OK OK FAIL');
+    assert.equal(found['upstream-mqtt']!.message, 'Connection refused: Not authorized');
+    assert.match(found['upstream-mqtt']!.fix!, /^correct upstream\.username/);
+    const status = { pid: 1, uptimeSecs: 1, upstream: { state: 'online' } };
+    const gateway = { is: 'running', status, spoolStats: () => Promise.reject(new Error('x')) } as unknown as Neighbour;
+    assert.equal(results(await reports({ ...upstream(closed.url), gateway })), 'OK OK OK WARN');
+  });
+
+  test('a name that nobody knows, a port where nobody listens, and none at all', async () => {
+    assert.equal(results(await reports(upstream('mqtt://no-such-host.invalid'))), 'FAIL SKIP SKIP SKIP');
+    const found = await reports(upstream(`mqtt://127.0.0.1:${await freePort()}`));
+    assert.equal(results(found), 'OK FAIL SKIP SKIP');
+    assert.equal(found['upstream-tcp']!.fix, 'start the broker, or correct the port in upstream.url');
+    const none = await reports({ yaml: GATEWAY, only: ['upstream-mqtt'] });
+    assert.equal(results(none), 'SKIP');
+  });
+
+  test('something else behind the port is noticed: one that says nothing within five seconds, one that hangs up', async () => {
+    const listening = async (server: Server) => {
+      servers.push(server);
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      return (server.address() as AddressInfo).port;
+    };
+    const silent = await listening(createServer((socket) => socket.on('error', () => undefined)));
+    const rude = await listening(createServer((socket) => socket.destroy()));
+    const began = performance.now();
+    const [quiet, tls, gone] = await Promise.all([
+      reports(upstream(`mqtt://127.0.0.1:${silent}`)),
+      reports({ ...upstream(`mqtts://127.0.0.1:${silent}`), dir: scratch() }),
+      reports({ ...upstream(`mqtt://127.0.0.1:${rude}`), dir: scratch() }),
+    ]);
+    assert.equal(results(quiet), 'OK OK OK FAIL');
+    assert.equal(results(tls), 'OK OK FAIL SKIP');
+    assert.equal(results(gone), 'OK OK OK FAIL');
+    assert.match(gone['upstream-mqtt']!.message, /closed the connection without an answer/);
+    assert.ok(performance.now() - began < 8000);
+  });
+});
