@@ -34,6 +34,9 @@ export interface CheckOptions extends CommonOptions {
 
 const COLOURS: Readonly<Record<Report['result'], Colour>> = { OK: 'green', WARN: 'yellow', FAIL: 'red', SKIP: 'gray' };
 
+/** What is left of a check that took too long may keep the process open for so long, ms. */
+const LINGER_MS = 500;
+
 /** `holdfast check`: looks at everything that a gateway needs; what is wrong comes with what to do about it. */
 export async function check(options: CheckOptions): Promise<number> {
   const scene = await look(options.config);
@@ -62,6 +65,8 @@ export async function check(options: CheckOptions): Promise<number> {
     if (options.json !== true) show(report, width);
   }
   clearInterval(hold);
+  // A name server that does not answer cannot be called off.
+  setTimeout(() => process.exit(), LINGER_MS).unref();
 
   const count = (result: Report['result']) => reports.filter((report) => report.result === result).length;
   const bad = count('FAIL') > 0 || (options.warningsAsErrors === true && count('WARN') > 0);

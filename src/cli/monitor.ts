@@ -72,6 +72,7 @@ class Monitor {
         await this.#listen(first);
         waitMs = RETRY_MS.min;
       } catch (error) {
+        if (this.#signal.aborted) return;
         if (first) throw new CliError(`cannot watch ${this.#where}: ${(error as Error).message}`);
         await this.#pause(waitMs);
         waitMs = Math.min(waitMs * 2, RETRY_MS.max);
@@ -89,7 +90,7 @@ class Monitor {
 
   /** One connection, to its end. Rejects when there was none. */
   async #listen(first: boolean): Promise<void> {
-    const { client } = await visit(this.#broker, CONNECT_MS_MAX);
+    const { client } = await visit(this.#broker, CONNECT_MS_MAX, this.#signal);
     const end = new Promise<void>((resolve) => client.once('close', resolve));
     const leave = () => client.end(true);
     this.#signal.addEventListener('abort', leave);

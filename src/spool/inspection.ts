@@ -8,6 +8,8 @@ import { balanced } from './stats.ts';
 
 /** Problems listed one by one; further ones are only counted. */
 const PROBLEMS_MAX = 100;
+/** Bodies after which a look at the head ends, bytes: it is held in memory whole, by a gateway that needs that for other things. */
+const PEEK_BYTES_MAX = 4 * 2 ** 20;
 
 /** What `holdfast spool verify` found. */
 export interface Verification {
@@ -66,15 +68,19 @@ export function verify(reader: Reader, books: Books): Verification {
   return { blocks, messages: pendingOf(books), deadLetters, problems, problemCount };
 }
 
-/** The first `count` pending messages, lane by lane, oldest first. */
+/** The first `count` pending messages, lane by lane, oldest first; fewer when their bodies are large. */
 export function peek(reader: Reader, books: Books, count: number, onlyLane?: number): Stored[] {
   const found: Stored[] = [];
+  let bytes = 0;
   reader.scan(blockKey(onlyLane ?? 0, 0), ({ key, value }) => {
     const lane = keyLane(key);
     if (lane >= LANES || (onlyLane !== undefined && lane !== onlyLane) || found.length >= count) return false;
+    if (bytes >= PEEK_BYTES_MAX) return false;
     try {
       for (const stored of decodeBlock(value).messages) {
-        if (stored.seq > books.lanes[lane]!.settledTo && found.length < count) found.push(stored);
+        if (stored.seq <= books.lanes[lane]!.settledTo || found.length >= count) continue;
+        found.push(stored);
+        bytes += stored.message.body.length;
       }
     } catch (error) {
       // What cannot be read is `verify`'s to report.

@@ -34,18 +34,18 @@ export interface Visit {
 
 /**
  * Connects beside the gateway: with its settings, under another client id, without a will, and leaving no session behind.
- * MQTT 5, and 3.1.1 where the broker refuses that. Rejects with {@link GuestRefused} after `msMax` at the latest; the
- * client does not connect again by itself.
+ * MQTT 5, and 3.1.1 where the broker refuses that. Each attempt rejects with {@link GuestRefused} after `msMax` at the
+ * latest, and at once when `signal` aborts; the client does not connect again by itself.
  */
-export async function visit(options: GuestOptions, msMax: number): Promise<Visit> {
-  if (options.protocol !== 'auto') return attempt(options, options.protocol === '5' ? 5 : 4, msMax);
+export async function visit(options: GuestOptions, msMax: number, signal?: AbortSignal): Promise<Visit> {
+  if (options.protocol !== 'auto') return attempt(options, options.protocol === '5' ? 5 : 4, msMax, signal);
   try {
-    return await attempt(options, 5, msMax);
+    return await attempt(options, 5, msMax, signal);
   } catch (error) {
     const { refusal, silent } = error as Unanswered;
     if (!(silent || (refusal !== null && WRONG_VERSION.includes(refusal)))) throw error;
     // Why it failed with 5 says more than why it failed with 3.1.1 as well.
-    return attempt(options, 4, msMax).catch((second: unknown) => {
+    return attempt(options, 4, msMax, signal).catch((second: unknown) => {
       throw (second as GuestRefused).refusal === null ? error : second;
     });
   }
@@ -56,7 +56,7 @@ class Unanswered extends GuestRefused {
   readonly silent = true;
 }
 
-function attempt(options: GuestOptions, version: 4 | 5, msMax: number): Promise<Visit> {
+function attempt(options: GuestOptions, version: 4 | 5, msMax: number, signal?: AbortSignal): Promise<Visit> {
   return new Promise((resolve, reject) => {
     const client = mqtt.connect(options.url, {
       protocolVersion: version,
@@ -82,6 +82,12 @@ function attempt(options: GuestOptions, version: 4 | 5, msMax: number): Promise<
       client.end(true);
       reject(failure ?? new Unanswered('the broker closed the connection without an answer', null));
     });
-    client.once('connect', () => resolve({ client, version }));
+    const giveUp = () => client.end(true);
+    signal?.addEventListener('abort', giveUp);
+    client.once('connect', () => {
+      signal?.removeEventListener('abort', giveUp);
+      resolve({ client, version });
+    });
+    if (signal?.aborted === true) giveUp();
   });
 }

@@ -41,8 +41,8 @@ export function upstreamChecks(scene: Scene): Check[] {
     step('upstream-tls', "the broker's certificate is valid", ['secrets', 'upstream-tcp'], (upstream, signal) =>
       tls(upstream, loaded.path, scene.clock, signal),
     ),
-    step('upstream-mqtt', 'the broker lets us in', ['secrets', 'upstream-tls'], (upstream) =>
-      mqtt(upstream, loaded.path, online),
+    step('upstream-mqtt', 'the broker lets us in', ['secrets', 'upstream-tls'], (upstream, signal) =>
+      mqtt(upstream, loaded.path, online, signal),
     ),
   ];
 }
@@ -149,13 +149,14 @@ function remedy(why: string, host: string, clock: Clock): string {
   return 'name the certificate of the authority that signed it in upstream.ca';
 }
 
-async function mqtt(upstream: UpstreamConfig, path: string, online: boolean): Promise<Finding> {
+async function mqtt(upstream: UpstreamConfig, path: string, online: boolean, signal: AbortSignal): Promise<Finding> {
   const { url, protocol, clientId, username } = upstream;
   try {
     const credentials = readCredentials(upstream, path);
     const { client, version } = await visit(
       { url, protocol, clientId, username, purpose: 'check', ...credentials },
       CONNECT_MS_MAX,
+      signal,
     );
     client.end(true);
     return ok(
