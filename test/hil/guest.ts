@@ -1,0 +1,158 @@
+/*
+ * The program inside the virtual machine: the product's GPIO driver and supervisor, told what to do from outside. It runs as
+ * the machine's first process. What it is asked and what it tells goes through a virtio port as lines of JSON; its log and
+ * the kernel's go to the machine's console.
+ */
+import { spawn } from 'node:child_process';
+import { createReadStream, openSync, readdirSync, readSync, writeSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { pino } from 'pino';
+import { SystemClock } from '../../src/clock/system-clock.ts';
+import type { CommandResult } from '../../src/commands/commands.ts';
+import { GpioDriver, type GpioOptions } from '../../src/drivers/gpio.ts';
+import { type DriverSnapshot, DriverSupervisor } from '../../src/drivers/supervisor.ts';
+
+/** What the guest can be asked, each with what it is given and what it answers. */
+export interface Requests {
+  /** Makes a driver under a supervisor, and starts it; answers when its first start succeeded or failed. */
+  start: { given: { child: string; options: GpioOptions }; answer: DriverSnapshot };
+  stop: { given: { child: string }; answer: DriverSnapshot };
+  restart: { given: { child: string }; answer: DriverSnapshot };
+  snapshot: { given: { child: string }; answer: DriverSnapshot };
+  command: { given: { child: string; name: string; payload?: unknown }; answer: CommandResult };
+  /** Runs a line of shell as root; answers its output. Rejects when it fails. */
+  shell: { given: { line: string }; answer: string };
+  /** Goes on as this user and group for good; `shell` stays root. */
+  become: { given: { uid: number; gid: number }; answer: null };
+  /** How many files this process has open. */
+  openFiles: { given: Record<string, never>; answer: number };
+  /** Answers, and then blocks the event loop until a byte comes through the second port. */
+  hold: { given: Record<string, never>; answer: null };
+}
+
+/** One line to the guest. */
+export interface Request {
+  readonly id: number;
+  readonly ask: keyof Requests;
+  readonly given: unknown;
+}
+
+/** One line from the guest. */
+export type Told =
+  | { readonly id: number; readonly answer: unknown }
+  | { readonly id: number; readonly error: string }
+  | { readonly child: string; readonly body: string; readonly coalesced: boolean; readonly eventTime: number }
+  | { readonly hello: string };
+
+type Answers = { [K in keyof Requests]: (given: Requests[K]['given']) => Promise<Requests[K]['answer']> };
+
+/** A shell that stays, since starting a program costs this process 100 ms, and stays root when this process does not. */
+class RootShell {
+  readonly #process = spawn('/bin/sh', { stdio: ['pipe', 'pipe', 'inherit'] });
+  /** The calls before this one, done or not. */
+  #before: Promise<unknown> = Promise.resolve();
+
+  /** Resolves with what the line put out, rejects when it failed. */
+  run(line: string): Promise<string> {
+    const done = this.#before.then(() => this.#run(line));
+    this.#before = done.catch(() => {});
+    return done;
+  }
+
+  #run(line: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      let output = '';
+      const hear = (text: Buffer): void => {
+        output += text.toString();
+        const end = /<end (\d+)>\n$/.exec(output);
+        if (end === null) return;
+        this.#process.stdout.off('data', hear);
+        const said = output.slice(0, end.index);
+        if (end[1] === '0') resolve(said);
+        else reject(new Error(`'${line}' ended with ${end[1]}: ${said}`));
+      };
+      this.#process.stdout.on('data', hear);
+      this.#process.stdin.write(`(${line}\n) </dev/null 2>&1; echo "<end $?>"\n`);
+    });
+  }
+}
+
+const [asked, held] = ['p1', 'p2'].map((end) => openSync(port(end), 'r+')) as [number, number];
+// Standard output is the console; pino's own writing in the background would lose lines at a crash.
+const log = pino({ level: 'debug', base: null }, { write: (line) => void writeSync(1, line) });
+const clock = new SystemClock(() => true);
+const shell = new RootShell();
+const children = new Map<string, DriverSupervisor>();
+
+function port(end: string): string {
+  const name = readdirSync('/dev').find((each) => each.startsWith('vport') && each.endsWith(end));
+  if (name === undefined) throw new Error(`no virtio port ${end}`);
+  return `/dev/${name}`;
+}
+
+function tell(told: Told): void {
+  writeSync(asked, `${JSON.stringify(told)}\n`);
+}
+
+function child(name: string): DriverSupervisor {
+  const found = children.get(name);
+  if (found === undefined) throw new Error(`no child ${name}`);
+  return found;
+}
+
+const answers: Answers = {
+  start: async ({ child: name, options }) => {
+    const supervisor = new DriverSupervisor({
+      child: name,
+      kind: 'gpio',
+      create: (context) => new GpioDriver(options, context),
+      clock,
+      log,
+      onReading: (_, { body, eventTime, properties }) =>
+        tell({
+          child: name,
+          body: body.toString(),
+          coalesced: properties?.coalesced === 'true',
+          eventTime: eventTime ?? 0,
+        }),
+      backoff: { minMs: 200, maxMs: 400 },
+    });
+    children.set(name, supervisor);
+    await supervisor.start();
+    return supervisor.snapshot();
+  },
+  stop: async ({ child: name }) => {
+    await child(name).stop();
+    return child(name).snapshot();
+  },
+  restart: async ({ child: name }) => {
+    await child(name).restart();
+    return child(name).snapshot();
+  },
+  snapshot: async ({ child: name }) => child(name).snapshot(),
+  command: async ({ child: name, name: command, payload }) => child(name).command(command, payload),
+  shell: ({ line }) => shell.run(line),
+  become: async ({ uid, gid }) => {
+    process.setgid!(gid);
+    process.setuid!(uid);
+    return null;
+  },
+  openFiles: async () => readdirSync('/proc/self/fd').length,
+  hold: async () => {
+    setImmediate(() => readSync(held, Buffer.alloc(1)));
+    return null;
+  },
+};
+
+async function answer({ id, ask, given }: Request): Promise<void> {
+  try {
+    tell({ id, answer: await (answers[ask] as (given: unknown) => Promise<unknown>)(given) });
+  } catch (error) {
+    tell({ id, error: (error as Error).message });
+  }
+}
+
+createInterface({ input: createReadStream('', { fd: asked }) }).on('line', (line) => {
+  void answer(JSON.parse(line) as Request);
+});
+tell({ hello: `Node ${process.version} for ${process.arch}` });
