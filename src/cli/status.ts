@@ -46,5 +46,5 @@ function upstreamText(upstream: GatewayStatus['upstream']): string {
   }
   const again = retryInMs === null ? '' : `, again in ${spanText(retryInMs / 1000)}`;
   const why = lastError === null ? '' : `: ${printable(lastError)}`;
-  return `${coloured('yellow', state)} for ${url} since ${agoText(since)}${again}${why}`;
+  return `${coloured('yellow', state)} for ${url}${again}${why}`;
 }
