@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import { runChecks, type Check, type Report } from '../src/health/checks/check.t
 import { node, NODE_BEFORE, NODE_FROM } from '../src/health/checks/machine.ts';
 import type { Neighbour } from '../src/health/checks/scene.ts';
 import { freePort } from './parts/free-port.ts';
+import { BUNDLE } from './parts/gateway-process.ts';
 import { startMosquitto, type Mosquitto } from './parts/mosquitto.ts';
 import { scratch } from './parts/scratch.ts';
 
@@ -43,8 +44,7 @@ async function reports({
     loaded = error as ConfigError;
   }
   const clock = new SystemClock(() => timeKnown);
-  const user = { name: 'ada', uid: 1000 };
-  const checks = allChecks({ file, loaded, clock, gateway, user, gpioRoot });
+  const checks = allChecks({ file, loaded, clock, gateway, user: 'ada', gpioRoot });
   const found: Record<string, Report> = {};
   for await (const report of runChecks(checks, { only, skip: [] }, clock)) found[report.id] = report;
   return found;
@@ -121,6 +121,24 @@ describe('storage', () => {
     const found = await report('data-dir', { yaml: 'gateway: { id: line-4, dataDir: /proc }\n' });
     assert.equal(found.result, 'FAIL');
   });
+
+  test(
+    'a place of another user fails, and says as whom to look',
+    { skip: process.getuid?.() !== 0 && 'SKIP: needs root, to become somebody else' },
+    () => {
+      const dir = scratch();
+      chmodSync(dir, 0o755);
+      mkdirSync(join(dir, 'data'), { mode: 0o750 });
+      writeFileSync(join(dir, 'gateway.yaml'), GATEWAY);
+      const args = [BUNDLE, 'check', '--only', 'data-dir', '-c', join(dir, 'gateway.yaml')];
+      const { status, stdout } = spawnSync(process.execPath, args, { uid: 65_534, gid: 65_534, encoding: 'utf8' });
+      assert.equal(status, 1);
+      assert.match(
+        stdout,
+        /^FAIL {2}data-dir +nobody may not write to \S+, which belongs to root\n +-> look as .*sudo -u root holdfast check/,
+      );
+    },
+  );
 
   test('disk space is held against what is to be kept free, and against the quota', async () => {
     const settings = (text: string) => `gateway: { id: line-4, dataDir: data }\nstoreAndForward: { ${text} }\n`;

@@ -1,10 +1,10 @@
-import { userInfo } from 'node:os';
 import { kernelTimeSynchronised } from '../clock/kernel-time.ts';
 import { SystemClock } from '../clock/system-clock.ts';
 import { controlPath } from '../config/control-path.ts';
 import { ConfigError, loadConfig, type LoadedConfig } from '../config/load.ts';
 import { nearest } from '../config/nearest.ts';
 import { SYSFS_GPIO } from '../drivers/gpio-chip.ts';
+import { userName } from '../health/checks/accounts.ts';
 import { allChecks } from '../health/checks/catalogue.ts';
 import { CHECK_MS_MAX, means, runChecks, type Check, type Report } from '../health/checks/check.ts';
 import type { Neighbour, Scene } from '../health/checks/scene.ts';
@@ -80,7 +80,6 @@ export async function check(options: CheckOptions): Promise<number> {
 
 async function look(file: string): Promise<Scene> {
   const clock = new SystemClock(kernelTimeSynchronised);
-  const { username, uid } = userInfo();
   let loaded: LoadedConfig | ConfigError;
   try {
     loaded = loadConfig(file);
@@ -92,7 +91,7 @@ async function look(file: string): Promise<Scene> {
     loaded instanceof ConfigError
       ? { is: 'absent', why: 'nobody knows where it would answer' }
       : await neighbour(file, loaded);
-  return { file, loaded, clock, gateway, user: { name: username, uid }, gpioRoot: SYSFS_GPIO };
+  return { file, loaded, clock, gateway, user: userName(process.getuid?.() ?? 0), gpioRoot: SYSFS_GPIO };
 }
 
 async function neighbour(named: string, loaded: LoadedConfig): Promise<Neighbour> {

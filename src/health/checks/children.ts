@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import type { LoadedConfig } from '../../config/load.ts';
 import { gpioLine, serialDevice } from '../../config/profile.ts';
 import { sysfsNumber } from '../../drivers/gpio-chip.ts';
+import { groupName } from './accounts.ts';
 import { fail, ok, type Check, type Finding } from './check.ts';
-import type { Scene, User } from './scene.ts';
+import type { Scene } from './scene.ts';
 
 /** The group that Debian gives serial ports to. */
 const SERIAL_GROUP = 'dialout';
@@ -41,7 +42,7 @@ export function childChecks({ loaded, user, gpioRoot }: Scene): Check[] {
   });
 }
 
-function serialPort(port: string, user: User): Finding {
+function serialPort(port: string, user: string): Finding {
   const found = fs.statSync(port, { throwIfNoEntry: false });
   if (found === undefined) {
     const there = serialPortsHere();
@@ -57,7 +58,7 @@ function serialPort(port: string, user: User): Finding {
   try {
     fs.accessSync(port, fs.constants.R_OK | fs.constants.W_OK);
   } catch {
-    return fail(`${user.name} may not read and write ${port}`, joinGroup(groupOf(found.gid) ?? SERIAL_GROUP, user));
+    return fail(`${user} may not read and write ${port}`, joinGroup(groupName(found.gid) ?? SERIAL_GROUP, user));
   }
   return ok(`${port} is there, readable and writable`);
 }
@@ -66,7 +67,7 @@ async function gpioLineOf(
   { profile }: LoadedConfig,
   named: Parameters<typeof gpioLine>[1],
   root: string,
-  user: User,
+  user: string,
 ): Promise<Finding> {
   // A line that the profile does not have is a problem of the configuration, and was found there.
   const { chip, offset } = gpioLine(profile, named)!;
@@ -80,7 +81,7 @@ async function gpioLineOf(
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'EACCES' || code === 'EPERM') {
-      return fail(`${user.name} may not use the GPIO lines in ${root}`, joinGroup(GPIO_GROUP, user));
+      return fail(`${user} may not use the GPIO lines in ${root}`, joinGroup(GPIO_GROUP, user));
     }
     return fail(
       message,
@@ -89,21 +90,8 @@ async function gpioLineOf(
   }
 }
 
-function joinGroup(group: string, user: User): string {
-  return `sudo usermod -aG ${group} ${user.name}; then log in again, or restart the service`;
-}
-
-/** /etc/group's name of a group; null when it has none. */
-function groupOf(gid: number): string | null {
-  try {
-    const line = fs
-      .readFileSync('/etc/group', 'utf8')
-      .split('\n')
-      .find((each) => each.split(':')[2] === String(gid));
-    return line?.split(':')[0] ?? null;
-  } catch {
-    return null;
-  }
+function joinGroup(group: string, user: string): string {
+  return `sudo usermod -aG ${group} ${user}; then log in again, or restart the service`;
 }
 
 /** The stable names that udev gives to serial adapters. */

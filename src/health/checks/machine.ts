@@ -19,7 +19,10 @@ export function machineChecks({ file, gateway, clock }: Scene): { readonly gatew
         }
         if (gateway.is === 'absent')
           return warn(gateway.why, `start it: sudo systemctl start holdfast, or: holdfast run -c ${file}`);
-        return fail(gateway.why, 'look at its log: journalctl -u holdfast');
+        return fail(
+          gateway.why,
+          'look as root, or as the user that the gateway runs as; then at its log: journalctl -u holdfast',
+        );
       },
     },
     others: [

@@ -12,7 +12,8 @@ export interface Scene {
   readonly clock: Clock;
   /** The gateway that runs with it. */
   readonly gateway: Neighbour;
-  readonly user: User;
+  /** In whose name we look. */
+  readonly user: string;
   /** Where the kernel shows its GPIO chips. */
   readonly gpioRoot: string;
 }
@@ -22,9 +23,3 @@ export type Neighbour =
   | { readonly is: 'absent'; readonly why: string }
   | { readonly is: 'silent'; readonly why: string }
   | { readonly is: 'running'; readonly status: GatewayStatus; readonly spoolStats: () => Promise<SpoolStats> };
-
-/** In whose name we look. */
-export interface User {
-  readonly name: string;
-  readonly uid: number;
-}

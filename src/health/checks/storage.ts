@@ -6,6 +6,7 @@ import { statsFromFiles } from '../../spool/files.ts';
 import type { Amount } from '../../spool/quota.ts';
 import type { SpoolStats } from '../../spool/stats.ts';
 import { StoreError } from '../../store/store-error.ts';
+import { userName } from './accounts.ts';
 import { fail, ok, warn, type Check, type Finding } from './check.ts';
 import type { Scene } from './scene.ts';
 
@@ -23,7 +24,7 @@ export function storageChecks(scene: Scene): Check[] {
       id: 'data-dir',
       about: 'the data directory can be written by this user',
       needs: ['config'],
-      run: () => dataDir(loaded.config.gateway.dataDir, scene.user.name, clock),
+      run: () => dataDir(loaded.config.gateway.dataDir, scene.user, clock),
     },
     {
       id: 'disk-space',
@@ -76,7 +77,13 @@ function dataDir(dir: string, user: string, clock: Clock): Finding {
       );
     }
     if (code === 'ENOSPC') return fail(`${dir}: the disk is full`, 'make room on it');
-    if (code === 'EACCES' || code === 'EPERM') return fail(`${user} may not write to ${dir}`, mine);
+    if (code === 'EACCES' || code === 'EPERM') {
+      const owner = userName(fs.statSync(dir).uid);
+      return fail(
+        `${user} may not write to ${dir}, which belongs to ${owner}`,
+        `look as the user that the gateway runs as (sudo -u ${owner} holdfast check); if that is another one, ${mine}`,
+      );
+    }
     return fail(`${dir}: ${message}`, 'look at `dmesg`: the medium may be failing');
   }
   const ms = Math.round(clock.monotonic() - began);
