@@ -54,7 +54,8 @@ export class Committer {
   #additions: Change[] = [];
   #durableBooks: Buffer;
   #unmarked = 0;
-  #dirty = false;
+  /** Something besides messages and marks is to be written; at the start the books themselves, which name this boot. */
+  #dirty = true;
   #underWay: Promise<void> | null = null;
   #full = false;
   #fault: StoreError | null = null;
