@@ -9,7 +9,7 @@ import { encodeBooks, seal, type Books } from './books.ts';
 import { CommitGroup } from './commit-group.ts';
 import { CommitTimer } from './commit-timer.ts';
 import { Evictor, pagesOf } from './evictor.ts';
-import { BOOKS_KEY, LOSSES_KEY } from './keys.ts';
+import { BOOKS_KEY, keyLane, LOSSES_KEY } from './keys.ts';
 import type { Lane, Sealed } from './lane.ts';
 import type { Losses } from './losses.ts';
 import type { Quota } from './quota.ts';
@@ -52,6 +52,8 @@ export class Committer {
   #sealedBytes = 0;
   #deletions: Buffer[] = [];
   #additions: Change[] = [];
+  /** Pages that evictions will free once they are on the medium: a commit that failed must not evict as much again. */
+  #evictedPages = 0;
   #durableBooks: Buffer;
   #unmarked = 0;
   /** Something besides messages and marks is to be written; at the start the books themselves, which name this boot. */
@@ -227,7 +229,8 @@ export class Committer {
     }
     for (const block of sealed) lanes[block.header.lane]!.durableTo = block.header.lastSeq;
     lanes.forEach((lane, number) => lane.finished.splice(0, finished[number]));
-    this.#deletions.splice(0, deletions);
+    for (const key of this.#deletions.splice(0, deletions)) lanes[keyLane(key)]!.deleted(key);
+    this.#evictedPages = 0;
     this.#additions.splice(0, additions);
     this.#unmarked -= unmarked;
     this.#durableBooks = encoded;
@@ -267,12 +270,13 @@ export class Committer {
     const { environment, quota, clock, whenFull, log } = this.#parts;
     const { live, pageBytes } = environment.read((reader) => reader.livePages());
     const allowed = quota.pagesAllowed(clock.monotonic(), live, pageBytes, environment.fileBytes());
-    let wanted = live + COMMIT_OVERHEAD_PAGES - allowed;
+    let wanted = live + COMMIT_OVERHEAD_PAGES - allowed - this.#evictedPages;
     for (const block of sealed) wanted += pagesOf(block.value.length, pageBytes);
     const full = wanted > 0;
     if (full && whenFull !== 'reject-new') {
-      const { keys, messages } = this.#evictor.evict(environment, wanted, pageBytes);
+      const { keys, messages, freed } = this.#evictor.evict(environment, wanted, pageBytes);
       this.#deletions.push(...keys);
+      this.#evictedPages += freed;
       if (!this.#full) log.warn({ messages }, 'the spool is full: the oldest messages are being dropped, and counted');
     }
     this.#full = full;

@@ -27,8 +27,15 @@ export class Evictor {
     this.#losses = losses;
   }
 
-  /** Drops blocks until `pages` pages will be free, as far as that goes in one commit. Returns the keys to delete. */
-  evict(env: Environment, pages: number, pageBytes: number): { readonly keys: Buffer[]; readonly messages: number } {
+  /**
+   * Drops blocks until `pages` pages will be free, as far as that goes in one commit. Returns the keys to delete, and the
+   * pages that they free.
+   */
+  evict(
+    env: Environment,
+    pages: number,
+    pageBytes: number,
+  ): { readonly keys: Buffer[]; readonly messages: number; readonly freed: number } {
     const keys: Buffer[] = [];
     let freed = 0;
     let messages = 0;
@@ -42,7 +49,7 @@ export class Evictor {
         freed += pagesOf(entry.value.length, pageBytes);
       }
     }
-    return { keys, messages };
+    return { keys, messages, freed };
   }
 
   #drop(lane: Lane, block: Placed): number {
@@ -51,7 +58,7 @@ export class Evictor {
     books.pending -= loss.count;
     this.#books.ledger.dropped[loss.reason] = (this.#books.ledger.dropped[loss.reason] ?? 0) + loss.count;
     if (loss.count > 0) this.#losses.add(loss);
-    lane.evictedTo(loss.lastSeq);
+    lane.evicted(block.key, loss.lastSeq);
     return loss.count;
   }
 

@@ -44,8 +44,10 @@ export class Lane {
   durableTo: number;
   /** The next number to read for sending. */
   #readFrom: number;
-  /** Blocks up to this number have been evicted. */
+  /** Where eviction goes on: everything between what was pinned and here has been evicted. */
   #evictedTo = 0;
+  /** First numbers of blocks that the next commit deletes unsent: still on the medium, and gone all the same. */
+  readonly #gone = new Set<number>();
   #reading: Stored[] = [];
   #readAt = 0;
   #pinned: Pinned[] = [];
@@ -88,7 +90,7 @@ export class Lane {
   next(read: <T>(look: (reader: Reader) => T) => T, lost: (block: Unreadable) => void): Stored | null {
     while (this.#readAt >= this.#reading.length) {
       if (this.#readFrom > this.durableTo) return null;
-      const entry = read((reader) => this.blockWith(reader, Math.max(this.#readFrom, this.#evictedTo + 1)));
+      const entry = read((reader) => this.blockWith(reader, this.#readFrom));
       if (entry === null) {
         // Everything up to here is gone (evicted, or lost with a damaged block).
         this.#readFrom = this.durableTo + 1;
@@ -106,14 +108,21 @@ export class Lane {
         const firstSeq = Math.max(keySeq(entry.key), this.#books.settledTo + 1);
         const lastSeq = Math.max(firstSeq, Math.min(entry.nextSeq - 1, this.durableTo));
         this.#readFrom = lastSeq + 1;
+        this.#gone.add(keySeq(entry.key));
         lost({ key: entry.key, why: error.message, firstSeq, lastSeq });
       }
     }
     return this.#reading[this.#readAt++]!;
   }
 
-  /** The block on the medium that holds number `from`, or the first after it. */
+  /** The block on the medium that holds number `from`, or the first after it; not one that is being deleted. */
   blockWith(reader: Reader, from: number): Placed | null {
+    let block = this.#blockAt(reader, from);
+    while (block !== null && this.#gone.has(keySeq(block.key))) block = this.#blockAt(reader, block.nextSeq);
+    return block;
+  }
+
+  #blockAt(reader: Reader, from: number): Placed | null {
     let entry = reader.ceiling(blockKey(this.number, from));
     if (entry === null || keyLane(entry.key) !== this.number || keySeq(entry.key) !== from) {
       // Only the head can be half settled: its block begins before the number we want.
@@ -138,6 +147,8 @@ export class Lane {
     this.#readAt = 0;
     this.#pinned = [];
     this.#readFrom = this.#books.settledTo + 1;
+    // What was in flight lies before what was evicted meanwhile, and is the oldest again.
+    this.#evictedTo = 0;
   }
 
   /** The first number that may be evicted: after what is pinned, settled or evicted already. */
@@ -146,12 +157,17 @@ export class Lane {
     return Math.max(pinned, this.#books.settledTo, this.#evictedTo) + 1;
   }
 
-  /** Blocks up to `seq` are being deleted unsent. */
-  evictedTo(seq: number): void {
-    this.#evictedTo = seq;
-    this.#readFrom = Math.max(this.#readFrom, seq + 1);
+  /** A block, up to number `lastSeq`, is being deleted unsent. */
+  evicted(key: Buffer, lastSeq: number): void {
+    this.#gone.add(keySeq(key));
+    this.#evictedTo = lastSeq;
     // With nothing pinned in front of it, the head is what went: the settled mark moves over the gap.
-    if (this.#pinned.length === 0) this.#books.settledTo = Math.max(this.#books.settledTo, seq);
+    if (this.#pinned.length === 0) this.#books.settledTo = Math.max(this.#books.settledTo, lastSeq);
+  }
+
+  /** A block that was evicted or lost has left the medium. */
+  deleted(key: Buffer): void {
+    this.#gone.delete(keySeq(key));
   }
 
   get settledTo(): number {
