@@ -14,7 +14,9 @@ const META_VERSION = 1;
 export type DataFileState =
   | { readonly kind: 'absent' }
   | { readonly kind: 'sound'; readonly bytes: number; readonly pageBytes: number }
-  | { readonly kind: 'damaged'; readonly why: string };
+  | { readonly kind: 'damaged'; readonly why: string }
+  /** It may be sound; the medium or its permissions keep us from looking. */
+  | { readonly kind: 'unreadable'; readonly error: Error };
 
 /**
  * Looks at an environment's data file before LMDB maps it: reading past the end of a truncated map kills the process with
@@ -27,7 +29,7 @@ export function inspectDataFile(directory: string): DataFileState {
     fd = openSync(path, 'r');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { kind: 'absent' };
-    return { kind: 'damaged', why: `cannot be read: ${(error as Error).message}` };
+    return { kind: 'unreadable', error: error as Error };
   }
   try {
     const bytes = fstatSync(fd).size;
@@ -37,19 +39,27 @@ export function inspectDataFile(directory: string): DataFileState {
     if (typeof first === 'string') return { kind: 'damaged', why: first };
     const second = readMeta(fd, first.pageBytes);
     if (typeof second === 'string') return { kind: 'damaged', why: second };
+    if (first.version !== META_VERSION && first.version === second.version) {
+      // Two pages do not rot alike: a newer program wrote this.
+      return { kind: 'unreadable', error: new Error(`LMDB format ${first.version} is newer than this program's`) };
+    }
+    if (first.version !== META_VERSION || second.version !== META_VERSION) {
+      return { kind: 'damaged', why: `claims LMDB formats ${first.version} and ${second.version}` };
+    }
     const newest = second.transaction > first.transaction ? second : first;
     const needed = (newest.lastPage + 1) * first.pageBytes;
     if (bytes < needed)
       return { kind: 'damaged', why: `is ${bytes} bytes long, ${needed} are in use: it was cut short` };
     return { kind: 'sound', bytes, pageBytes: first.pageBytes };
   } catch (error) {
-    return { kind: 'damaged', why: `cannot be read: ${(error as Error).message}` };
+    return { kind: 'unreadable', error: error as Error };
   } finally {
     closeSync(fd);
   }
 }
 
 interface Meta {
+  readonly version: number;
   readonly pageBytes: number;
   readonly lastPage: number;
   readonly transaction: number;
@@ -69,11 +79,11 @@ function readMeta(fd: number, at: number): Meta | string {
   // { pad u32, flags u16, depth u16, branch, leaf, overflow, entries, root (words) }, last page (word), transaction (word).
   let offset = PAGE_HEADER_BYTES;
   if (u32(offset) !== MAGIC) return 'is not an LMDB file';
-  if ((u32(offset + 4) & 0xffff) !== META_VERSION) return `has LMDB format ${u32(offset + 4)}, not ${META_VERSION}`;
+  const version = u32(offset + 4) & 0xffff;
   offset += 8 + 2 * word;
   const pageBytes = u32(offset);
   if (pageBytes < 512 || pageBytes > 65_536 || (pageBytes & (pageBytes - 1)) !== 0)
     return `claims pages of ${pageBytes} bytes`;
   offset += 2 * (8 + 5 * word);
-  return { pageBytes, lastPage: size(offset), transaction: size(offset + word) };
+  return { version, pageBytes, lastPage: size(offset), transaction: size(offset + word) };
 }

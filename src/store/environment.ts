@@ -67,6 +67,7 @@ export class Environment {
     }
     const state = inspectDataFile(directory);
     if (state.kind === 'damaged') throw new StoreError('damaged', `${join(directory, DATA_FILE)} ${state.why}`);
+    if (state.kind === 'unreadable') throw storeError(state.error, join(directory, DATA_FILE));
     if (state.kind === 'absent' && readOnly) throw new StoreError('absent', `there is no store in ${directory}`);
     const env = new lmdb.Env();
     try {
