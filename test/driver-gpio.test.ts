@@ -193,6 +193,22 @@ test('a debounced line that is back at its level only bounced', async () => {
   assert.deepEqual(values(), [[0]]);
 });
 
+test('a debounced line tells no edge of the asked kind when it is back at its level', async () => {
+  pin = 1;
+  await gpio({ edge: 'rising', debounceMs: 20 }).start();
+  edge(1);
+  assert.deepEqual(values(), [[1]], 'a short low in between');
+  edge(0);
+  assert.deepEqual(values(), [[1]], 'falling was not asked for');
+  edge(1);
+  assert.deepEqual(values(), [[1], [1]]);
+  pin = 0;
+  clock.advance(5_000);
+  pin = 1;
+  clock.advance(5_000);
+  assert.deepEqual(values(), [[1], [1], [1, 'coalesced']]);
+});
+
 test('an edge that never came is noticed by looking', async () => {
   await gpio().start();
   pin = 1;
@@ -363,6 +379,22 @@ test('a line whose files never become ours is given up, and given back', async (
   while (!over.yet) await clock.flow(100);
   await starting;
   assert.equal(readFileSync(join(root, 'unexport'), 'utf8'), '529');
+});
+
+test('a stop while a line waits for its files gives the line back before it answers', async () => {
+  rmSync(join(root, `gpio${NUMBER}`), { recursive: true });
+  const driver = gpio();
+  const starting = assert.rejects(driver.start());
+  while (readFileSync(join(root, 'export'), 'utf8') !== '529') await settle();
+  await clock.flow(100);
+  const over = { yet: false };
+  const stopping = driver.stop().then(() => {
+    over.yet = true;
+  });
+  while (!over.yet) await clock.flow(20);
+  assert.equal(readFileSync(join(root, 'unexport'), 'utf8'), '529');
+  assert.deepEqual([made.length, clock.timers], [0, 0]);
+  await Promise.all([starting, stopping]);
 });
 
 test('what onoff refuses is told with the name of the line', async () => {

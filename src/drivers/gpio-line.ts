@@ -86,13 +86,20 @@ export class GpioLine {
     }
   }
 
-  static async open(request: GpioLineRequest, clock: Clock, root: string, Gpio: GpioClass): Promise<GpioLine> {
+  /** Rejects, and gives the line back, when `ended` is aborted while it waits. */
+  static async open(
+    request: GpioLineRequest,
+    ended: AbortSignal,
+    clock: Clock,
+    root: string,
+    Gpio: GpioClass,
+  ): Promise<GpioLine> {
     const folder = join(root, `gpio${request.number}`);
     const wasExported = await exists(folder);
     if (!wasExported) await exportLine(request.number, root);
     let gpio: OnoffGpio | undefined;
     try {
-      await settled(folder, clock);
+      await settled(folder, ended, clock);
       const raw = (request.initial === 1) !== request.activeLow ? 'high' : 'low';
       const edge = request.direction === 'in' ? request.edge : 'none';
       const options = { debounceTimeout: request.debounceMs, activeLow: request.activeLow };
@@ -147,7 +154,7 @@ async function exportLine(number: number, root: string): Promise<void> {
 }
 
 /** Resolves when the files of an exported line may be written. */
-async function settled(folder: string, clock: Clock): Promise<void> {
+async function settled(folder: string, ended: AbortSignal, clock: Clock): Promise<void> {
   const files = ['value', 'direction', 'active_low', 'edge'].map((file) => join(folder, file));
   const deadline = clock.monotonic() + SETTLE_MS_MAX;
   while (!(await writable(files))) {
@@ -159,6 +166,7 @@ async function settled(folder: string, clock: Clock): Promise<void> {
     await new Promise<void>((resolve) => {
       clock.after(SETTLE_EVERY_MS, resolve);
     });
+    ended.throwIfAborted();
   }
 }
 

@@ -47,7 +47,9 @@ export class GpioDriver implements Driver {
   /** The level last seen, and whether the look before this one already differed from it. */
   #level: Level = 0;
   #differed = false;
-  #turn = 0;
+  /** Aborted by the stop that ends what the latest start began. */
+  #life = new AbortController();
+  #starting: Promise<void> = Promise.resolve();
 
   constructor(options: GpioOptions, context: DriverContext, platform: GpioPlatform = LINUX) {
     this.#options = options;
@@ -55,8 +57,13 @@ export class GpioDriver implements Driver {
     this.#platform = platform;
   }
 
-  async start(): Promise<void> {
-    const turn = ++this.#turn;
+  start(): Promise<void> {
+    this.#life = new AbortController();
+    this.#starting = this.#start(this.#life.signal);
+    return this.#starting;
+  }
+
+  async #start(ended: AbortSignal): Promise<void> {
     const { line, direction, edge, debounceMs, activeLow, initial } = this.#options;
     try {
       const number = await sysfsNumber(line.chip, line.offset, this.#platform.root);
@@ -64,18 +71,20 @@ export class GpioDriver implements Driver {
         {
           number,
           direction,
-          edge,
+          // A glitch is over by the end of its debounce: only who saw the level change both times knows that it was one.
+          edge: edge !== 'none' && debounceMs > 0 ? 'both' : edge,
           debounceMs,
           activeLow,
           initial,
-          onEdge: (level) => turn === this.#turn && this.#edge(level),
-          onError: (error) => turn === this.#turn && this.#context.failed(this.#named(error)),
+          onEdge: (level) => ended.aborted || this.#edge(level),
+          onError: (error) => ended.aborted || this.#context.failed(this.#named(error)),
         },
+        ended,
         this.#context.clock,
         this.#platform.root,
         await this.#platform.gpioClass(),
       );
-      if (turn !== this.#turn) return opened.release();
+      if (ended.aborted) return opened.release();
       this.#line = opened;
       this.#level = opened.read();
     } catch (error) {
@@ -88,12 +97,14 @@ export class GpioDriver implements Driver {
   }
 
   async stop(): Promise<void> {
-    this.#turn++;
+    this.#life.abort();
     this.#look?.cancel();
     this.#look = undefined;
     this.#endPulse?.({ status: 503, payload: { error: `${this.#options.line.name} was stopped during the pulse` } });
     this.#line?.release();
     this.#line = undefined;
+    // A start that is not over gives back what it has taken, and a next one must not find the line half taken.
+    await this.#starting.catch(() => {});
   }
 
   async command(name: string, payload: unknown): Promise<CommandResult> {
@@ -151,12 +162,12 @@ export class GpioDriver implements Driver {
   }
 
   #edge(level: Level): void {
-    const lostBetween = this.#options.edge === 'both' && level === this.#level;
     // A debounced line that is back at its old level only bounced.
-    if (lostBetween && this.#options.debounceMs > 0) return;
+    if (this.#options.debounceMs > 0 && level === this.#level) return;
+    const lostBetween = this.#options.edge === 'both' && level === this.#level;
     this.#level = level;
     this.#differed = false;
-    this.#emit(level, lostBetween);
+    if (this.#isAsked(level)) this.#emit(level, lostBetween);
   }
 
   #lookAtLevel(): void {
@@ -169,20 +180,27 @@ export class GpioDriver implements Driver {
       this.#context.failed(this.#named(error as Error));
       return;
     }
-    const { direction, edge } = this.#options;
+    const { direction, edge, debounceMs } = this.#options;
     if (direction === 'out' || edge === 'none' || now === this.#level) {
       this.#differed = false;
       return;
     }
-    const asked = edge === 'both' || edge === (now === 1 ? 'rising' : 'falling');
-    if (!asked) this.#level = now;
+    const asked = this.#isAsked(now);
+    // Of such a change no edge tells, except for a debounce.
+    if (!asked && debounceMs === 0) this.#level = now;
     // Its edge may be on the way at this very moment; a second later it is lost.
     else if (!this.#differed) this.#differed = true;
     else {
       this.#level = now;
       this.#differed = false;
-      this.#emit(now, true);
+      if (asked) this.#emit(now, true);
     }
+  }
+
+  /** Whether a change to this level is a reading. */
+  #isAsked(level: Level): boolean {
+    const { edge } = this.#options;
+    return edge === 'both' || edge === (level === 1 ? 'rising' : 'falling');
   }
 
   #emit(value: Level, coalesced: boolean): void {

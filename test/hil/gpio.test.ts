@@ -36,6 +36,13 @@ async function exported(): Promise<string[]> {
   return names.filter((name) => /^gpio\d+$/.test(name));
 }
 
+function untilExported(): Promise<string[]> {
+  return until('a line to be exported', async () => {
+    const lines = await exported();
+    return lines.length > 0 && lines;
+  });
+}
+
 /** For a test that shows that something does not happen; what happens is waited for. */
 function pass(ms: number): Promise<void> {
   return new Promise((resolve) => {
@@ -181,6 +188,32 @@ describe('GPIO on a real kernel', { skip: NO_MICRO_VM }, () => {
     await vm.pins.drive(0, 0, 1, 0);
     await child.untilTold(3);
     assert.deepEqual(child.told(), [0, 1, 0]);
+  });
+
+  test('a debounced input does not take a glitch for an edge, whichever edge is asked for', async () => {
+    const debounceMs = 100;
+    await vm.pins.drive(0, 1);
+    const rising = await running(0, { edge: 'rising', debounceMs });
+    const falling = await running(1, { edge: 'falling', debounceMs });
+    // The rising line is high and the falling one low: each glitches to the other level and back.
+    await vm.pins.drive(0, 0, 1);
+    await vm.pins.drive(1, 1, 0);
+    await pass(4 * debounceMs);
+    assert.deepEqual([rising.told(), falling.told()], [[1], [0]]);
+    // Both then change, for longer than the debounce, and change back.
+    await vm.pins.drive(0, 0);
+    await vm.pins.drive(1, 1);
+    await pass(4 * debounceMs);
+    await vm.pins.drive(0, 1);
+    await vm.pins.drive(1, 0);
+    await Promise.all([rising.untilTold(2), falling.untilTold(2)]);
+    assert.deepEqual(
+      [rising.told(), falling.told()],
+      [
+        [1, 1],
+        [0, 0],
+      ],
+    );
   });
 
   test('with active-low a low voltage is 1, and rising means that the voltage falls', async () => {
@@ -336,14 +369,17 @@ describe('GPIO on a real kernel', { skip: NO_MICRO_VM }, () => {
     );
     // What the udev rule of a Raspberry Pi does, the second half of it late.
     await vm.shell(`cd /sys/class/gpio; chgrp ${GATEWAY} export unexport; chmod 0770 export unexport`);
-    const [line] = await until('the line to be exported', async () => {
-      const lines = await exported();
-      return lines.length > 0 && lines;
-    });
+    await untilExported();
+    await child.stop();
+    assert.deepEqual(await exported(), [], 'a stop during the wait gives the line back');
+    // The second ends the first, which must not take the line with it.
+    const restarts = [child.restart(), child.restart()];
+    const [line] = await untilExported();
     await pass(300);
     assert.equal((await child.snapshot()).state, 'starting', 'it waits, and does not block the event loop');
     await vm.shell(`cd /sys/class/gpio/${line}/; chgrp ${GATEWAY} *; chmod g+rw value direction edge active_low`);
     await child.untilState('running');
+    await Promise.all(restarts);
     await child.edges(1, 0);
     assert.deepEqual(child.told(), [0, 1, 0]);
   });
