@@ -135,6 +135,17 @@ export class Watcher {
     });
   }
 
+  /** Arrivals whose number had been another message's: numbers are never used again. */
+  contradictions(): Arrival[] {
+    const ids = new Map<string, string>();
+    return this.events.filter((event) => {
+      const name = `${event.gateway} ${event.epoch} ${event.lane} ${event.seq}`;
+      const id = ids.get(name) ?? event.id;
+      ids.set(name, id);
+      return id !== event.id;
+    });
+  }
+
   async end(): Promise<void> {
     await this.#client.endAsync(true);
   }
