@@ -33,7 +33,7 @@ export class Gate {
     const server = this.#server;
     this.#server = null;
     this.#still = false;
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) socket.destroy();
     if (server === null) return;
     await new Promise<void>((resolve) => {
       server.close(() => resolve());
