@@ -326,7 +326,8 @@ describe('check', () => {
     const onTerminal = (env: Record<string, string>) => {
       const spawned = 'import pty, sys; pty.spawn(sys.argv[1:])';
       const args = ['-c', spawned, process.execPath, BUNDLE, 'check', '--only', 'node', '-c', gateway.config];
-      const { NO_COLOR: _, ...rest } = process.env;
+      // Node takes a machine that runs CI for one without colours.
+      const { NO_COLOR: _, CI: __, ...rest } = process.env;
       const found = spawnSync('python3', args, { env: { ...rest, TERM: 'xterm', ...env }, encoding: 'utf8' });
       return found.stdout;
     };
