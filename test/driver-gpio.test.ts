@@ -46,7 +46,15 @@ class FakeGpio implements OnoffGpio {
     made.push(this);
   }
 
+  /** How often the level was read through the descriptor that tells of edges. */
+  reads = 0;
+
   readSync(): Level {
+    this.reads++;
+    return this.level();
+  }
+
+  level(): Level {
     if (!this.exported) throw Object.assign(new Error('EBADF: bad file descriptor, read'), { code: 'EBADF' });
     if (pin === undefined) throw Object.assign(new Error('ENODEV: no such device, read'), { code: 'ENODEV' });
     return this.options.activeLow ? (pin === 1 ? 0 : 1) : pin;
@@ -99,6 +107,7 @@ function gpio(change: Partial<GpioOptions> = {}): GpioDriver {
   return new GpioDriver(options, heard.context(clock), {
     root,
     gpioClass: async () => FakeGpio,
+    openLevel: () => ({ read: () => line().level(), close: () => {} }),
   });
 }
 
@@ -218,6 +227,16 @@ test('an edge that never came is noticed by looking', async () => {
   assert.deepEqual(values(), [[0], [1, 'coalesced']]);
   clock.advance(10_000);
   assert.equal(values().length, 2);
+});
+
+test('looking and the command read leave the descriptor that tells of edges alone', async () => {
+  const driver = gpio();
+  await driver.start();
+  const { reads } = line();
+  pin = 1;
+  clock.advance(10_000);
+  assert.deepEqual(await driver.command('read', null), { status: 200, payload: { value: 1 } });
+  assert.equal(line().reads, reads);
 });
 
 test('an edge that comes late is not taken for a lost one', async () => {

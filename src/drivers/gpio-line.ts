@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { access, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../clock/clock.ts';
@@ -30,6 +30,21 @@ export interface OnoffGpio {
   unexport(): void;
 }
 
+/** Looks at an exported line's level, again and again. */
+export interface LevelFile {
+  /** Throws when the chip is gone. */
+  read(): Level;
+  close(): void;
+}
+
+/** Where the hardware is; a test has another folder, a class and levels of its own. */
+export interface GpioPlatform {
+  readonly root: string;
+  readonly gpioClass: () => Promise<GpioClass>;
+  /** `folder` is the line's. */
+  readonly openLevel: (folder: string) => LevelFile;
+}
+
 export interface GpioLineRequest {
   /** The line's number in sysfs, from `sysfsNumber`. */
   readonly number: number;
@@ -54,23 +69,29 @@ export interface GpioLineRequest {
  * - its edge callback reads the level and throws when the chip is gone, out of native code, which would end the process; and
  *   a debounce that is still running when the line is released reads a closed (or reused) descriptor: so its `readSync`
  *   is shadowed on the instance by one that does not throw, and reads nothing after release;
- * - `high` and `low` set the voltage and know nothing of active-low, unlike every other value.
+ * - `high` and `low` set the voltage and know nothing of active-low, unlike every other value;
+ * - the kernel tells of an edge through a descriptor until the level is read through it, so a `readSync` at that moment
+ *   swallows the edge: whoever only wants to know the level reads it through another descriptor.
  */
 export class GpioLine {
   readonly #gpio: OnoffGpio;
-  readonly #read: () => Level;
+  readonly #level: LevelFile;
+  /** The level when it was opened: whatever changed later comes as an edge. */
+  readonly levelAtOpen: Level;
   /** Released, or its chip gone: onoff may still call back, and is not listened to. */
   #over = false;
   #released = false;
 
-  private constructor(gpio: OnoffGpio, request: GpioLineRequest) {
+  private constructor(gpio: OnoffGpio, level: LevelFile, request: GpioLineRequest) {
     this.#gpio = gpio;
-    this.#read = gpio.readSync.bind(gpio);
-    let last: Level = this.#read();
+    this.#level = level;
+    const read = gpio.readSync.bind(gpio);
+    let last: Level = read();
+    this.levelAtOpen = last;
     gpio.readSync = () => {
       if (this.#over) return last;
       try {
-        last = this.#read();
+        last = read();
       } catch (error) {
         this.#over = true;
         request.onError(error as Error);
@@ -91,13 +112,14 @@ export class GpioLine {
     request: GpioLineRequest,
     ended: AbortSignal,
     clock: Clock,
-    root: string,
-    Gpio: GpioClass,
+    { root, gpioClass, openLevel }: GpioPlatform,
   ): Promise<GpioLine> {
+    const Gpio = await gpioClass();
     const folder = join(root, `gpio${request.number}`);
     const wasExported = await exists(folder);
     if (!wasExported) await exportLine(request.number, root);
     let gpio: OnoffGpio | undefined;
+    let level: LevelFile | undefined;
     try {
       await settled(folder, ended, clock);
       const raw = (request.initial === 1) !== request.activeLow ? 'high' : 'low';
@@ -108,8 +130,10 @@ export class GpioLine {
         throw new Error(`the line cannot be set to direction ${request.direction}`);
       if (edge !== 'none' && gpio.edge() !== edge)
         throw new Error(`the line cannot report edges (${edge} was asked for)`);
-      return new GpioLine(gpio, request);
+      level = openLevel(folder);
+      return new GpioLine(gpio, level, request);
     } catch (error) {
+      level?.close();
       if (gpio !== undefined) gpio.unexport();
       else if (!wasExported) await writeFile(join(root, 'unexport'), String(request.number)).catch(() => {});
       throw error;
@@ -118,7 +142,7 @@ export class GpioLine {
 
   /** The level now. Throws when the chip is gone. */
   read(): Level {
-    return this.#read();
+    return this.#level.read();
   }
 
   /** Throws when the chip is gone. */
@@ -131,7 +155,7 @@ export class GpioLine {
     if (this.#released) return;
     this.#released = true;
     this.#over = true;
-    for (const undo of [() => this.#gpio.unwatchAll(), () => this.#gpio.unexport()]) {
+    for (const undo of [() => this.#level.close(), () => this.#gpio.unwatchAll(), () => this.#gpio.unexport()]) {
       try {
         undo();
       } catch {
@@ -139,6 +163,19 @@ export class GpioLine {
       }
     }
   }
+}
+
+/** The level as sysfs has it in the file `value`: `0` or `1`, in the logical sense. */
+export function openLevelFile(folder: string): LevelFile {
+  const file = openSync(join(folder, 'value'), 'r');
+  const digit = Buffer.alloc(1);
+  return {
+    read: () => {
+      readSync(file, digit, 0, 1, 0);
+      return digit.toString('latin1') === '1' ? 1 : 0;
+    },
+    close: () => closeSync(file),
+  };
 }
 
 async function exportLine(number: number, root: string): Promise<void> {

@@ -2,7 +2,7 @@ import type { Timer } from '../clock/clock.ts';
 import type { CommandResult } from '../commands/commands.ts';
 import type { Driver, DriverContext } from './driver.ts';
 import { SYSFS_GPIO, sysfsNumber } from './gpio-chip.ts';
-import { type GpioClass, type GpioEdge, GpioLine, type Level } from './gpio-line.ts';
+import { type GpioEdge, GpioLine, type GpioPlatform, type Level, openLevelFile } from './gpio-line.ts';
 
 /** How often the level is looked at besides edges, ms: a chip that went away and edges that were lost show only there. */
 const LOOK_EVERY_MS = 1_000;
@@ -19,16 +19,11 @@ export interface GpioOptions {
   readonly initial: Level;
 }
 
-/** Where the hardware is; a test has another folder and a class of its own. */
-export interface GpioPlatform {
-  readonly root: string;
-  readonly gpioClass: () => Promise<GpioClass>;
-}
-
 const LINUX: GpioPlatform = {
   root: SYSFS_GPIO,
   // Imported here and not above: a native add-on and 6 MiB that a gateway without GPIO children does not pay.
   gpioClass: async () => (await import('onoff')).Gpio,
+  openLevel: openLevelFile,
 };
 
 /**
@@ -81,12 +76,11 @@ export class GpioDriver implements Driver {
         },
         ended,
         this.#context.clock,
-        this.#platform.root,
-        await this.#platform.gpioClass(),
+        this.#platform,
       );
       if (ended.aborted) return opened.release();
       this.#line = opened;
-      this.#level = opened.read();
+      this.#level = opened.levelAtOpen;
     } catch (error) {
       throw this.#named(error as Error);
     }
