@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict';
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { Loss } from '../src/message/loss.ts';
+import { SpoolFull } from '../src/spool/spool.ts';
+import { noise, SpoolRig, text } from './parts/spool-rig.ts';
+
+const MIB = 2 ** 20;
+const QUOTA = 8 * MIB;
+
+/** Bytes of the files under a data directory. */
+function bytesUnder(dataDir: string): number {
+  const files = readdirSync(dataDir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  return files.reduce((sum, file) => sum + statSync(join(file.parentPath, file.name)).size, 0);
+}
+
+/** Accepts `count` messages in steps that a commit carries, and holds the files against the quota after each. */
+async function fill(rig: SpoolRig, lane: number, count: number, body: (n: number) => Buffer): Promise<number> {
+  const step = Math.ceil(100_000 / body(0).length);
+  let largest = 0;
+  for (let n = 0; n < count; n += step) {
+    for (let k = n; k < Math.min(count, n + step); k++) void rig.accept(body(k), lane, false);
+    await rig.spool.flush();
+    largest = Math.max(largest, bytesUnder(rig.dataDir));
+    assert.ok(largest <= QUOTA, `${largest} bytes under dataDir, the quota is ${QUOTA}`);
+  }
+  return largest;
+}
+
+const evictedRows = (rows: readonly Loss[], lane: number) =>
+  rows.filter((row) => row.lane === lane && row.reason === 'evicted');
+
+test('200,000 messages into 8 MiB: the files stay under the quota, and what is missing is reported exactly', async (context) => {
+  let rig = await SpoolRig.open({ quota: { bytes: QUOTA } });
+  const half = noise(100);
+  const body = (n: number) => Buffer.concat([Buffer.from(`${n + 1} `), half, noise(80)]);
+  const largest = await fill(rig, 10, 200_000, body);
+  await rig.audit();
+  rig = await rig.crash();
+  await rig.audit();
+  const { ledger } = rig.books();
+  assert.equal(ledger.accepted, 200_000);
+  const rows = rig.spool.lossesToReport();
+  const left = rig.take();
+  const first = left[0]!.seq;
+  // The gap that a reader sees, and nothing else.
+  assert.deepEqual(
+    rows.map(({ lane, reason, firstSeq, lastSeq, count, exact }) => ({
+      lane,
+      reason,
+      firstSeq,
+      lastSeq,
+      count,
+      exact,
+    })),
+    [{ lane: 10, reason: 'evicted', firstSeq: 1, lastSeq: first - 1, count: first - 1, exact: true }],
+  );
+  assert.ok(rows[0]!.firstEventTime! <= rows[0]!.lastEventTime!);
+  assert.deepEqual(
+    left.map(({ seq }) => seq),
+    Array.from({ length: 200_000 - first + 1 }, (_, i) => first + i),
+  );
+  assert.equal(text(left[0]!).split(' ')[0], String(first));
+  assert.deepEqual(ledger.dropped, { evicted: first - 1 });
+  // The room is used: not much less is kept than fits.
+  assert.ok(largest > 0.75 * QUOTA, `only ${largest} bytes of ${QUOTA} were used`);
+  for (const stored of left) rig.spool.delivered(stored, true);
+  assert.equal((await rig.audit()).messages, 0);
+  context.diagnostic(`${left.length} of 200,000 kept in ${largest} bytes`);
+  await rig.close();
+});
+
+test('what is in flight is never evicted; delivery goes on behind the gap, which is reported first', async () => {
+  const rig = await SpoolRig.open({ quota: { bytes: QUOTA } });
+  for (let n = 0; n < 300; n++) void rig.accept(noise(100), 10, false);
+  await rig.spool.flush();
+  const flight = rig.take(128);
+  await fill(rig, 10, 60_000, () => noise(200));
+  assert.ok((rig.books().ledger.dropped.evicted ?? 0) > 0);
+  for (const stored of flight) rig.spool.delivered(stored, true);
+  await rig.audit();
+  // The rest of the block that was in flight, then what is left behind the gap.
+  const rest = rig.take();
+  const [row, ...others] = rig.spool.lossesToReport();
+  assert.deepEqual(others, []);
+  assert.deepEqual(
+    rest.filter(({ seq }) => seq < row!.firstSeq).map(({ seq }) => seq),
+    Array.from({ length: row!.firstSeq - 129 }, (_, i) => 129 + i),
+  );
+  assert.equal(rest.find(({ seq }) => seq >= row!.firstSeq)!.seq, row!.lastSeq + 1);
+  assert.equal(row!.count, row!.lastSeq - row!.firstSeq + 1);
+  for (const stored of rest) rig.spool.delivered(stored, true);
+  assert.equal((await rig.audit()).messages, 0);
+  await rig.close();
+});
+
+test('what was in flight when the connection went comes again, although later messages were evicted meanwhile', async () => {
+  const rig = await SpoolRig.open({ quota: { bytes: QUOTA } });
+  for (let n = 0; n < 100; n++) void rig.accept(noise(100), 10, false);
+  await rig.spool.flush();
+  rig.take(50);
+  await fill(rig, 10, 60_000, () => noise(200));
+  const evicted = rig.books().ledger.dropped.evicted ?? 0;
+  assert.ok(evicted > 0);
+  rig.spool.rewind();
+  assert.deepEqual(
+    rig.take(100).map(({ seq }) => seq),
+    Array.from({ length: 100 }, (_, i) => i + 1),
+  );
+  await rig.audit();
+  await rig.close();
+});
+
+test('the lowest lane goes first, and lane 0 only when nothing else is left', async () => {
+  const rig = await SpoolRig.open({ quota: { bytes: QUOTA } });
+  await fill(rig, 0, 10_000, () => noise(200));
+  await fill(rig, 5, 10_000, () => noise(200));
+  await fill(rig, 10, 40_000, () => noise(200));
+  const rows = () => rig.spool.lossesToReport();
+  assert.deepEqual(
+    [0, 5].map((lane) => evictedRows(rows(), lane).length),
+    [0, 0],
+  );
+  assert.equal(evictedRows(rows(), 10).length, 1);
+  await fill(rig, 5, 20_000, () => noise(200));
+  // Lane 10 is empty by now, and lane 5 gives way to itself.
+  assert.equal(rig.books().lanes[10]!.pending, 0);
+  assert.equal(evictedRows(rows(), 0).length, 0);
+  assert.ok(evictedRows(rows(), 5).length > 0);
+  assert.equal(rig.books().lanes[0]!.pending, 10_000);
+  await fill(rig, 0, 40_000, () => noise(200));
+  assert.ok(evictedRows(rows(), 0).length > 0);
+  await rig.audit();
+  await rig.close();
+});
+
+test('reject-new refuses what does not fit, drops nothing, and takes messages again when there is room', async () => {
+  const rig = await SpoolRig.open({ quota: { bytes: QUOTA }, whenFull: 'reject-new' });
+  let accepted = 0;
+  let refused = 0;
+  while (refused === 0) {
+    for (let n = 0; n < 200; n++) {
+      rig.accept(noise(400), 10, false).then(
+        () => accepted++,
+        (error: unknown) => {
+          assert.ok(error instanceof SpoolFull);
+          refused++;
+        },
+      );
+    }
+    await rig.spool.flush();
+    assert.ok(bytesUnder(rig.dataDir) <= QUOTA);
+  }
+  await rig.audit();
+  const { ledger } = rig.books();
+  assert.deepEqual(ledger.dropped, {});
+  assert.deepEqual([ledger.accepted, ledger.refused.rejected], [accepted, refused]);
+  assert.deepEqual(rig.spool.lossesToReport(), []);
+  const taken = rig.take();
+  assert.equal(taken.length, accepted);
+  for (const stored of taken.slice(0, accepted / 2)) rig.spool.delivered(stored, true);
+  await rig.spool.flush();
+  // The commit that deletes finds room no earlier than the one after it.
+  await rig.spool.flush();
+  rig.spool.refused('malformed');
+  await rig.spool.flush();
+  await rig.accept('there is room');
+  await rig.audit();
+  await rig.close();
+});
+
+test('a quota that was lowered is met by the next commits', async () => {
+  let rig = await SpoolRig.open({ quota: { bytes: 4 * QUOTA } });
+  for (let n = 0; n < 60_000; n++) {
+    void rig.accept(noise(200), 10, false);
+    if (n % 500 === 499) await rig.spool.flush();
+  }
+  rig = await rig.restart({ quota: { bytes: QUOTA } });
+  for (let n = 0; n < 20; n++) {
+    rig.spool.refused('malformed');
+    await rig.spool.flush();
+  }
+  const { livePages, pageBytes } = rig.spool.snapshot();
+  assert.ok(livePages * pageBytes <= QUOTA, `${livePages * pageBytes} bytes are live, the quota is ${QUOTA}`);
+  await rig.audit();
+  const { dropped, accepted } = rig.books().ledger;
+  assert.equal(accepted, 60_000);
+  assert.equal(
+    rig.spool.lossesToReport().reduce((sum, { count }) => sum + count, 0),
+    dropped.evicted,
+  );
+  await rig.close();
+});
+
+test('a quota in percent is a part of the filesystem', async () => {
+  const rig = await SpoolRig.open({ quota: { percent: 1 } });
+  const { quotaBytes } = rig.spool.snapshot();
+  assert.ok(quotaBytes > 0 && Number.isInteger(quotaBytes));
+  await rig.close();
+});
