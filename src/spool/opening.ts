@@ -54,18 +54,23 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
   let quarantined = quarantinedBytes(settings.dataDir);
   const totals = state.get(STATE_KEY) as Totals | undefined;
   const open = () => Environment.open({ directory, mapBytes: quota.bytes * 2, durability: settings.durability });
-  let environment: Environment;
-  let found: Found | null = null;
-  try {
-    environment = open();
-    found = readBooks(environment);
-  } catch (error) {
+  const openRead = async () => {
+    const environment = open();
+    try {
+      return { environment, found: readBooks(environment) };
+    } catch (error) {
+      // LMDB knows its files by their place: open still, it would write into the quarantined ones.
+      await environment.close();
+      throw error;
+    }
+  };
+  const { environment, found } = await openRead().catch((error: unknown) => {
     if (!(error instanceof StoreError) || error.fault !== 'damaged') throw error;
     log.error(`${error.message}: moved to quarantine, starting afresh`);
     quarantine(settings.dataDir, quota.bytes * QUARANTINE_SHARE, log);
     quarantined = quarantinedBytes(settings.dataDir);
-    environment = open();
-  }
+    return openRead();
+  });
   const { books, losses } = found ?? freshBooks(totals);
   const spool = new Spool({ ...settings, environment, books, losses, quota, clock, log });
   const remember = () => state.put(STATE_KEY, totalsOf(spool.durableBooks()));
