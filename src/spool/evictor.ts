@@ -4,7 +4,7 @@ import type { Environment } from '../store/environment.ts';
 import { BlockDamaged, decodeBlock, readHeader } from './block.ts';
 import type { Books } from './books.ts';
 import { keySeq } from './keys.ts';
-import type { Lane, Placed } from './lane.ts';
+import { lastOfDamaged, type Lane, type Placed } from './lane.ts';
 import type { Losses } from './losses.ts';
 
 /** Blocks dropped in one transaction at the most: a huge one would hold up the acknowledgements behind it. */
@@ -78,7 +78,7 @@ export class Evictor {
     } catch (error) {
       if (!(error instanceof BlockDamaged)) throw error;
       const firstSeq = Math.max(keySeq(block.key), lane.settledTo + 1);
-      const lastSeq = Math.max(firstSeq, block.nextSeq - 1);
+      const lastSeq = Math.max(firstSeq, lastOfDamaged(block));
       const count = lastSeq - firstSeq + 1;
       const times = { firstEventTime: null, lastEventTime: null };
       const epoch = this.#books.epoch;

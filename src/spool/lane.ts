@@ -106,8 +106,8 @@ export class Lane {
       } catch (error) {
         if (!(error instanceof BlockDamaged)) throw error;
         const firstSeq = Math.max(keySeq(entry.key), this.#books.settledTo + 1);
-        const lastSeq = Math.max(firstSeq, Math.min(entry.nextSeq - 1, this.durableTo));
-        this.#readFrom = lastSeq + 1;
+        const lastSeq = Math.max(firstSeq, lastOfDamaged(entry));
+        this.#readFrom = entry.nextSeq;
         this.#gone.add(keySeq(entry.key));
         lost({ key: entry.key, why: error.message, firstSeq, lastSeq });
       }
@@ -173,6 +173,13 @@ export class Lane {
   get settledTo(): number {
     return this.#books.settledTo;
   }
+}
+
+/** The last number of a block that cannot be read: what its header says where that can be, else all up to the next block. */
+export function lastOfDamaged(block: Placed): number {
+  const said = lastSeqOf(block.value);
+  const possible = Number.isSafeInteger(said) && said >= keySeq(block.key) && said < block.nextSeq;
+  return possible ? said : block.nextSeq - 1;
 }
 
 function lastSeqOf(value: Buffer): number {
