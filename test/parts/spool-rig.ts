@@ -31,7 +31,7 @@ export class SpoolRig {
   readonly log: { level: number; msg: string; [key: string]: unknown }[];
   readonly #options: RigOptions;
   /** The clock's own timers do not keep a process alive: something must, while the spool is waited for. */
-  readonly #hold = setInterval(() => undefined, 1000);
+  readonly #hold = setTimeout(() => undefined, 60_000);
 
   private constructor(dataDir: string, spool: Spool, state: State, log: SpoolRig['log'], options: RigOptions) {
     this.dataDir = dataDir;
@@ -69,7 +69,7 @@ export class SpoolRig {
   async close(): Promise<void> {
     await this.spool.close();
     await this.state.close();
-    clearInterval(this.#hold);
+    clearTimeout(this.#hold);
   }
 
   /** Stops and starts on the same directory. */
