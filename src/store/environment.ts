@@ -1,8 +1,11 @@
-import { mkdirSync, statSync } from 'node:fs';
+import { mkdirSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import lmdb from 'node-lmdb';
 import { DATA_FILE, inspectDataFile } from './data-file.ts';
 import { StoreError, storeError } from './store-error.ts';
+
+/** With less than this free a filesystem counts as full. */
+const FULL_BYTES = 2 ** 20;
 
 /** One change: a put, or a delete when `value` is null (deleting what is not there is fine). */
 export type Change = readonly [key: Buffer, value: Buffer | null];
@@ -114,7 +117,7 @@ export class Environment {
         this.#env.batchWrite(operations, { keyIsBuffer: true, ignoreNotFound: true }, (error) => {
           this.#writing = null;
           if (error === null || error === undefined) resolve();
-          else reject(storeError(error, this.directory));
+          else reject(writeError(error, this.directory));
         });
       } catch (error) {
         this.#writing = null;
@@ -155,6 +158,15 @@ export class Environment {
     this.#dbi.close();
     this.#env.close();
   }
+}
+
+/** A disk that becomes full shows as a short write first, which LMDB calls an I/O error: that is not what a user can act on. */
+function writeError(error: unknown, directory: string): StoreError {
+  const found = storeError(error, directory);
+  if (found.fault !== 'io') return found;
+  const { bavail, bsize } = statfsSync(directory);
+  if (bavail * bsize >= FULL_BYTES) return found;
+  return new StoreError('full', `${directory}: No space left on device`);
 }
 
 class TxnReader implements Reader {
