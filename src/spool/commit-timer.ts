@@ -17,6 +17,8 @@ export class CommitTimer {
   readonly #due: () => void;
   readonly #patience = new Patience();
   #dueAt = Infinity;
+  /** The last commit failed: whoever asks, not before this. */
+  #notBefore = -Infinity;
   #armedFor = Infinity;
   #timer: Timer | null = null;
   #sendersWait = false;
@@ -54,7 +56,7 @@ export class CommitTimer {
 
   /** Not before so many ms: the last commit failed. */
   retryAfter(ms: number): void {
-    this.#dueAt = this.#clock.monotonic() + ms;
+    this.#notBefore = this.#dueAt = this.#clock.monotonic() + ms;
     this.#sendersWait = false;
   }
 
@@ -62,6 +64,7 @@ export class CommitTimer {
   begun(): void {
     this.#busy = true;
     this.#dueAt = Infinity;
+    this.#notBefore = -Infinity;
     this.#sendersWait = false;
     this.#patience.committed();
     this.#disarm();
@@ -117,6 +120,10 @@ export class CommitTimer {
   #look(): void {
     if (this.#busy) return;
     const now = this.#clock.monotonic();
+    if (now + 0.5 < this.#notBefore) {
+      this.#arm(this.#notBefore);
+      return;
+    }
     // Timers may fire a fraction of a millisecond early.
     if (this.#dueAt <= now + 0.5) {
       this.#due();
