@@ -2,6 +2,7 @@ import mqtt, { type MqttClient } from 'mqtt';
 import type { Clock } from '../clock/clock.ts';
 import { eventFilters, parseEvent } from '../dialects/holdfast.ts';
 import { Arrivals, type Arrived, type Place } from './demo-arrivals.ts';
+import { address } from '../upstream/address.ts';
 
 /** Arrivals that are remembered for whoever shows them. */
 const LATEST_MAX = 50;
@@ -43,7 +44,12 @@ export class Watcher {
     clock: Clock,
     onArrival: (arrival: Arrival) => void,
   ): Promise<Watcher> {
-    const client = await mqtt.connectAsync(url, { protocolVersion: 4, reconnectPeriod: 0, clientId: 'watcher' });
+    const client = await mqtt.connectAsync({
+      ...address(url),
+      protocolVersion: 4,
+      reconnectPeriod: 0,
+      clientId: 'watcher',
+    });
     const watcher = new Watcher(client, clock, onArrival);
     await client.subscribeAsync(eventFilters(gateway), { qos: 1 });
     return watcher;

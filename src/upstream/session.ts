@@ -1,5 +1,6 @@
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import type { Clock } from '../clock/clock.ts';
+import { address } from './address.ts';
 
 /*
  * MQTT.js 5.16 as a transport: it makes the connection (TCP, TLS, WebSockets), says CONNECT, keeps it alive, subscribes and
@@ -19,6 +20,8 @@ const CONNECT_MS_MAX = 20_000;
 const LEAVE_MS_MAX = 500;
 /** MQTT 5: the broker keeps our session as long as it will. */
 const SESSION_FOR_EVER = 0xffff_ffff;
+/** Largest packet that a broker may send us, bytes: a method's payload and its wrapping. */
+const PACKET_BYTES_MAX = 512 * 1024;
 /** MQTT 5's default when CONNACK names no Receive Maximum. */
 const RECEIVE_MAXIMUM_DEFAULT = 65_535;
 
@@ -82,7 +85,7 @@ export class Session {
     return new Promise((resolve, reject) => {
       let client: MqttClient;
       try {
-        client = mqtt.connect(options.url, clientOptions(options));
+        client = mqtt.connect(clientOptions(options));
       } catch (error) {
         reject(new ConnectFailed((error as Error).message, null, false));
         return;
@@ -190,6 +193,7 @@ interface Connack {
 function clientOptions(options: ConnectOptions): IClientOptions {
   const v5 = options.version === 5;
   return {
+    ...address(options.url),
     protocolVersion: options.version,
     clientId: options.clientId,
     ...(options.username === undefined ? {} : { username: options.username }),
@@ -197,7 +201,7 @@ function clientOptions(options: ConnectOptions): IClientOptions {
     ...options.tls,
     rejectUnauthorized: true,
     clean: false,
-    ...(v5 ? { properties: { sessionExpiryInterval: SESSION_FOR_EVER } } : {}),
+    ...(v5 ? { properties: { sessionExpiryInterval: SESSION_FOR_EVER, maximumPacketSize: PACKET_BYTES_MAX } } : {}),
     will: { topic: options.will.topic, payload: options.will.body, qos: 1, retain: true },
     keepalive: options.keepaliveSecs,
     // A ping each keepalive whatever else flows: moving the timer for each PUBACK would cost more than the ping.

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import mqtt, { type MqttClient } from 'mqtt';
+import { address } from '../../upstream/address.ts';
 
 /** CONNACK's words for a version that the broker does not speak (MQTT 3.1.1, 3.2.2.3; MQTT 5, 3.2.2.2). */
 const WRONG_VERSION = [1, 0x84];
@@ -58,7 +59,8 @@ class Unanswered extends GuestRefused {
 
 function attempt(options: GuestOptions, version: 4 | 5, msMax: number, signal?: AbortSignal): Promise<Visit> {
   return new Promise((resolve, reject) => {
-    const client = mqtt.connect(options.url, {
+    const client = mqtt.connect({
+      ...address(options.url),
       protocolVersion: version,
       clientId: `${options.clientId}-${options.purpose}-${randomBytes(4).toString('hex')}`,
       ...(options.username === undefined ? {} : { username: options.username }),
