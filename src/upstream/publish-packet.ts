@@ -4,6 +4,8 @@ const PUBLISH_QOS1 = 0x32;
 const RETAIN = 0x01;
 const CONTENT_TYPE = 0x03;
 const USER_PROPERTY = 0x26;
+/** A text's length has two bytes (MQTT 5, section 1.5.4). */
+const TEXT_BYTES_MAX = 65_535;
 
 export interface Publication {
   readonly topic: string;
@@ -31,10 +33,14 @@ export class PublishBatch {
     return this.#length;
   }
 
-  /** Appends one packet; returns its size in bytes. With `sizeMax` a larger one is left out, and -1 returned. */
+  /**
+   * Appends one packet; returns its size in bytes, or -1 when it was left out: it is larger than `sizeMax`, or has a topic or
+   * property longer than MQTT can say.
+   */
   add(packetId: number, publication: Publication, sizeMax = Infinity): number {
     const { topic, body } = publication;
     const topicBytes = Buffer.byteLength(topic, 'utf8');
+    if (topicBytes > TEXT_BYTES_MAX || publication.userProperties?.some(tooLong) === true) return -1;
     const propertyBytes = this.#version === 5 ? this.#properties(publication) : 0;
     const propertyHead = this.#version === 5 ? varintBytes(propertyBytes) : 0;
     const remaining = 2 + topicBytes + 2 + propertyHead + propertyBytes + body.length;
@@ -108,6 +114,10 @@ export class PublishBatch {
     this.#bytes.copy(grown, 0, 0, this.#length);
     this.#bytes = grown;
   }
+}
+
+function tooLong(text: string): boolean {
+  return text.length * 3 > TEXT_BYTES_MAX && Buffer.byteLength(text, 'utf8') > TEXT_BYTES_MAX;
 }
 
 function varintBytes(value: number): number {

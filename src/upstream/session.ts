@@ -1,13 +1,13 @@
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import type { Clock } from '../clock/clock.ts';
 import { address } from './address.ts';
+import { PubackTap } from './puback-tap.ts';
 
 /*
  * MQTT.js 5.16 as a transport: it makes the connection (TCP, TLS, WebSockets), says CONNECT, keeps it alive, subscribes and
  * parses what comes. It is kept away from everything that Holdfast promises, because it ignores Receive Maximum, keeps
  * publishes without bound while offline, re-sends on its own and may never call back after `end(true)`. So our PUBLISH
- * packets go to its stream as bytes, and their PUBACKs are taken where it announces each packet it has parsed; it finds
- * no publish of its own for them and leaves them alone.
+ * packets go to its stream as bytes, and their PUBACKs are taken from that stream before it sees them.
  */
 
 /** Packet identifiers for messages: 1 to here; MQTT.js uses those above for its SUBSCRIBEs. */
@@ -18,6 +18,8 @@ const OWN_IDS_FROM = 65_000;
 const CONNECT_MS_MAX = 20_000;
 /** On leaving, how long the last bytes may take to get out, ms. */
 const LEAVE_MS_MAX = 500;
+/** What MQTT.js calls it when a ping goes unanswered. */
+const KEEPALIVE_TIMEOUT = 'Keepalive timeout';
 /** MQTT 5: the broker keeps our session as long as it will. */
 const SESSION_FOR_EVER = 0xffff_ffff;
 /** Largest packet that a broker may send us, bytes: a method's payload and its wrapping. */
@@ -80,8 +82,8 @@ export class Session {
     this.packetBytesMax = connack.properties?.maximumPacketSize ?? Infinity;
   }
 
-  /** One attempt, bounded in time. Rejects with {@link ConnectFailed}. */
-  static connect(options: ConnectOptions, clock: Clock): Promise<Session> {
+  /** One attempt, bounded in time and given up when `signal` says so. Rejects with {@link ConnectFailed}. */
+  static connect(options: ConnectOptions, clock: Clock, signal: AbortSignal): Promise<Session> {
     return new Promise((resolve, reject) => {
       let client: MqttClient;
       try {
@@ -104,12 +106,14 @@ export class Session {
       const deadline = clock.after(CONNECT_MS_MAX, () =>
         fail(`no answer within ${CONNECT_MS_MAX / 1000} s`, null, false),
       );
+      signal.addEventListener('abort', () => fail('given up', null, false), { once: true });
       client.on('error', (error) => {
         lastError = reasonOf(error);
         const { code } = error as { code?: unknown };
         // A CONNACK that refuses comes as an error whose code is its number.
         if (typeof code === 'number') fail(lastError, code, code === 1 || code === 0x84);
-        else if (code !== undefined) fail(lastError, null, false);
+        // One without a code is of what was read: that is no MQTT, or not this version of it.
+        else fail(lastError, null, code === undefined);
       });
       client.on('close', () =>
         fail(lastError ?? 'the connection was closed before it was answered', null, lastError === null),
@@ -167,16 +171,33 @@ export class Session {
 
   #listen(): void {
     const client = this.#client;
-    client.on('packetreceive', (packet) => {
-      if (packet.cmd === 'puback') this.#events?.puback(packet.messageId ?? 0, packet.reasonCode ?? 0);
-    });
+    this.#tap();
     client.on('message', (topic, body) => this.#events?.message(topic, body));
     client.on('disconnect', (packet) => {
       this.#lastError = `the broker disconnected us with reason 0x${(packet.reasonCode ?? 0).toString(16)}`;
     });
-    client.on('error', (error) => (this.#lastError = reasonOf(error)));
-    client.on('close', () => this.#end(this.#lastError !== 'Keepalive timeout'));
+    client.on('error', (error) => {
+      this.#lastError = reasonOf(error);
+      if ((error as { code?: unknown }).code !== undefined || error.message === KEEPALIVE_TIMEOUT) return;
+      // What was read is not MQTT. MQTT.js would throw the bytes away, answers to our messages among them, and read on.
+      client.end(true);
+      this.#end(true);
+    });
+    client.on('close', () => this.#end(this.#lastError !== KEEPALIVE_TIMEOUT));
     client.stream.on('drain', () => this.#events?.writable());
+  }
+
+  /** Puts the tap between the socket and MQTT.js, in the place of the pipe by which they are joined. */
+  #tap(): void {
+    const { stream } = this.#client;
+    const [parse] = stream.listeners('data') as ((bytes: Buffer) => void)[];
+    if (parse === undefined) throw new Error('MQTT.js does not read from its stream by a pipe any more');
+    const tap = new PubackTap(
+      (packetId, reason) => this.#events?.puback(packetId, reason),
+      (bytes) => parse.call(stream, bytes),
+    );
+    stream.off('data', parse);
+    stream.on('data', (chunk: Buffer) => tap.push(chunk));
   }
 
   #end(byPeer: boolean): void {

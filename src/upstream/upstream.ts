@@ -61,6 +61,7 @@ export class Upstream {
   #since: number;
   #session: Session | null = null;
   #connecting: Promise<void> = Promise.resolve();
+  #giveUp = new AbortController();
   #retry: Timer | null = null;
   #stable: Timer | null = null;
   #statusTimer: Timer | null = null;
@@ -88,6 +89,7 @@ export class Upstream {
     const session = this.#session;
     this.#become('stopped');
     this.#cancelTimers();
+    this.#giveUp.abort();
     await this.#connecting;
     if (session === null) return;
     // What is on its way is settled first, or it would come again after the next start.
@@ -126,6 +128,7 @@ export class Upstream {
     this.#retry = null;
     this.#retryAt = null;
     this.#attempts++;
+    this.#giveUp = new AbortController();
     this.#become('connecting');
     this.#connecting = this.#connect().catch((error: unknown) => this.#lost(error as Error));
   }
@@ -138,6 +141,7 @@ export class Upstream {
     const session = await Session.connect(
       { url, version, clientId, username, keepaliveSecs, will, ...credentials },
       this.#clock,
+      this.#giveUp.signal,
     );
     if (this.#state !== 'connecting') {
       await session.leave();
