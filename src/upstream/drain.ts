@@ -16,6 +16,8 @@ const SUSPECT_AFTER = 3;
 /** Packet identifiers for loss reports and status, above the messages'. */
 const CONTROL_IDS_FROM = PACKET_IDS + 1;
 const CONTROL_IDS = 4000;
+/** Of them waiting or unanswered at the most; beyond it they are dropped. */
+const CONTROLS_MAX = 1000;
 
 const NO_MATCHING_SUBSCRIBERS = 0x10;
 const FIRST_FAILURE = 0x80;
@@ -37,7 +39,11 @@ export class Drain {
   readonly #options: DrainOptions;
   readonly #outbox: Outbox;
   readonly #flight = new Flight();
+  /** What is not a message of the spool: waiting to be sent, and sent without an answer yet, by packet identifier. */
+  #waiting: { readonly publication: Publication; readonly done: () => void }[] = [];
   readonly #controls = new Map<number, () => void>();
+  /** Read, and not sent for want of room. */
+  #next: Stored | null = null;
   #session: Session | null = null;
   #batch = new PublishBatch(5, 4096);
   #pumpSoon = false;
@@ -46,6 +52,8 @@ export class Drain {
   #nextControl = 0;
   /** The message in front when the peer closed on us, and how often in a row. */
   #suspect: { readonly lane: number; readonly seq: number; times: number } | null = null;
+  /** Messages to send alone yet: one of them may be what the peer closes on, and it need not be the oldest. */
+  #alone = 0;
   /** The broker said its quota is used up: one at a time until a message gets through. */
   #cautious = false;
   #finished: (() => void) | null = null;
@@ -81,17 +89,17 @@ export class Drain {
     if (byPeer) this.#suspectOldest();
     this.#flight.clear();
     this.#controls.clear();
+    this.#waiting = [];
+    this.#next = null;
     this.#lossesInFlight = 0;
     this.#outbox.rewind();
   }
 
   /** Publishes something that is not a message of the spool; calls back on its PUBACK, or never. */
   publish(publication: Publication, done: () => void): void {
-    const session = this.#session;
-    if (session === null) return;
-    const batch = new PublishBatch(session.version, 1024);
-    batch.add(this.#controlId(done), publication);
-    session.write(batch.take());
+    if (this.#session === null || this.#waiting.length + this.#controls.size >= CONTROLS_MAX) return;
+    this.#waiting.push({ publication, done });
+    this.#pumpLater();
   }
 
   puback(packetId: number, reason: number): void {
@@ -126,8 +134,9 @@ export class Drain {
   #settle(): void {
     for (let item = this.#flight.shift(); item !== null; item = this.#flight.shift()) {
       const { stored, answer } = item;
+      this.#alone = Math.max(0, this.#alone - 1);
+      if (this.#suspect?.lane === stored.lane && this.#suspect.seq === stored.seq) this.#suspect = null;
       if (answer.kind === 'delivered') {
-        this.#suspect = null;
         this.#cautious = false;
         this.#outbox.delivered(stored, answer.matched);
       } else if (answer.reason === QUOTA_EXCEEDED) {
@@ -145,28 +154,43 @@ export class Drain {
   }
 
   get #window(): number {
-    if (this.#cautious || (this.#suspect !== null && this.#suspect.times >= SUSPECT_AFTER)) return 1;
-    return Math.min(this.#options.window, this.#session?.receiveMaximum ?? 1);
+    const window = this.#cautious || this.#alone > 0 ? 1 : this.#options.window;
+    // The broker counts everything that we publish.
+    return Math.min(window, (this.#session?.receiveMaximum ?? 1) - this.#controls.size);
   }
 
   #pump(): void {
     const session = this.#session;
-    if (this.#finished !== null) {
-      if (this.#flight.size === 0) this.#finished();
-      return;
-    }
+    if (this.#finished !== null && this.#flight.size === 0) this.#finished();
     if (session === null || this.#blocked) return;
-    const window = this.#window;
-    if (this.#lossesInFlight === 0) this.#reportLosses();
-    while (this.#flight.size < window && this.#flight.size + this.#outbox.unmarked < window + UNMARKED_MAX) {
-      const stored = this.#outbox.next();
-      if (stored === null) break;
+    if (this.#finished === null) this.#reportLosses();
+    this.#sendControls(session);
+    while (this.#finished === null && this.#hasRoom) {
+      this.#next ??= this.#outbox.next();
+      if (this.#next === null) break;
       // Reading may have found a loss: it is reported before what comes after the gap.
-      if (this.#lossesInFlight === 0) this.#reportLosses();
-      this.#send(session, stored);
+      this.#reportLosses();
+      this.#sendControls(session);
+      if (!this.#hasRoom) break;
+      this.#send(session, this.#next);
+      this.#next = null;
       if (this.#batch.length >= WRITE_BYTES && !this.#write(session)) return;
     }
     if (this.#batch.length > 0) this.#write(session);
+  }
+
+  /** Whether one more message may be sent now. */
+  get #hasRoom(): boolean {
+    const window = this.#window;
+    const { size } = this.#flight;
+    return this.#waiting.length === 0 && size < window && size + this.#outbox.unmarked < window + UNMARKED_MAX;
+  }
+
+  #sendControls(session: Session): void {
+    while (this.#waiting.length > 0 && this.#flight.size + this.#controls.size < session.receiveMaximum) {
+      const { publication, done } = this.#waiting.shift()!;
+      this.#batch.add(this.#controlId(done), publication);
+    }
   }
 
   #write(session: Session): boolean {
@@ -194,22 +218,20 @@ export class Drain {
     this.sent++;
   }
 
+  /** One round of reports at a time: what is lost meanwhile goes with the next. */
   #reportLosses(): void {
+    if (this.#lossesInFlight > 0) return;
     const rows = this.#outbox.lossesToReport();
-    if (rows.length === 0) return;
     this.#lossesInFlight = rows.length;
     let open = rows.length;
+    const done = () => {
+      if (--open > 0) return;
+      this.#lossesInFlight = 0;
+      this.#outbox.lossesReported(rows.length);
+    };
+    const topic = lossesTopic(this.#options.gateway);
     for (const row of rows) {
-      const id = this.#controlId(() => {
-        if (--open > 0) return;
-        this.#lossesInFlight = 0;
-        this.#outbox.lossesReported(rows.length);
-      });
-      this.#batch.add(id, {
-        topic: lossesTopic(this.#options.gateway),
-        body: lossBody(row),
-        contentType: 'application/json',
-      });
+      this.#waiting.push({ publication: { topic, body: lossBody(row), contentType: 'application/json' }, done });
     }
   }
 
@@ -236,6 +258,7 @@ export class Drain {
       return;
     }
     this.#suspect = { lane, seq, times };
+    if (times >= SUSPECT_AFTER) this.#alone = Math.max(this.#alone, this.#flight.size);
   }
 }
 
