@@ -1,6 +1,9 @@
 const PUBACK = 0x40;
 /** Type and flags, then a remaining length of up to four bytes (MQTT 5, section 2.1). */
 const HEADER_BYTES_MAX = 5;
+/** A PUBACK with nothing but the number, and with the longest reason and some properties: others are none. */
+const PUBACK_BYTES_MIN = 4;
+const PUBACK_BYTES_MAX = 128 * 1024;
 
 /**
  * Takes PUBACKs out of what a broker sends, and hands on the rest as it came. They are nearly all that comes while a backlog
@@ -28,6 +31,11 @@ export class PubackTap {
     let passed = 0;
     while (at < bytes.length) {
       const size = packetBytes(bytes, at);
+      if (size !== null && (size === NO_SIZE || (bytes[at] === PUBACK && !isPubackSize(size)))) {
+        // No packet at all: MQTT.js sees it and all that follows, and refuses it.
+        this.#passing = Infinity;
+        break;
+      }
       const whole = size !== null && at + size <= bytes.length;
       if (bytes[at] === PUBACK && whole) {
         if (at > passed) this.#others(bytes.subarray(passed, at));
@@ -61,7 +69,14 @@ function headerBytes(bytes: Buffer, at: number): number {
   return length;
 }
 
-/** The whole packet's size; null when its header is not there yet. A length that no packet has is left to MQTT.js to refuse. */
+function isPubackSize(size: number): boolean {
+  return size >= PUBACK_BYTES_MIN && size <= PUBACK_BYTES_MAX;
+}
+
+/** A length that no packet has. */
+const NO_SIZE = -1;
+
+/** The whole packet's size; null when its header is not there yet. */
 function packetBytes(bytes: Buffer, at: number): number | null {
   let remaining = 0;
   for (let digit = 0; digit < HEADER_BYTES_MAX - 1; digit++) {
@@ -70,5 +85,5 @@ function packetBytes(bytes: Buffer, at: number): number | null {
     remaining += (byte & 127) * 128 ** digit;
     if (byte < 128) return 2 + digit + remaining;
   }
-  return bytes.length - at;
+  return NO_SIZE;
 }
