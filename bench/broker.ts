@@ -69,9 +69,9 @@ export class Broker {
     return (Number(fields[11]) + Number(fields[12])) * TICK_US;
   }
 
-  async stop(): Promise<void> {
-    // Not SIGTERM: with persistence it would save, which belongs to no measurement.
-    this.#child.kill('SIGKILL');
+  /** Ends it at once; with `saving` it may save what it holds, which belongs to no measurement. */
+  async stop({ saving = false } = {}): Promise<void> {
+    this.#child.kill(saving ? 'SIGTERM' : 'SIGKILL');
     await this.#ended;
     rmSync(this.#directory, { recursive: true, force: true });
   }

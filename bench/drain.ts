@@ -17,7 +17,7 @@ export interface DrainSizes {
   readonly level: number;
 }
 
-export const DRAIN: DrainSizes = { rounds: 5, near: 100_000, small: 100_000, far: 20_000, level: 200 };
+export const DRAIN: DrainSizes = { rounds: 3, near: 100_000, small: 100_000, far: 20_000, level: 200 };
 export const DRAIN_QUICK: DrainSizes = { rounds: 1, near: 100_000, small: 20_000, far: 4_000, level: 50 };
 
 /** Holdfast's default (src/config/upstream.ts). */
