@@ -38,9 +38,9 @@ export class PublishBatch {
    * property longer than MQTT can say.
    */
   add(packetId: number, publication: Publication, sizeMax = Infinity): number {
-    const { topic, body } = publication;
+    const { topic, body, contentType, userProperties } = publication;
     const topicBytes = Buffer.byteLength(topic, 'utf8');
-    if (topicBytes > TEXT_BYTES_MAX || publication.userProperties?.some(tooLong) === true) return -1;
+    if (topicBytes > TEXT_BYTES_MAX || tooLong(contentType ?? '') || userProperties?.some(tooLong) === true) return -1;
     const propertyBytes = this.#version === 5 ? this.#properties(publication) : 0;
     const propertyHead = this.#version === 5 ? varintBytes(propertyBytes) : 0;
     const remaining = 2 + topicBytes + 2 + propertyHead + propertyBytes + body.length;
