@@ -162,9 +162,9 @@ const LAST_MS = 253_402_300_799_999;
 let lastSecond = Number.NaN;
 let lastSecondText = '';
 
-/** RFC 3339, UTC, milliseconds; a time no calendar has becomes the nearest one that it has. */
+/** RFC 3339, UTC, milliseconds; a time no calendar has becomes the nearest one that it has, what is no time the first. */
 export function rfc3339(ms: number): string {
-  const whole = Math.floor(Math.max(FIRST_MS, Math.min(LAST_MS, ms)));
+  const whole = Number.isNaN(ms) ? FIRST_MS : Math.floor(Math.max(FIRST_MS, Math.min(LAST_MS, ms)));
   const second = Math.floor(whole / 1000);
   // Messages come in order, so most share their second with the one before: dates were 6 % of the work of draining.
   if (second !== lastSecond) {

@@ -55,11 +55,13 @@ export class Router {
       return Promise.reject(new TooLarge(reading.body.length));
     }
     const acceptedAt = this.#sink.stamp();
-    const { output, ...content } = reading;
+    const { output, eventTime, ...content } = reading;
     const { priority, timeToLiveSecs } = this.#best;
     return this.message(
       {
         ...content,
+        // A sensor may say nonsense; a time that is none must not go further than here.
+        ...(eventTime !== undefined && Number.isFinite(eventTime) ? { eventTime } : {}),
         id: ulid(acceptedAt.wall),
         source: output === undefined ? { child } : { child, output },
         acceptedAt,
