@@ -78,6 +78,8 @@ export class Gateway {
   async start(): Promise<void> {
     this.#upstream?.start();
     await Promise.all([...this.#children.values()].map((child) => child.start()));
+    // The first readings are on the medium when we say that we run. What fails here has been said and is tried again.
+    await this.#spool.flush().catch((error: unknown) => this.#platform.log.debug({ err: error }, 'flush at the start'));
   }
 
   /** Stops in the order in which messages flow, within 5 s; everything accepted is on the medium when it resolves. */

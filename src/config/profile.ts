@@ -52,7 +52,7 @@ export function listProfiles(dirs: readonly string[] = defaultProfileDirs()): Pr
       if (name !== entry && !found.has(name)) found.set(name, path.join(dir, entry));
     }
   }
-  return [...found].map(([name, file]) => ({ name, file })).sort((a, b) => a.name.localeCompare(b.name));
+  return [...found].map(([name, file]) => ({ name, file })).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** The file of a profile. With a `/` or `.yaml` it is a path from `fromDir`, otherwise a name: undefined when none has it. */

@@ -1,8 +1,9 @@
-/** The messages that go to the medium together, and the one promise that they share. */
+/** Messages that share one promise: it is kept when the last of the blocks that hold them is on the medium. */
 export class CommitGroup {
   readonly durable: Promise<void>;
   #resolve!: () => void;
   #reject!: (error: Error) => void;
+  #blocks = 0;
 
   constructor() {
     this.durable = new Promise((resolve, reject) => {
@@ -13,16 +14,18 @@ export class CommitGroup {
     this.durable.catch(() => undefined);
   }
 
-  committed(): void {
-    this.#resolve();
+  /** One more block holds messages of this group. */
+  holds(): void {
+    this.#blocks++;
+  }
+
+  /** One of them is on the medium. */
+  written(): void {
+    this.#blocks--;
+    if (this.#blocks === 0) this.#resolve();
   }
 
   failed(error: Error): void {
     this.#reject(error);
-  }
-
-  /** This group's commit failed and its messages go with the next one. */
-  joins(next: CommitGroup): void {
-    next.durable.then(this.#resolve, this.#reject);
   }
 }

@@ -19,8 +19,15 @@ import { WearEstimate } from './wear.ts';
 const RETRY_MS = 1000;
 /** The age clock is written at least this often, ms. */
 const AGE_EVERY_MS = 60_000;
+/** Part of the quota that one commit may carry: what it frees is of use only to the next but one, and the file must not grow for it. */
+const COMMIT_SHARE = 1 / 40;
 /** Pages that a commit may add besides its blocks: tree pages and the books. */
 const COMMIT_OVERHEAD_PAGES = 8;
+
+/** A block on its way to the medium, and who waits for it. */
+interface Waiting extends Sealed {
+  readonly group: CommitGroup;
+}
 
 export interface CommitterParts {
   readonly environment: Environment;
@@ -48,7 +55,7 @@ export class Committer {
   readonly #listeners: (() => void)[] = [];
   readonly wear: WearEstimate;
   #group = new CommitGroup();
-  #sealed: Sealed[] = [];
+  #sealed: Waiting[] = [];
   #sealedBytes = 0;
   #deletions: Buffer[] = [];
   #additions: Change[] = [];
@@ -159,8 +166,10 @@ export class Committer {
   /** Makes everything so far durable. Rejects with the StoreError when the medium does not take it now. */
   async flush(): Promise<void> {
     while (this.#underWay !== null) await this.#underWay;
-    await this.#commit();
-    if (this.#fault !== null) throw this.#fault;
+    do {
+      await this.#commit();
+      if (this.#fault !== null) throw this.#fault;
+    } while (this.#sealed.length > 0);
   }
 
   /** The last commit; what the medium does not take is reported to its senders as failed. Rejects as {@link flush} does. */
@@ -170,7 +179,9 @@ export class Committer {
     try {
       await this.flush();
     } catch (error) {
-      this.#group.failed(storeError(error, this.#parts.environment.directory));
+      const fault = storeError(error, this.#parts.environment.directory);
+      for (const { group } of this.#sealed) group.failed(fault);
+      this.#group.failed(fault);
       throw error;
     } finally {
       this.#timer.stop();
@@ -180,7 +191,8 @@ export class Committer {
   #cut(lane: Lane): void {
     const sealed = lane.cut(this.#parts.books.epoch);
     if (sealed === null) return;
-    this.#sealed.push(sealed);
+    this.#sealed.push({ ...sealed, group: this.#group });
+    this.#group.holds();
     this.#sealedBytes += sealed.value.length;
   }
 
@@ -196,7 +208,9 @@ export class Committer {
     const { environment, lanes } = this.#parts;
     this.#timer.begun();
     for (const lane of lanes) this.#cut(lane);
-    const sealed = this.#sealed;
+    // All that was accepted so far is in blocks now, so a group is whole when its last block is on the medium.
+    this.#group = new CommitGroup();
+    const sealed = this.#front();
     if (sealed.length === 0 && this.#unmarked === 0 && !this.#dirty) return;
     try {
       this.#makeRoom(sealed);
@@ -210,23 +224,17 @@ export class Committer {
     const unmarked = this.#unmarked;
     const changes = this.#changes(sealed);
     const encoded = changes[0]![1]!;
-    const group = this.#group;
     this.#dirty = false;
-    this.#group = new CommitGroup();
-    this.#sealed = [];
-    this.#sealedBytes = 0;
     try {
       await environment.write(changes);
     } catch (error) {
-      group.joins(this.#group);
-      // In front of what was cut meanwhile: a lane's blocks go to the medium in order.
-      this.#sealed = [...sealed, ...this.#sealed];
-      for (const block of sealed) this.#sealedBytes += block.value.length;
       this.#parts.losses.markChanged();
       this.#dirty = true;
       this.#failed(storeError(error, environment.directory));
       return;
     }
+    this.#sealed.splice(0, sealed.length);
+    for (const block of sealed) this.#sealedBytes -= block.value.length;
     for (const block of sealed) lanes[block.header.lane]!.durableTo = block.header.lastSeq;
     lanes.forEach((lane, number) => lane.finished.splice(0, finished[number]));
     for (const key of this.#deletions.splice(0, deletions)) lanes[keyLane(key)]!.deleted(key);
@@ -238,8 +246,34 @@ export class Committer {
     this.wear.committed(changes);
     if (this.#fault !== null) this.#parts.log.warn('the spool takes writes again');
     this.#fault = null;
-    group.committed();
+    for (const { group } of sealed) group.written();
+    if (this.#sealed.length > 0) this.#timer.now();
     for (const listener of this.#listeners) listener();
+  }
+
+  /** The oldest blocks, as many as one commit may carry: at least one. */
+  #front(): readonly Waiting[] {
+    const bytesMax = this.#parts.quota.bytes * COMMIT_SHARE;
+    let count = 0;
+    for (let bytes = 0; count < this.#sealed.length; count++) {
+      bytes += this.#sealed[count]!.value.length;
+      if (count > 0 && bytes > bytesMax) break;
+    }
+    return this.#sealed.slice(0, count);
+  }
+
+  /** The books without what this commit does not carry. */
+  #booksUpTo(carried: number): Books {
+    const { books } = this.#parts;
+    if (carried === this.#sealed.length) return books;
+    const lanes = books.lanes.map((lane) => ({ ...lane }));
+    const ledger = { ...books.ledger };
+    for (const { header } of this.#sealed.slice(carried).toReversed()) {
+      lanes[header.lane]!.nextSeq = header.firstSeq;
+      lanes[header.lane]!.pending -= header.count;
+      ledger.accepted -= header.count;
+    }
+    return { ...books, lanes, ledger };
   }
 
   /** All that goes into one transaction, the books first. */
@@ -247,7 +281,7 @@ export class Committer {
     const { books, losses, lanes, age, boots } = this.#parts;
     books.age = age.mark();
     boots.learn();
-    const changes: Change[] = [[BOOKS_KEY, encodeBooks(books)]];
+    const changes: Change[] = [[BOOKS_KEY, encodeBooks(this.#booksUpTo(sealed.length))]];
     if (losses.takeChanged()) changes.push([LOSSES_KEY, seal(losses.rows)]);
     for (const block of sealed) changes.push([block.key, block.value]);
     for (const lane of lanes) for (const key of lane.finished) changes.push([key, null]);
@@ -272,6 +306,7 @@ export class Committer {
     const allowed = quota.pagesAllowed(clock.monotonic(), live, pageBytes, environment.fileBytes());
     let wanted = live + COMMIT_OVERHEAD_PAGES - allowed - this.#evictedPages;
     for (const block of sealed) wanted += pagesOf(block.value.length, pageBytes);
+    for (const [, value] of this.#additions) wanted += pagesOf(value!.length, pageBytes);
     const full = wanted > 0;
     if (full && whenFull !== 'reject-new') {
       const { keys, messages, freed } = this.#evictor.evict(environment, wanted, pageBytes);

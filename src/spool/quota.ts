@@ -5,8 +5,10 @@ const LIVE_SHARE = 0.9;
 /** Pages that always stay free, so that LMDB can delete when all else is full: without any it wedges. */
 const RESERVE_PAGES_MIN = 128;
 const RESERVE_SHARE = 0.02;
-/** How often the filesystem is asked for its free space, ms. */
+/** How often the filesystem is asked for its free space, ms; and whenever our own file has grown. */
 const FREE_SPACE_EVERY_MS = 1000;
+/** We stop growing by this share of it before the floor: pages that a commit frees are of use only to the next but one. */
+const FLOOR_MARGIN_SHARE = 0.03;
 
 export type Amount = { readonly bytes: number } | { readonly percent: number };
 
@@ -22,6 +24,7 @@ export interface QuotaOptions {
 export class Quota {
   readonly #options: QuotaOptions;
   #askedAt = -Infinity;
+  #askedFor = 0;
   #freeBytes = Infinity;
   #keepFreeBytes = 0;
   #totalBytes = 0;
@@ -43,18 +46,14 @@ export class Quota {
     const total = Math.floor((this.bytes - this.#options.others()) / pageBytes);
     const reserve = Math.max(RESERVE_PAGES_MIN, Math.ceil(total * RESERVE_SHARE));
     const soft = Math.floor(total * LIVE_SHARE) - reserve;
-    if (now - this.#askedAt >= FREE_SPACE_EVERY_MS) {
+    if (now - this.#askedAt >= FREE_SPACE_EVERY_MS || fileBytes !== this.#askedFor) {
       this.#ask();
       this.#askedAt = now;
+      this.#askedFor = fileBytes;
     }
-    if (this.#freeBytes >= this.#keepFreeBytes) return soft;
+    if (this.#freeBytes >= this.#keepFreeBytes * (1 + FLOOR_MARGIN_SHARE)) return soft;
     // The disk is short of room: stay within the file as it is, which need not grow for that.
     return Math.min(soft, Math.max(live, Math.floor((fileBytes / pageBytes) * LIVE_SHARE) - reserve));
-  }
-
-  /** Whether the filesystem has less free than `keepFree` asks for. */
-  get short(): boolean {
-    return this.#freeBytes < this.#keepFreeBytes;
   }
 
   #ask(): void {

@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import type { Clock } from '../clock/clock.ts';
 import { address } from './address.ts';
@@ -171,6 +172,9 @@ export class Session {
 
   #listen(): void {
     const client = this.#client;
+    // Nagle's algorithm holds back the rest of a window until the broker's delayed acknowledgement: 12,000 messages/s
+    // instead of 50,000 at windows around 200. (WebSockets turn it off themselves.)
+    if (client.stream instanceof Socket) client.stream.setNoDelay(true);
     this.#tap();
     client.on('message', (topic, body) => this.#events?.message(topic, body));
     client.on('disconnect', (packet) => {
@@ -232,6 +236,8 @@ function clientOptions(options: ConnectOptions): IClientOptions {
     resubscribe: false,
     queueQoSZero: false,
     messageIdProvider: new OwnIds(),
+    // Else it encodes all 65,536 numbers beforehand, for packets that we do not write with it: 9.5 MB.
+    writeCache: false,
   };
 }
 
