@@ -47,12 +47,13 @@ class AppendLog implements Sink {
   #commit(): void {
     this.#timer.begun();
     const group = this.#group;
+    group.holds();
     this.#group = new CommitGroup();
     // Into the page cache: that takes microseconds. The flush has a thread of its own.
     writeSync(this.#file, this.#block.cut(1).value);
     fdatasync(this.#file, (error) => {
       if (error !== null) throw error;
-      group.committed();
+      group.written();
       this.#timer.ended();
     });
   }

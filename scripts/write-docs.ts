@@ -84,7 +84,6 @@ const PROFILES = `
 A profile describes a kind of board. It is a YAML file: a name in \`gateway.profile\` is looked for in the folders of
 \`HOLDFAST_PROFILES\` (separated by colons), then among those that come with Holdfast (\`device-profiles/\`), then in
 \`/usr/share/holdfast/device-profiles\`; a value with a \`/\` or ending in \`.yaml\` is a path.
-\`holdfast profile list\` shows what there is.
 `;
 
 function configurationPage(): string {

@@ -79,8 +79,10 @@ async function untilStopped(options: RunOptions): Promise<number> {
     log.error(`not stopped within ${STOP_MS_MAX / 1000} s, leaving; what was accepted is on the medium`);
     process.exit(1);
   }, STOP_MS_MAX);
-  await control.stop();
+  // The socket goes last: it keeps the next gateway off the directory until this one has closed it.
+  live.gateway = null;
   await gateway.stop();
+  await control.stop();
   clearTimeout(late);
   log.info('stopped');
   return code;
@@ -106,6 +108,6 @@ interface Stop {
 function stopRequested(): { readonly stop: Promise<Stop>; readonly restart: () => void } {
   let resolve: (stop: Stop) => void = () => undefined;
   const stop = new Promise<Stop>((settle) => (resolve = settle));
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve({ why: signal, code: FINE }));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve({ why: signal, code: FINE }));
   return { stop, restart: () => resolve({ why: 'restart asked for on the command line', code: RESTART_WANTED }) };
 }

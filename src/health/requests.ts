@@ -98,7 +98,7 @@ export function requests(
   endToBeStartedAgain: (() => void) | null = null,
 ): Record<string, Handler> {
   const gateway = () => {
-    if (live.gateway === null) throw new RequestRefused('the gateway is starting; try again in a moment');
+    if (live.gateway === null) throw new RequestRefused('the gateway is starting or stopping; try again in a moment');
     return live.gateway;
   };
   /** The child that is meant. Throws when there is none of that name. */

@@ -10,7 +10,8 @@ export type RefusalReason = 'rejected' | 'too-large' | 'malformed';
 export interface Loss {
   readonly epoch: number;
   readonly lane: number;
-  readonly reason: DropReason | 'unclean-stop';
+  /** Besides the drops: `dead-letter`, kept apart by the gateway and still in its account. */
+  readonly reason: DropReason | 'unclean-stop' | 'dead-letter';
   readonly firstSeq: number;
   readonly lastSeq: number;
   readonly count: number;

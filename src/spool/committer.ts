@@ -41,6 +41,8 @@ export interface CommitterParts {
   readonly commitEveryMs: number;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Called before blocks are evicted: what is worth less may go first. */
+  readonly onFull: () => void;
 }
 
 /**
@@ -306,8 +308,9 @@ export class Committer {
     const allowed = quota.pagesAllowed(clock.monotonic(), live, pageBytes, environment.fileBytes());
     let wanted = live + COMMIT_OVERHEAD_PAGES - allowed - this.#evictedPages;
     for (const block of sealed) wanted += pagesOf(block.value.length, pageBytes);
-    for (const [, value] of this.#additions) wanted += pagesOf(value!.length, pageBytes);
+    for (const [, value] of this.#additions) if (value !== null) wanted += pagesOf(value.length, pageBytes);
     const full = wanted > 0;
+    if (full) this.#parts.onFull();
     if (full && whenFull !== 'reject-new') {
       const { keys, messages, freed } = this.#evictor.evict(environment, wanted, pageBytes);
       this.#deletions.push(...keys);

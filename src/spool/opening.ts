@@ -17,6 +17,9 @@ import { Spool } from './spool.ts';
 const EPOCH_GAP = 2 ** 20;
 /** How often the totals are copied to where no fault of the spool can reach them, ms. */
 const COPY_EVERY_MS = 60_000;
+/** LMDB's address space, in quotas and beyond: it must never be what refuses, since with its map full it cannot delete either. */
+const MAP_QUOTAS = 2;
+const MAP_EXTRA_BYTES = 128 * 2 ** 20;
 /** Share of the quota that a quarantined spool may take: more would leave the living one no room. */
 const QUARANTINE_SHARE = 0.5;
 const STATE_KEY = 'spool';
@@ -53,7 +56,12 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
   });
   let quarantined = quarantinedBytes(settings.dataDir);
   const totals = state.get(STATE_KEY) as Totals | undefined;
-  const open = () => Environment.open({ directory, mapBytes: quota.bytes * 2, durability: settings.durability });
+  const open = () =>
+    Environment.open({
+      directory,
+      mapBytes: quota.bytes * MAP_QUOTAS + MAP_EXTRA_BYTES,
+      durability: settings.durability,
+    });
   const openRead = async () => {
     const environment = open();
     try {

@@ -15,6 +15,10 @@ import type { Quota } from './quota.ts';
 
 /** Bytes that may wait for a medium that does not keep up, before messages are refused at the door. */
 const WAITING_BYTES_MAX = 16 * 2 ** 20;
+/** Dead letters kept; beyond it, and when the quota is used up, the oldest are dropped. */
+const DEAD_LETTERS_MAX = 1000;
+/** Dead letters dropped at once to make room. */
+const DEAD_LETTERS_A_COMMIT = 64;
 /** Of so many messages one goes to a lower lane that has some, however much the higher ones hold. */
 const LOWER_LANE_SHARE = 16;
 
@@ -64,7 +68,13 @@ export class Spool {
     this.#age = new AgeClock(clock, books.age);
     this.#boots = new BootTable(books, clock);
     this.#lanes = books.lanes.map((lane, number) => new Lane(number, lane));
-    this.#committer = new Committer({ ...options, lanes: this.#lanes, age: this.#age, boots: this.#boots });
+    this.#committer = new Committer({
+      ...options,
+      lanes: this.#lanes,
+      age: this.#age,
+      boots: this.#boots,
+      onFull: () => this.#discardDeadLetters(DEAD_LETTERS_A_COMMIT),
+    });
   }
 
   /** The stamp for a message that is about to be accepted. */
@@ -146,9 +156,26 @@ export class Spool {
     this.#settle(stored);
   }
 
-  /** The upstream will never take a message: it is kept apart, with the reason among its properties, and the rest goes on. */
+  /**
+   * The upstream will never take a message: it is kept apart, with the reason among its properties, its gap is reported, and
+   * the rest goes on.
+   */
   deadLetter(stored: Stored, reason: string): void {
     this.#books.ledger.deadLetters++;
+    if (this.#books.ledger.deadLetters > DEAD_LETTERS_MAX) this.#discardDeadLetters(1);
+    const { lane, epoch, seq, message } = stored;
+    const time = message.eventTime ?? message.acceptedAt.wall;
+    const times = { firstEventTime: time, lastEventTime: time };
+    this.#losses.add({
+      epoch,
+      lane,
+      reason: 'dead-letter',
+      firstSeq: seq,
+      lastSeq: seq,
+      count: 1,
+      ...times,
+      exact: true,
+    });
     const properties = { ...stored.message.properties, 'dead-letter-reason': reason };
     const builder = new BlockBuilder(stored.lane);
     builder.add(stored.seq, { ...stored.message, properties }, Infinity);
@@ -261,6 +288,18 @@ export class Spool {
     const times = { firstEventTime: null, lastEventTime: null };
     this.#losses.add({ epoch, lane, reason: 'quarantined', firstSeq, lastSeq, count, ...times, exact: false });
     this.#committer.remove(key);
+  }
+
+  /** Drops the oldest dead letters. Their gaps were reported when they became dead letters. */
+  #discardDeadLetters(count: number): void {
+    const { ledger, nextDeadLetter } = this.#books;
+    const going = Math.min(count, ledger.deadLetters);
+    if (going === 0) return;
+    // Numbers are given in turn and the oldest goes first, so those that there are have no gap.
+    const oldest = nextDeadLetter - ledger.deadLetters;
+    for (let number = oldest; number < oldest + going; number++) this.#committer.add([deadLetterKey(number), null]);
+    ledger.deadLetters -= going;
+    ledger.dropped.discarded = (ledger.dropped.discarded ?? 0) + going;
   }
 
   #refuse(why: string): Promise<never> {

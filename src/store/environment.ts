@@ -76,7 +76,8 @@ export class Environment {
     try {
       env.open({
         path: directory,
-        mapSize: Math.max(options.mapBytes, state.kind === 'sound' ? state.bytes : 0),
+        // Twice a file that is larger than it should be: a lowered quota must leave room to delete in.
+        mapSize: Math.max(options.mapBytes, state.kind === 'sound' ? state.bytes * 2 : 0),
         maxDbs: 1,
         maxReaders: 32,
         readOnly,

@@ -13,6 +13,8 @@ export const UNMARKED_MAX = 1000;
 const WRITE_BYTES = 64 * 1024;
 /** Disconnects by the peer with the same oldest message in flight, before it is sent alone. */
 const SUSPECT_AFTER = 3;
+/** How often dead letters are spoken of, ms. */
+const DEAD_SAID_EVERY_MS = 60_000;
 /** Packet identifiers for loss reports and status, above the messages'. */
 const CONTROL_IDS_FROM = PACKET_IDS + 1;
 const CONTROL_IDS = 4000;
@@ -57,6 +59,10 @@ export class Drain {
   /** The broker said its quota is used up: one at a time until a message gets through. */
   #cautious = false;
   #finished: (() => void) | null = null;
+  /** This session has carried something: the broker acknowledged it. */
+  #carries = false;
+  #deadSaidAt = -Infinity;
+  #deadUnsaid = 0;
   sent = 0;
 
   constructor(options: DrainOptions) {
@@ -77,6 +83,7 @@ export class Drain {
 
   start(session: Session): void {
     this.#session = session;
+    this.#carries = false;
     this.#batch = new PublishBatch(session.version, WRITE_BYTES);
     this.#blocked = false;
     this.#pumpLater();
@@ -103,6 +110,7 @@ export class Drain {
   }
 
   puback(packetId: number, reason: number): void {
+    this.#carries = true;
     if (packetId > PACKET_IDS) {
       const done = this.#controls.get(packetId);
       this.#controls.delete(packetId);
@@ -145,12 +153,22 @@ export class Drain {
         return;
       } else {
         this.#outbox.deadLetter(stored, `refused with reason 0x${answer.reason.toString(16)}`);
-        this.#options.log.warn(
-          { child: stored.message.source.child, lane: stored.lane, seq: stored.seq, reason: answer.reason },
-          'the upstream refuses a message for good: it is a dead letter now',
-        );
+        this.#sayDead(stored, answer.reason);
       }
     }
+  }
+
+  /** One line a minute: a mistake in the broker's rights refuses everything. */
+  #sayDead({ message, lane, seq }: Stored, reason: number): void {
+    this.#deadUnsaid++;
+    const now = this.#options.clock.monotonic();
+    if (now < this.#deadSaidAt + DEAD_SAID_EVERY_MS) return;
+    this.#deadSaidAt = now;
+    this.#options.log.warn(
+      { child: message.source.child, lane, seq, reason: `0x${reason.toString(16)}`, count: this.#deadUnsaid },
+      'the upstream refuses messages for good: they are dead letters now; are we allowed to publish?',
+    );
+    this.#deadUnsaid = 0;
   }
 
   get #window(): number {
@@ -183,6 +201,8 @@ export class Drain {
   get #hasRoom(): boolean {
     const window = this.#window;
     const { size } = this.#flight;
+    // Under suspicion it goes only where something else got through before it: our status, which is sent first.
+    if (this.#alone > 0 && !this.#carries) return false;
     return this.#waiting.length === 0 && size < window && size + this.#outbox.unmarked < window + UNMARKED_MAX;
   }
 
@@ -248,7 +268,8 @@ export class Drain {
     const { lane, seq } = oldest;
     const again = this.#suspect !== null && this.#suspect.lane === lane && this.#suspect.seq === seq;
     const times = again ? this.#suspect!.times + 1 : 1;
-    if (times > SUSPECT_AFTER && this.#flight.size === 1) {
+    // A line that breaks at whatever is sent says nothing of this message.
+    if (times > SUSPECT_AFTER && this.#flight.size === 1 && this.#carries) {
       this.#suspect = null;
       this.#outbox.deadLetter(oldest, 'poison');
       this.#options.log.error(
