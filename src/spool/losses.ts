@@ -36,6 +36,11 @@ export class Losses {
     if (this.#rows.length > ROWS_MAX) this.#foldOldest();
   }
 
+  /** Whether there are rows that have not been handed out. */
+  get unreported(): boolean {
+    return this.#rows.length > this.#frozen;
+  }
+
   /** The rows to send now; they stay as they are until {@link reported} or {@link thaw}. */
   freeze(): readonly Loss[] {
     this.#frozen = this.#rows.length;

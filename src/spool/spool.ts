@@ -204,6 +204,11 @@ export class Spool {
     return this.#losses.size === 0 ? [] : this.#losses.freeze();
   }
 
+  /** Whether there are losses besides those handed out last. */
+  get lossesUnreported(): boolean {
+    return this.#losses.unreported;
+  }
+
   /** The upstream has acknowledged the first `count` of {@link lossesToReport}. */
   lossesReported(count: number): void {
     this.#losses.reported(count);

@@ -189,7 +189,8 @@ export class Drain {
       // Reading may have found a loss: it is reported before what comes after the gap.
       this.#reportLosses();
       this.#sendControls(session);
-      if (!this.#hasRoom) break;
+      // One round at a time: what was lost while the last is on its way holds up what may come after it.
+      if (!this.#hasRoom || this.#outbox.lossesUnreported) break;
       this.#send(session, this.#next);
       this.#next = null;
       if (this.#batch.length >= WRITE_BYTES && !this.#write(session)) return;

@@ -16,6 +16,8 @@ export interface Outbox {
   readonly unmarked: number;
   /** Losses to report before the next message. */
   lossesToReport(): readonly Loss[];
+  /** Whether there are losses besides those handed out last. */
+  readonly lossesUnreported: boolean;
   lossesReported(count: number): void;
   /** When a message was accepted, as well as it is known by now. */
   acceptedTime(accepted: AcceptedAt): KnownTime;
