@@ -288,7 +288,10 @@ export class Committer {
     for (const block of sealed) changes.push([block.key, block.value]);
     for (const lane of lanes) for (const key of lane.finished) changes.push([key, null]);
     for (const key of this.#deletions) changes.push([key, null]);
-    changes.push(...this.#additions);
+    // The last word on each: pages that a transaction takes and gives back are never written, and a file that ends before
+    // them looks cut short.
+    const last = new Map(this.#additions.map((change) => [change[0].toString('latin1'), change]));
+    changes.push(...last.values());
     return changes;
   }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, statfsSync, statSync } from 'node:fs';
+import { mkdirSync, statfsSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import lmdb from 'node-lmdb';
 import { DATA_FILE, inspectDataFile } from './data-file.ts';
@@ -50,6 +50,7 @@ export class Environment {
   readonly #env: lmdb.Env;
   readonly #dbi: lmdb.Dbi;
   readonly #readOnly: boolean;
+  readonly #pageBytes: number;
   #writing: Promise<void> | null = null;
   #closed = false;
 
@@ -58,6 +59,7 @@ export class Environment {
     this.#env = env;
     this.#dbi = dbi;
     this.#readOnly = readOnly;
+    this.#pageBytes = this.read((reader) => reader.livePages().pageBytes);
   }
 
   /** Opens or makes the environment. Throws {@link StoreError}: `damaged` when the data file must not be opened. */
@@ -117,8 +119,11 @@ export class Environment {
       try {
         this.#env.batchWrite(operations, { keyIsBuffer: true, ignoreNotFound: true }, (error) => {
           this.#writing = null;
-          if (error === null || error === undefined) resolve();
-          else reject(writeError(error, this.directory));
+          if (error !== null && error !== undefined) reject(writeError(error, this.directory));
+          else {
+            this.#fillUp();
+            resolve();
+          }
         });
       } catch (error) {
         this.#writing = null;
@@ -148,6 +153,19 @@ export class Environment {
   /** Pages from the file's start that LMDB has ever used. */
   usedPages(): number {
     return this.#env.info().lastPageNumber + 1;
+  }
+
+  /**
+   * Pages that a transaction took and gave back count as used and were never written; where they are the last ones, the
+   * file ends before them, and would be taken for one that was cut short.
+   */
+  #fillUp(): void {
+    const bytes = this.usedPages() * this.#pageBytes;
+    try {
+      if (this.fileBytes() < bytes) truncateSync(join(this.directory, DATA_FILE), bytes);
+    } catch {
+      // The commit stands; should the next one not lengthen the file, it is looked at again after that.
+    }
   }
 
   /** Waits for the batch in flight, then closes. May be called twice. */
