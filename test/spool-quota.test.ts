@@ -193,6 +193,58 @@ test('a quota that was lowered is met by the next commits', async () => {
   await rig.close();
 });
 
+for (const [mib, burst] of [
+  [8, 1000],
+  [8, 12_000],
+  [32, 12_000],
+] as const) {
+  test(`bursts of ${burst} messages of 1 kB do not take ${mib} MiB over the quota, nor wedge it`, async (context) => {
+    const quota = mib * MIB;
+    const rig = await SpoolRig.open({ quota: { bytes: quota }, commitEveryMs: 60_000 });
+    let largest = 0;
+    const rounds = Math.ceil((4 * mib * 1000) / burst);
+    for (let round = 0; round < rounds; round++) {
+      const accepted = Array.from({ length: burst }, () => rig.accept(noise(1000), 10, false));
+      await rig.spool.flush();
+      await Promise.all(accepted);
+      largest = Math.max(largest, bytesUnder(rig.dataDir));
+    }
+    await rig.audit();
+    context.diagnostic(`${(largest / MIB).toFixed(1)} MiB at most`);
+    assert.ok(largest <= quota, `${largest} bytes under dataDir, the quota is ${quota}`);
+    const { ledger } = rig.books();
+    assert.equal(ledger.accepted, rounds * burst);
+    assert.ok(ledger.dropped.evicted! > 0);
+    assert.equal(rig.take().length, ledger.accepted - ledger.dropped.evicted!);
+    await rig.close();
+  });
+}
+
+test('a crash in the middle of a burst leaves the front of it, and an even account', async () => {
+  let rig = await SpoolRig.open({ quota: { bytes: QUOTA }, commitEveryMs: 60_000 });
+  let durable = 0;
+  for (let n = 0; n < 3000; n++) void rig.accept(noise(1000), n % 2 ? 0 : 10, false).then(() => durable++);
+  const flushing = rig.spool.flush();
+  let commits = 0;
+  let dataDir = '';
+  // Called between two commits: what the files hold then is what a kill would leave.
+  rig.spool.onCommit(() => {
+    if (++commits === 4) dataDir = rig.copy();
+  });
+  await flushing;
+  const copy = await SpoolRig.open({ dataDir });
+  const { ledger } = copy.books();
+  assert.ok(ledger.accepted > 0 && ledger.accepted < 3000, `${ledger.accepted} of 3000`);
+  await copy.audit();
+  assert.equal(copy.take().length, ledger.accepted);
+  await copy.close();
+  assert.equal(durable, 3000);
+  await rig.audit();
+  rig = await rig.crash();
+  assert.equal(rig.take().length, 3000);
+  await rig.close();
+});
+
 test('a quota in percent is a part of the filesystem', async () => {
   const rig = await SpoolRig.open({ quota: { percent: 1 } });
   const { quotaBytes } = rig.spool.snapshot();

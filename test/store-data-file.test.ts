@@ -229,6 +229,26 @@ describe('an environment', () => {
     );
   });
 
+  test('pages taken and given back within one write do not make the file look cut short', async () => {
+    const directory = scratch();
+    const env = open(directory);
+    // Some pages are free, as they are in a spool that is at work.
+    await env.write(Array.from({ length: 20 }, (_, n) => [key(n), noise(5000)] as const));
+    for (let n = 1; n < 20; n++) await env.write([[key(n), null]]);
+    const fresh = Array.from({ length: 50 }, (_, n) => key(n + 1));
+    await env.write([
+      ...fresh.map((one) => [one, noise(16_000)] as const),
+      ...fresh.map((one) => [one, null] as const),
+    ]);
+    assert.ok(env.usedPages() > 200);
+    assert.equal(inspectDataFile(directory).kind, 'sound');
+    await env.close();
+    assert.equal(inspectDataFile(directory).kind, 'sound');
+    const again = open(directory);
+    assert.ok(again.read((reader) => reader.get(key(0))) !== null);
+    await again.close();
+  });
+
   test('live pages are counted exactly, and fall when entries go', async () => {
     const env = open();
     const live = () => env.read((reader) => reader.livePages().live);
