@@ -70,7 +70,7 @@ export class Committer {
   #underWay: Promise<void> | null = null;
   #full = false;
   #fault: StoreError | null = null;
-  #lastAt: number;
+  #begunAt = 0;
 
   constructor(parts: CommitterParts) {
     this.#parts = parts;
@@ -83,7 +83,6 @@ export class Committer {
     this.#evictor = new Evictor(lanes, books, losses);
     this.wear = new WearEstimate(clock);
     this.#durableBooks = encodeBooks(books);
-    this.#lastAt = clock.monotonic();
   }
 
   /** Bytes that wait for the medium. */
@@ -107,8 +106,9 @@ export class Committer {
     return this.#underWay !== null;
   }
 
-  get msSinceLast(): number {
-    return this.#parts.clock.monotonic() - this.#lastAt;
+  /** How long the commit under way has been, ms; 0 when there is none. */
+  get underWayMs(): number {
+    return this.#underWay === null ? 0 : this.#parts.clock.monotonic() - this.#begunAt;
   }
 
   /** Settled messages whose marks are not on the medium. */
@@ -209,6 +209,7 @@ export class Committer {
   async #commitOnce(): Promise<void> {
     const { environment, lanes } = this.#parts;
     this.#timer.begun();
+    this.#begunAt = this.#parts.clock.monotonic();
     for (const lane of lanes) this.#cut(lane);
     // All that was accepted so far is in blocks now, so a group is whole when its last block is on the medium.
     this.#group = new CommitGroup();
@@ -244,7 +245,6 @@ export class Committer {
     this.#additions.splice(0, additions);
     this.#unmarked -= unmarked;
     this.#durableBooks = encoded;
-    this.#lastAt = this.#parts.clock.monotonic();
     this.wear.committed(changes);
     if (this.#fault !== null) this.#parts.log.warn('the spool takes writes again');
     this.#fault = null;

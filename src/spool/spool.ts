@@ -257,7 +257,7 @@ export class Spool {
       quotaBytes: quota.bytes,
       full: committer.full,
       fault: committer.fault?.message ?? null,
-      lastCommitMsAgo: committer.msSinceLast,
+      commitUnderWayMs: Math.round(committer.underWayMs),
       commitUnderWay: committer.underWay,
       commits: committer.wear.commits,
       wear: committer.wear.figures(),
@@ -323,7 +323,8 @@ export interface SpoolSnapshot {
   readonly quotaBytes: number;
   readonly full: boolean;
   readonly fault: string | null;
-  readonly lastCommitMsAgo: number;
+  /** How long the commit under way has been; 0 when there is none. */
+  readonly commitUnderWayMs: number;
   readonly commitUnderWay: boolean;
   readonly commits: number;
   readonly wear: { readonly bytesPerDay: number; readonly bytesPerPayloadByte: number; readonly measured: boolean };
