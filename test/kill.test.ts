@@ -11,6 +11,7 @@ import { chance } from './parts/chance.ts';
 import { openGate } from './parts/gate.ts';
 import { startGateway } from './parts/gateway-process.ts';
 import { startMosquitto } from './parts/mosquitto.ts';
+import { startRogueBroker } from './parts/rogue-broker.ts';
 import { scratch } from './parts/scratch.ts';
 import { Victim } from './parts/victim.ts';
 import { startWatcher, type Watcher } from './parts/watcher.ts';
@@ -121,6 +122,52 @@ test('killed at random moments, broker up and down: nothing acknowledged is miss
 if (LONG) {
   test('the same over MQTT 3.1.1', (context) => killed(context, 50, '3.1.1', Date.now() >>> 0));
 }
+
+test('killed while it drains a backlog: what comes again is bounded by the window and 1,000', async (context) => {
+  // Answers late, so that a kill finds the drain in full flow rather than at its end.
+  const broker = await startRogueBroker({
+    onPublish: (connection, { messageId }) => void setTimeout(() => connection.puback(messageId!), 10),
+  });
+  const dataDir = join(scratch(), 'data');
+  mkdirSync(dataDir);
+  const options = { dataDir, protocol: '5' as const, window: WINDOW };
+  const repeats: number[] = [];
+  const names = new Set<string>();
+  const last = new Map<number, number>();
+  let counted = 0;
+  try {
+    const feeder = new Victim({ ...options, url: 'mqtt://127.0.0.1:1', from: 0 });
+    const enough = LONG ? 40_000 : 10_000;
+    await feeder.until('a backlog', ({ acknowledged }) => acknowledged.length >= enough);
+    await feeder.end('SIGKILL');
+    const backlog = await audit(dataDir);
+    while (names.size < backlog) {
+      const victim = new Victim({ ...options, url: broker.url, from: null });
+      const goal = counted + 2500;
+      await broker.until('2,500 more, or the rest', ({ events }) => {
+        for (; counted < events.length; counted++) {
+          const { lane, seq } = events[counted]!;
+          const name = `${lane} ${seq}`;
+          if (names.has(name)) continue;
+          assert.equal(seq, (last.get(lane!) ?? 0) + 1, 'first sights out of order, or a gap');
+          last.set(lane!, seq);
+          names.add(name);
+        }
+        return counted >= goal || names.size >= backlog;
+      });
+      await victim.end('SIGKILL');
+      await audit(dataDir);
+      const again = counted - names.size - repeats.reduce((a, b) => a + b, 0);
+      repeats.push(again);
+      assert.ok(again <= REPEATS_MAX, `${again} came twice`);
+    }
+    assert.equal(names.size, backlog);
+    assert.ok(repeats.length >= 4, `${repeats.length} kills`);
+    context.diagnostic(`${backlog} messages, repeats a kill ${repeats.join(' ')}`);
+  } finally {
+    await broker.end();
+  }
+});
 
 test('the bundle with simulated sensors, killed: order holds, repeats are bounded, the account stays even', async (context) => {
   const random = chance(Date.now());

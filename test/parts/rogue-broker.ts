@@ -19,6 +19,7 @@ export interface SeenPublish {
   readonly topic: string;
   readonly body: string;
   readonly dup: boolean;
+  readonly lane: number | null;
   readonly seq: number | null;
 }
 
@@ -91,9 +92,7 @@ export class RogueBroker {
   }
 
   /** Events among what was published: the rest are status and loss reports. */
-  get events(): SeenPublish[] {
-    return this.publishes.filter(({ topic }) => topic.includes('/events'));
-  }
+  readonly events: SeenPublish[] = [];
 
   until<T>(what: string | (() => string), check: (broker: this) => T, msMax?: number) {
     return this.#bell.until(what, () => check(this), msMax);
@@ -135,20 +134,20 @@ export class RogueBroker {
       if (manners.onConnect === undefined) connection.accept();
       else manners.onConnect(connection, packet);
     } else if (packet.cmd === 'publish') {
-      const seq = /[?&]seq=(\d+)/.exec(packet.topic)?.[1] ?? packet.properties?.userProperties?.['seq'];
+      const number = (name: 'lane' | 'seq') => {
+        const said =
+          new RegExp(`[?&]${name}=(\\d+)`).exec(packet.topic)?.[1] ?? packet.properties?.userProperties?.[name];
+        return said === undefined ? null : Number(said);
+      };
       const { topic, dup } = packet;
       const body = packet.payload.toString('latin1');
       const packetId = packet.messageId ?? 0;
       connection.open++;
       connection.openMax = Math.max(connection.openMax, connection.open);
-      this.publishes.push({
-        connection: connection.number,
-        packetId,
-        topic,
-        body,
-        dup,
-        seq: seq === undefined ? null : Number(seq),
-      });
+      const [lane, seq] = [number('lane'), number('seq')];
+      const seen = { connection: connection.number, packetId, topic, body, dup, lane, seq };
+      this.publishes.push(seen);
+      if (topic.includes('/events')) this.events.push(seen);
       if (manners.onPublish === undefined) connection.puback(packetId);
       else manners.onPublish(connection, packet);
     } else if (packet.cmd === 'subscribe') {
