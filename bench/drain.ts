@@ -38,7 +38,7 @@ const RAW_PROPERTIES = 'hand-coalesced, with the properties';
 const LEVEL = 'MQTT.js with mqtt-level-store';
 
 export async function drain(sizes: DrainSizes): Promise<Report> {
-  const peers = sizes.level > 0 ? peerFolder() : null;
+  const peers = sizes.level > 0 ? peerFolder('level') : null;
   const { rounds } = sizes;
   const near = await interleave(
     sizes.near === 0

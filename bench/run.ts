@@ -2,6 +2,7 @@ import { ACCEPT, ACCEPT_QUICK, accept } from './accept.ts';
 import { DRAIN, DRAIN_QUICK, drain } from './drain.ts';
 import { markdown, writeToPage, type Report } from './page.ts';
 import { START, START_QUICK, start } from './start.ts';
+import { WEAR, WEAR_QUICK, wear } from './wear.ts';
 
 /** `npm run bench -- [name...] [--quick]`: prints tables, and writes them into docs/benchmarks.md unless --quick. */
 
@@ -9,6 +10,7 @@ const BENCHES: Record<string, (quick: boolean) => Promise<Report>> = {
   accept: (quick) => accept(quick ? ACCEPT_QUICK : ACCEPT),
   drain: (quick) => drain(quick ? DRAIN_QUICK : DRAIN),
   start: (quick) => start(quick ? START_QUICK : START),
+  wear: (quick) => wear(quick ? WEAR_QUICK : WEAR),
 };
 
 // Disks and folders are cleared away when the process exits.
