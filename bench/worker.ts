@@ -13,6 +13,11 @@ const READY = 'ready';
 /** A number of things measured. */
 export type Figures = Readonly<Record<string, number>>;
 
+export interface WorkerOptions {
+  /** Environment variables besides our own. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 /** A contender's process, prepared. */
 export class Worker {
   readonly #child: ChildProcess;
@@ -26,10 +31,11 @@ export class Worker {
   }
 
   /** Starts `bench/NAME.ts`; resolves when it is prepared. */
-  static async start(name: string, args: object, nodeFlags: readonly string[] = []): Promise<Worker> {
+  static async start(name: string, args: object, { environment = {} }: WorkerOptions = {}): Promise<Worker> {
     const file = fileURLToPath(new URL(`${name}.ts`, import.meta.url));
-    const child = spawn(process.execPath, [...nodeFlags, '--import', 'tsx', file, JSON.stringify(args)], {
+    const child = spawn(process.execPath, ['--import', 'tsx', file, JSON.stringify(args)], {
       cwd: ROOT,
+      env: { ...process.env, ...environment },
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     const worker = new Worker(name, child, createInterface({ input: child.stdout }));
