@@ -1,4 +1,5 @@
 import { ACCEPT, ACCEPT_QUICK, accept } from './accept.ts';
+import { DAY, DAY_QUICK, day } from './day.ts';
 import { DRAIN, DRAIN_QUICK, drain } from './drain.ts';
 import { LOOP, LOOP_QUICK, loop } from './loop.ts';
 import { markdown, writeToPage, type Report } from './page.ts';
@@ -10,6 +11,7 @@ import { WEAR, WEAR_QUICK, wear } from './wear.ts';
 
 const BENCHES: Record<string, (quick: boolean) => Promise<Report>> = {
   accept: (quick) => accept(quick ? ACCEPT_QUICK : ACCEPT),
+  day: (quick) => day(quick ? DAY_QUICK : DAY),
   drain: (quick) => drain(quick ? DRAIN_QUICK : DRAIN),
   loop: (quick) => loop(quick ? LOOP_QUICK : LOOP),
   scale: (quick) => scale(quick ? SCALE_QUICK : SCALE),
