@@ -51,7 +51,11 @@ export async function loop(sizes: LoopSizes): Promise<Report> {
 function contenders(disk: Disk, { ms, perSecond }: LoopSizes, slow: Slow, flushMs: number): Contender[] {
   const contender = (name: string, kind: LoopArgs['kind'], sendersWait: boolean): Contender => ({
     name,
-    measure: () => turn(disk, { kind, sendersWait, perSecond, ms }, slow(flushMs)),
+    measure: async () => {
+      const figures = await turn(disk, { kind, sendersWait, perSecond, ms }, slow(flushMs));
+      if (figures['commitMs']! < flushMs) throw new Error('the flushes were not made slower');
+      return figures;
+    },
   });
   return [
     contender(WAITING, 'spool', true),

@@ -6,9 +6,12 @@ export interface SpoolWishes {
   readonly durability?: 'strict' | 'relaxed';
 }
 
-/** The settings of a gateway that says nothing of storage (src/config/storage.ts), on a disk that may be rather full. */
+/** Smaller than a gateway's, since a spool fills its file up to there; more than any bench stores that does not ask for more. */
+const QUOTA_BYTES = 128 * 2 ** 20;
+
+/** Otherwise the settings of a gateway that says nothing of storage (src/config/storage.ts), on a disk that may be rather full. */
 export function spoolSettings(dataDir: string, wishes: SpoolWishes = {}): SpoolSettings {
-  const { quotaBytes = 512 * 2 ** 20, durability = 'strict' } = wishes;
+  const { quotaBytes = QUOTA_BYTES, durability = 'strict' } = wishes;
   return {
     dataDir,
     quota: { bytes: quotaBytes },
