@@ -190,7 +190,9 @@ function report(
         `rewriting its whole file each time, so its rate falls as messages gather: the second half begins with what an outage has left behind. ` +
         `Of ${LOOKS} of its acknowledgements, ${saved} came when the message was in its file: where it is not all of them, ` +
         `mosquitto acknowledges before it saves, a kill can lose what it acknowledged, and its figure flatters it. ` +
-        `The limit appends the same blocks, made at the same cadence, to a file, with fdatasync.`,
+        `The limit appends the same blocks, made at the same cadence, to a file, with fdatasync. Its file grows, as a log's ` +
+        `does: each of its flushes is two, and brings the journal's part with it. Holdfast's is filled up to its quota before ` +
+        `anything is counted, and does not grow (what a log writes into a file that is long already is under \`wear\`).`,
     ],
     tables: results.map((result, n) =>
       table(

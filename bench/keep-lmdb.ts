@@ -1,13 +1,13 @@
-import { appendFileSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { SystemClock } from '../src/clock/system-clock.ts';
 import { RecordKeeper } from './keeper.ts';
+import { appendZeros } from './zeros.ts';
 
 /** node-lmdb as its README uses it: a key for each message, transactions in the thread. */
 
 const MAP_BYTES = 2 ** 30;
-const FILL_STEP = Buffer.alloc(2 ** 20);
 
 /** The part of node-lmdb 0.10.1 that we use; what `src/store/` declares of it commits on another thread only. */
 interface Lmdb {
@@ -47,8 +47,7 @@ export class LmdbKeeper extends RecordKeeper {
     mkdirSync(folder, { recursive: true });
     this.#env.open({ path: folder, mapSize: MAP_BYTES, maxDbs: 1 });
     this.#database = this.#env.openDbi({ name: null, create: true, keyIsBuffer: true });
-    for (let bytes = 0; bytes < fileBytes; bytes += FILL_STEP.length)
-      appendFileSync(join(folder, 'data.mdb'), FILL_STEP);
+    appendZeros(join(folder, 'data.mdb'), fileBytes);
   }
 
   commit(): Promise<void> {

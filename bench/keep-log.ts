@@ -4,13 +4,13 @@ import type { SystemClock } from '../src/clock/system-clock.ts';
 import { LANE_UNSPECIFIED, type Message } from '../src/message/message.ts';
 import { BlockBuilder } from '../src/spool/block.ts';
 import { RecordKeeper } from './keeper.ts';
+import { appendZeros } from './zeros.ts';
 
 /**
  * The limit: Holdfast's blocks, deflated and with a checksum, one after the other into a file that is long enough already,
  * and a page that says up to where they are delivered. It cannot find, skip, evict or reuse anything.
  */
 
-const FILL_STEP = Buffer.alloc(2 ** 20);
 const MARK_BYTES = 4096;
 
 export class LogKeeper extends RecordKeeper {
@@ -24,8 +24,8 @@ export class LogKeeper extends RecordKeeper {
 
   constructor(folder: string, clock: SystemClock, fileBytes: number) {
     super(clock);
-    this.#file = openSync(join(folder, 'log'), 'w');
-    for (let at = 0; at < fileBytes; at += FILL_STEP.length) writeSync(this.#file, FILL_STEP, 0, FILL_STEP.length, at);
+    appendZeros(join(folder, 'log'), fileBytes);
+    this.#file = openSync(join(folder, 'log'), 'r+');
     this.#marks = openSync(join(folder, 'marks'), 'w');
     writeSync(this.#marks, Buffer.alloc(MARK_BYTES), 0, MARK_BYTES, 0);
   }
