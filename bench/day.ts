@@ -46,7 +46,7 @@ export async function day(sizes: DaySizes): Promise<Report> {
   const results = new Results();
   try {
     // Beside each other: each has a device of its own, and none of them uses the processor to speak of.
-    await Promise.all(
+    const ends = await Promise.allSettled(
       [...disks].map(async ([name, disk]) => {
         const figures = await measure(sizes, disk, SETTINGS[name]!);
         results.add(name, figures);
@@ -54,6 +54,8 @@ export async function day(sizes: DaySizes): Promise<Report> {
         process.stderr.write(`  ${name}: ${shown.join(', ')}\n`);
       }),
     );
+    // Not before all have ended: a gateway that is left behind would keep its device.
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
     return report(sizes, [...disks.values()], results);
   } finally {
     for (const disk of disks.values()) disk.remove();
