@@ -167,11 +167,7 @@ export class BlockBuilder {
  * Messages of one lane, in order, as blocks that stand for the whole of the range from `place.firstSeq` to `place.lastSeq`;
  * the first has the key of that number. At least one message. `lifeMs`: how long a message may live.
  */
-export function pack(
-  messages: readonly Stored[],
-  place: Place,
-  lifeMs: (message: Message) => number,
-): Cut[] {
+export function pack(messages: readonly Stored[], place: Place, lifeMs: (message: Message) => number): Cut[] {
   const cuts: Cut[] = [];
   const { lane, epoch } = messages[0]!;
   const builder = new BlockBuilder(lane);

@@ -58,7 +58,7 @@ export class DeadLetters {
   /** All of them, oldest first, or those with these numbers. */
   list(numbers?: ReadonlySet<number>): DeadLetter[] {
     const found: DeadLetter[] = [];
-    for (let number = 0; ; ) {
+    for (let number = 0; ;) {
       const letter = this.#after(number);
       if (letter === null) return found;
       number = letter.number;
