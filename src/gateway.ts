@@ -11,11 +11,12 @@ import type { Driver, DriverContext } from './drivers/driver.ts';
 import { DriverSupervisor } from './drivers/supervisor.ts';
 import type { Reading } from './message/message.ts';
 import { Router } from './router/router.ts';
-import { booksIn } from './spool/files.ts';
-import { peek, verify } from './spool/inspection.ts';
+import { booksIn, SpoolFiles } from './spool/files.ts';
+import { peek, verifyFiles } from './spool/inspection.ts';
 import { openSpool } from './spool/opening.ts';
 import type { Spool } from './spool/spool.ts';
 import { laneStats, ledgerStats, type SpoolStats } from './spool/stats.ts';
+import { Complaints } from './store/complaints.ts';
 import { State } from './store/state.ts';
 import { Upstream } from './upstream/upstream.ts';
 import { VERSION } from './config/version.ts';
@@ -157,8 +158,14 @@ export class Gateway {
     return this.#spool.environment.read((reader) => peek(reader, booksIn(reader), count, lane));
   }
 
-  verify() {
-    return this.#spool.environment.read((reader) => verify(reader, booksIn(reader)));
+  async verify() {
+    const complaints = new Complaints();
+    const files = SpoolFiles.own(this.#spool.environment, (error) => complaints.add(error.message));
+    try {
+      return await verifyFiles(files, complaints, () => this.#platform.clock.monotonic());
+    } finally {
+      await files.close();
+    }
   }
 
   #addChild(child: ChildConfig): void {

@@ -61,7 +61,7 @@ export interface Asked {
   restart(id: string): Promise<boolean>;
   spoolStats(): SpoolStats;
   peek(count: number, lane?: number): readonly Stored[];
-  verify(): Verification;
+  verify(): Promise<Verification>;
   readonly commands: {
     invoke(
       id: string,
@@ -148,7 +148,7 @@ export function requests(
       const most = Math.min(typeof count === 'number' ? count : 10, PEEK_COUNT_MAX);
       for (const stored of gateway().peek(most, typeof lane === 'number' ? lane : undefined)) send(peeked(stored));
     },
-    'spool verify': (_, { send }) => send(gateway().verify()),
+    'spool verify': async (_, { send }) => send(await gateway().verify()),
     invoke: async ({ child, name, payload, timeoutSecs }, { send }) => {
       const secs = typeof timeoutSecs === 'number' ? timeoutSecs : undefined;
       send(await gateway().commands.invoke(String(child), String(name), payload ?? null, secs));

@@ -9,7 +9,7 @@ export const BLOCK_VERSION = 1;
 export const BLOCK_RAW_BYTES = 48 * 1024;
 
 const CODEC_RAW = 0;
-const CODEC_DEFLATE = 1;
+export const CODEC_DEFLATE = 1;
 const DEFLATE_LEVEL = 1;
 /** Below this, deflate's own overhead and time buy nothing. */
 const DEFLATE_FROM_BYTES = 128;
@@ -154,6 +154,11 @@ export function readHeader(value: Buffer): BlockHeader {
   if (value[0] !== BLOCK_VERSION)
     throw new BlockDamaged(`block has format ${value[0]}, this program reads ${BLOCK_VERSION}`);
   if (value.readUInt32BE(CRC_AT) !== blockCrc(value)) throw new BlockDamaged('block does not match its checksum');
+  return headerAsItStands(value);
+}
+
+/** Reads a header from a block's first {@link BLOCK_HEADER_BYTES} without the rest, so without knowing whether it is sound. */
+export function headerAsItStands(value: Buffer): BlockHeader {
   return {
     lane: value[2]!,
     epoch: value.readUInt32BE(4),

@@ -6,7 +6,7 @@
  *   [0xff][0][...]                                      the books (see books.ts)
  *   [0xff][1][...]                                      the loss reports that wait (see losses.ts)
  */
-const KEY_BYTES = 8;
+export const KEY_BYTES = 8;
 const DEAD = 0xfe;
 const RESERVED = 0xff;
 
@@ -45,5 +45,12 @@ export function isDeadLetter(key: Buffer): boolean {
   return key[0] === DEAD;
 }
 
+/** Whether a key is for a record of the spool's own: sealed, whatever it is. */
+export function isReserved(key: Buffer): boolean {
+  return key[0] === RESERVED;
+}
+
 export const BOOKS_KEY: Buffer = Buffer.from([RESERVED, 0, 0, 0, 0, 0, 0, 0]);
 export const LOSSES_KEY: Buffer = Buffer.from([RESERVED, 1, 0, 0, 0, 0, 0, 0]);
+/** Reserved records that there may be, numbered from 0 by their second byte. */
+export const RECORDS = 2;

@@ -1,5 +1,14 @@
 import type { Complaints } from './complaints.ts';
-import { INTEGER_KEYS, isMeta, PAGE_HEADER_BYTES, word, WORD_BYTES, type Meta, type Tree, type TreePage } from './page.ts';
+import {
+  INTEGER_KEYS,
+  isMeta,
+  PAGE_HEADER_BYTES,
+  word,
+  WORD_BYTES,
+  type Meta,
+  type Tree,
+  type TreePage,
+} from './page.ts';
 import type { PageFile } from './page-file.ts';
 import { keyOrder, Walk, wordOrder } from './page-walk.ts';
 import { StoreError } from './store-error.ts';
@@ -84,7 +93,12 @@ class PageCheck {
   }
 
   /** Walks one tree; `each` may throw a StoreError about an entry. */
-  #tree(tree: Tree, order: typeof keyOrder, name: string, each: (page: TreePage, index: number, key: Buffer) => void): void {
+  #tree(
+    tree: Tree,
+    order: typeof keyOrder,
+    name: string,
+    each: (page: TreePage, index: number, key: Buffer) => void,
+  ): void {
     const found = { branchPages: 0, leafPages: 0, valuePages: 0, entries: 0 };
     let whole = true;
     const damaged = (error: unknown) => {
