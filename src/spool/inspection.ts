@@ -88,11 +88,12 @@ export interface Looked {
   readonly books: Books | null;
 }
 
-/** All entries from `from` on, in the order of their keys, in looks that are short. */
+/** All entries from `from` on and before `until`, in the order of their keys, in looks that are short. */
 export async function* inLooks(
   files: SpoolFiles,
   monotonic: () => number,
   from: Buffer = Buffer.of(0),
+  until: Buffer | null = null,
 ): AsyncGenerator<Looked, void, void> {
   for (let next: Buffer | null = from; next !== null;) {
     const begin: Buffer = next;
@@ -102,6 +103,7 @@ export async function* inLooks(
       const began = monotonic();
       let bytes = 0;
       file.scan(begin, (entry) => {
+        if (until !== null && Buffer.compare(entry.key, until) >= 0) return false;
         found.push(entry);
         bytes += entry.value.length;
         if (found.length < LOOK_ENTRIES_MAX && bytes < LOOK_BYTES_MAX && monotonic() - began < LOOK_MS_MAX) return true;

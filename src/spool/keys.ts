@@ -52,5 +52,8 @@ export function isReserved(key: Buffer): boolean {
 
 export const BOOKS_KEY: Buffer = Buffer.from([RESERVED, 0, 0, 0, 0, 0, 0, 0]);
 export const LOSSES_KEY: Buffer = Buffer.from([RESERVED, 1, 0, 0, 0, 0, 0, 0]);
+/** The first key that is after every dead letter. */
+export const RECORDS_FROM: Buffer = BOOKS_KEY;
+
 /** Reserved records that there may be, numbered from 0 by their second byte. */
 export const RECORDS = 2;

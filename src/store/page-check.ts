@@ -55,11 +55,16 @@ class PageCheck {
     this.#pages.fill(USED, 0, 2);
     this.#tree(main, keyOrder, 'the main tree', () => undefined);
     const lists: Buffer[] = [];
+    let newest = 0;
+    let freed: Buffer = Buffer.alloc(0);
     this.#tree(free, wordOrder, 'the free list', (page, index, key) => {
-      if (word(key, 0) > transaction) this.#file.damaged(page.number, `has pages freed by transaction ${word(key, 0)}`);
-      lists.push(this.#file.value(page.value(index)));
+      newest = word(key, 0);
+      freed = this.#file.value(page.value(index));
+      lists.push(freed);
     });
     for (const list of lists) this.#free(list);
+    if (newest > transaction) this.#add(`the newest commit is ${transaction}, and pages were freed by ${newest}`);
+    else if (this.#whole && free.entries > 0) this.#checkSuccession(newest === transaction ? freed : Buffer.alloc(0));
     // With a part of a tree out of sight, what it holds would be missed in vain.
     if (!this.#whole) return;
     const lost = this.#pages.indexOf(0);
@@ -67,7 +72,7 @@ class PageCheck {
   }
 
   #checkMetas(): void {
-    const metas = this.#file.metas();
+    const metas = this.#file.metas;
     metas.forEach((meta, number) => {
       if (typeof meta === 'string') this.#add(`meta page ${number} ${meta}`);
       else this.#checkMeta(meta, number);
@@ -81,6 +86,20 @@ class PageCheck {
       this.#add(`the meta pages are of transactions ${first.transaction} and ${second.transaction}`);
     if (first.pageBytes !== second.pageBytes)
       this.#add(`the meta pages claim pages of ${first.pageBytes} and ${second.pageBytes} bytes`);
+  }
+
+  /**
+   * Every commit makes a new root and frees the one before it, under its own number. Where the older meta page's root is not
+   * among what the newest commit freed, one of them lies about which commit it is of: LMDB would take the wrong one.
+   */
+  #checkSuccession(freed: Buffer): void {
+    const { transaction, main } = this.#file.meta;
+    const older = this.#file.metas.find((meta) => typeof meta !== 'string' && meta.transaction !== transaction);
+    if (older === undefined || typeof older === 'string') return;
+    const { root } = older.main;
+    if (root === null || main.root === null) return;
+    for (let at = WORD_BYTES; at < freed.length; at += WORD_BYTES) if (word(freed, at) === root) return;
+    this.#add(`commit ${transaction} does not follow the one of the other meta page, ${older.transaction}`);
   }
 
   #checkMeta(meta: Meta, number: number): void {

@@ -5,6 +5,8 @@ import { PAGE_HEADER_BYTES, PageDamaged, TreePage, valuePages, type Meta, type P
 import { keyOrder, Walk } from './page-walk.ts';
 import { StoreError, storeError } from './store-error.ts';
 
+type Metas = readonly [Meta | string, Meta | string];
+
 /**
  * An environment's data file, read without LMDB: by pread, never mapped, without a lock file. So it can be read on a medium
  * that may not be written, an I/O error is an exception and not the end of the process, and so is a damaged page. What it
@@ -18,13 +20,16 @@ export class PageFile implements Reader {
   readonly path: string;
   readonly #fd: number;
   readonly #complain: ((error: StoreError) => void) | null;
+  #metas: Metas;
   #meta: Meta;
+  #missed = false;
 
   private constructor(path: string, fd: number, complain: ((error: StoreError) => void) | null) {
     this.path = path;
     this.#fd = fd;
     this.#complain = complain;
-    this.#meta = this.#newest();
+    this.#metas = this.#readMetas();
+    this.#meta = this.#newest(this.#metas);
   }
 
   /** Throws StoreError: `absent` when there is none, `damaged` when neither meta page is one. */
@@ -50,25 +55,27 @@ export class PageFile implements Reader {
 
   /** Looks at the newest commit from now on. */
   refresh(): void {
-    this.#meta = this.#newest();
+    this.#metas = this.#readMetas();
+    this.#meta = this.#newest(this.#metas);
   }
 
   /** Whether something was committed since {@link refresh}. */
   moved(): boolean {
-    return this.#newest().transaction !== this.#meta.transaction;
+    return this.#newest(this.#readMetas()).transaction !== this.#meta.transaction;
+  }
+
+  /** Whether a page of the tree could not be walked: there may be entries that nobody has seen. */
+  get missed(): boolean {
+    return this.#missed;
   }
 
   get meta(): Meta {
     return this.#meta;
   }
 
-  /** Both meta pages; a string says why one is none. */
-  metas(): readonly [Meta | string, Meta | string] {
-    try {
-      return readMetas(this.#fd);
-    } catch (error) {
-      throw storeError(error, this.path);
-    }
+  /** Both meta pages, as they were then; a string says why one is none. */
+  get metas(): Metas {
+    return this.#metas;
   }
 
   get pageBytes(): number {
@@ -179,7 +186,11 @@ export class PageFile implements Reader {
   }
 
   #walk(tree: Tree, visit: (page: TreePage, index: number, key: Buffer) => boolean): Walk {
-    return new Walk(this, tree, keyOrder, { visit, damaged: (error) => this.#tell(error) });
+    const damaged = (error: StoreError) => {
+      this.#missed = true;
+      this.#tell(error);
+    };
+    return new Walk(this, tree, keyOrder, { visit, damaged });
   }
 
   #entry(key: Buffer, place: Place, bytes: number): Entry | null {
@@ -197,8 +208,15 @@ export class PageFile implements Reader {
     this.#complain(error);
   }
 
-  #newest(): Meta {
-    const [first, second] = this.metas();
+  #readMetas(): Metas {
+    try {
+      return readMetas(this.#fd);
+    } catch (error) {
+      throw storeError(error, this.path);
+    }
+  }
+
+  #newest([first, second]: Metas): Meta {
     const sound = [first, second].filter((meta) => typeof meta !== 'string');
     const known = sound.filter(({ version }) => version === META_VERSION);
     if (known.length === 0) {

@@ -209,6 +209,13 @@ export class TreePage {
   }
 }
 
+/** Whether a page says that it is a leaf, or the first one of a value. */
+export function isLeafOrValue(page: Buffer): 'leaf' | 'value' | null {
+  const flags = u16(page, FLAGS_AT);
+  if (flags === LEAF) return 'leaf';
+  return flags === VALUE ? 'value' : null;
+}
+
 /** Reads the header of a value's first page: on how many pages it lies. Throws {@link PageDamaged}. */
 export function valuePages(header: Buffer, number: number): number {
   if (word(header, 0) !== number) throw new PageDamaged(number, `says that it is page ${word(header, 0)}`);
