@@ -9,10 +9,12 @@ import type { Profile } from './config/profile-schema.ts';
 import { catalogue, type DriverKind, type DriverOptions } from './drivers/catalogue.ts';
 import type { Driver, DriverContext } from './drivers/driver.ts';
 import { DriverSupervisor } from './drivers/supervisor.ts';
+import type { Incoming } from './message/exchange.ts';
 import type { Reading } from './message/message.ts';
 import { Router } from './router/router.ts';
 import { booksIn, SpoolFiles } from './spool/files.ts';
 import { peek, verifyFiles } from './spool/inspection.ts';
+import { takeIn } from './spool/intake.ts';
 import { openSpool } from './spool/opening.ts';
 import type { Spool } from './spool/spool.ts';
 import { laneStats, ledgerStats, type SpoolStats } from './spool/stats.ts';
@@ -156,6 +158,11 @@ export class Gateway {
 
   peek(count: number, lane?: number) {
     return this.#spool.environment.read((reader) => peek(reader, booksIn(reader), count, lane));
+  }
+
+  /** Takes messages in that another spool gave out. Resolves when each is durable (null) or refused (why). */
+  takeIn(messages: readonly Incoming[]) {
+    return takeIn(this.#spool, messages);
   }
 
   async verify() {

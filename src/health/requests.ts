@@ -1,4 +1,5 @@
 import { nearest } from '../config/nearest.ts';
+import { incoming, NoMessage, type Incoming } from '../message/exchange.ts';
 import type { Stored } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
 import type { SpoolStats } from '../spool/stats.ts';
@@ -62,6 +63,8 @@ export interface Asked {
   spoolStats(): SpoolStats;
   peek(count: number, lane?: number): readonly Stored[];
   verify(): Promise<Verification>;
+  /** Resolves when each is durable (null) or refused (why). */
+  takeIn(messages: readonly Incoming[]): Promise<readonly (string | null)[]>;
   readonly commands: {
     invoke(
       id: string,
@@ -149,11 +152,29 @@ export function requests(
       for (const stored of gateway().peek(most, typeof lane === 'number' ? lane : undefined)) send(peeked(stored));
     },
     'spool verify': async (_, { send }) => send(await gateway().verify()),
+    'spool import': async ({ messages }, { send }) => {
+      const read = (Array.isArray(messages) ? messages : []).map(incomingOrWhy);
+      const sound = read.filter((each) => typeof each !== 'string');
+      const taken = [...(await gateway().takeIn(sound))];
+      send(read.map((each) => (typeof each === 'string' ? each : (taken.shift() ?? null))) satisfies Imported);
+    },
     invoke: async ({ child, name, payload, timeoutSecs }, { send }) => {
       const secs = typeof timeoutSecs === 'number' ? timeoutSecs : undefined;
       send(await gateway().commands.invoke(String(child), String(name), payload ?? null, secs));
     },
   };
+}
+
+/** What `spool import` answers: for each message null when it is durable, or why it was not taken. */
+export type Imported = (string | null)[];
+
+function incomingOrWhy(form: unknown): Incoming | string {
+  try {
+    return incoming(form);
+  } catch (error) {
+    if (error instanceof NoMessage) return error.message;
+    throw error;
+  }
 }
 
 function statusOf({ upstream, ...status }: Status): GatewayStatus {

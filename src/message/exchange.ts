@@ -107,21 +107,23 @@ function timeForm(ms: number): string | number {
   return Number.isInteger(ms) && Math.abs(ms) <= DATE_MS_MAX ? new Date(ms).toISOString() : ms;
 }
 
-const KEYS = new Set<string>([
-  ...[
-    'lane',
-    'epoch',
-    'seq',
-    'id',
-    'child',
-    'module',
-    'output',
-    'eventTime',
-    'acceptedAt',
-    'clock',
-    'expiresAfterSecs',
-  ],
-  ...['hops', 'contentType', 'contentEncoding', 'properties', 'body'],
+const KEYS: ReadonlySet<string> = new Set<keyof Exchanged>([
+  'lane',
+  'epoch',
+  'seq',
+  'id',
+  'child',
+  'module',
+  'output',
+  'eventTime',
+  'acceptedAt',
+  'clock',
+  'expiresAfterSecs',
+  'hops',
+  'contentType',
+  'contentEncoding',
+  'properties',
+  'body',
 ]);
 
 /**

@@ -22,7 +22,6 @@ export class PageFile implements Reader {
   readonly #complain: ((error: StoreError) => void) | null;
   #metas: Metas;
   #meta: Meta;
-  #missed = false;
 
   private constructor(path: string, fd: number, complain: ((error: StoreError) => void) | null) {
     this.path = path;
@@ -62,11 +61,6 @@ export class PageFile implements Reader {
   /** Whether something was committed since {@link refresh}. */
   moved(): boolean {
     return this.#newest(this.#readMetas()).transaction !== this.#meta.transaction;
-  }
-
-  /** Whether a page of the tree could not be walked: there may be entries that nobody has seen. */
-  get missed(): boolean {
-    return this.#missed;
   }
 
   get meta(): Meta {
@@ -128,6 +122,16 @@ export class PageFile implements Reader {
     }).up(key);
   }
 
+  /** Whether each page of the tree can be walked; without it, a scan misses what is below one that cannot. Reads no values. */
+  walkable(): boolean {
+    let whole = true;
+    const damaged = () => {
+      whole = false;
+    };
+    new Walk(this, this.#meta.main, keyOrder, { visit: () => true, damaged }).up(null);
+    return whole;
+  }
+
   livePages(): { readonly live: number; readonly pageBytes: number } {
     const { branchPages, leafPages, valuePages: own } = this.#meta.main;
     return { live: 2 + branchPages + leafPages + own, pageBytes: this.pageBytes };
@@ -186,11 +190,7 @@ export class PageFile implements Reader {
   }
 
   #walk(tree: Tree, visit: (page: TreePage, index: number, key: Buffer) => boolean): Walk {
-    const damaged = (error: StoreError) => {
-      this.#missed = true;
-      this.#tell(error);
-    };
-    return new Walk(this, tree, keyOrder, { visit, damaged });
+    return new Walk(this, tree, keyOrder, { visit, damaged: (error) => this.#tell(error) });
   }
 
   #entry(key: Buffer, place: Place, bytes: number): Entry | null {
