@@ -16,7 +16,7 @@ function returned(message: Message): Message {
 
 const text = () => fc.string({ unit: 'grapheme', maxLength: 20 });
 const maybe = <Key extends string, T>(key: Key, value: fc.Arbitrary<T>) =>
-  fc.option(value, { nil: undefined }).map((v) => (v === undefined ? {} : ({ [key]: v } as Record<Key, T>)));
+  fc.option(value, { nil: undefined }).map((v) => (v === undefined ? {} : { [key]: v }));
 const body = () =>
   fc.oneof(
     fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes)),

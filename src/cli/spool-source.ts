@@ -1,10 +1,8 @@
-import { lookAtSpool } from '../spool/files.ts';
-import type { Books } from '../spool/books.ts';
-import type { Reader } from '../store/environment.ts';
+import { Complaints } from '../store/complaints.ts';
 import { StoreError } from '../store/store-error.ts';
 import type { Configured } from './configured.ts';
 import { askOne, NoGateway } from './control-client.ts';
-import { CliError } from './output.ts';
+import { CliError, printable, say } from './output.ts';
 
 /** Asks the running gateway, or looks at the files when none runs. */
 export async function runningOrStopped<T>(running: () => Promise<T>, stopped: () => Promise<T>): Promise<T> {
@@ -29,9 +27,21 @@ export function gatewayRuns(where: Configured): Promise<boolean> {
   );
 }
 
-/** Looks at the spool's files of a stopped gateway. */
-export function fromFiles<T>(where: Configured, look: (reader: Reader, books: Books) => T): Promise<T> {
-  return absentIsClear(where, () => lookAtSpool(where.dataDir, look));
+/** What was asked for, and whether it is all that there is. */
+export interface Answer<T> {
+  readonly found: T;
+  readonly whole: boolean;
+}
+
+/** Looks at the files of a stopped gateway as far as they can be read, and says what cannot. */
+export async function fromFiles<T>(
+  where: Configured,
+  look: (complain: (error: StoreError) => void) => Promise<T>,
+): Promise<Answer<T>> {
+  const complaints = new Complaints();
+  const found = await absentIsClear(where, () => look((error) => complaints.add(error.message)));
+  for (const complaint of complaints.listed) say(printable(complaint));
+  return { found, whole: complaints.count === 0 };
 }
 
 /** Says what it means when there is no spool. */

@@ -1,4 +1,5 @@
 import { nearest } from '../config/nearest.ts';
+import { rfc3339 } from '../dialects/holdfast.ts';
 import { incoming, NoMessage, type Incoming } from '../message/exchange.ts';
 import type { Stored } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
@@ -210,7 +211,7 @@ export function peeked({ lane, epoch, seq, message }: Stored) {
     child: message.source.child,
     module: message.source.module ?? null,
     output: message.source.output ?? null,
-    eventTime: message.eventTime === undefined ? null : new Date(message.eventTime).toISOString(),
+    eventTime: message.eventTime === undefined ? null : rfc3339(message.eventTime),
     acceptedAt: new Date(message.acceptedAt.wall).toISOString(),
     contentType: message.contentType ?? null,
     properties: message.properties ?? {},

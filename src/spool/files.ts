@@ -21,14 +21,16 @@ export function booksIn(reader: Reader): Books {
 
 /**
  * Looks at a spool's file as it is after its newest commit, without LMDB. Made for a gateway that is stopped; where one
- * writes all the same, a look that it got in the way of is taken again. Throws StoreError: `absent` when there is none.
+ * writes all the same, a look that it got in the way of is taken again. Throws StoreError: `absent` when there is none, and
+ * for a damaged page, unless `complain` hears of it: then what can be read is read.
  */
 export async function lookAtSpool<T>(
   dataDir: string,
   look: (reader: Reader, books: Books, file: PageFile) => T,
+  complain: ((error: StoreError) => void) | null = null,
 ): Promise<T> {
   for (let tries = 1; ; tries++) {
-    const file = PageFile.open(spoolFile(dataDir));
+    const file = PageFile.open(spoolFile(dataDir), complain);
     try {
       return look(file, booksIn(file), file);
     } catch (error) {
@@ -129,8 +131,12 @@ export class SpoolFiles {
 }
 
 /** {@link SpoolStats} from the files alone: the age stands still, and nothing is known of wear. */
-export function statsFromFiles(dataDir: string, quotaBytes: number): Promise<SpoolStats> {
-  return lookAtSpool(dataDir, (reader, books, file) => {
+export function statsFromFiles(
+  dataDir: string,
+  quotaBytes: number,
+  complain: ((error: StoreError) => void) | null = null,
+): Promise<SpoolStats> {
+  const look = (reader: Reader, books: Books, file: PageFile): SpoolStats => {
     const { live } = reader.livePages();
     const bytes = file.fileBytes();
     return {
@@ -146,5 +152,6 @@ export function statsFromFiles(dataDir: string, quotaBytes: number): Promise<Spo
       },
       wear: { bytesPerDay: 0, bytesPerPayloadByte: 0, measured: false },
     };
-  });
+  };
+  return lookAtSpool(dataDir, look, complain);
 }

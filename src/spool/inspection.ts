@@ -133,7 +133,8 @@ function accountOf(file: PageFile, complaints: Complaints): { account: Account |
   try {
     books = booksIn(file);
   } catch (error) {
-    complaints.add((error as Error).message);
+    // Where pages are damaged, that is why.
+    complaints.add(complaints.count > 0 ? 'the books cannot be read' : (error as Error).message);
     return { account: null, books: null };
   }
   const account = new Account(books, (complaint) => complaints.add(complaint));

@@ -187,7 +187,11 @@ class PageCheck {
 
   /** Marks pages as used or free. Throws StoreError for what is neither a page nor without a mark. */
   #take(number: number, pages: number, mark: number): void {
-    if (number + pages > this.#pages.length) this.#file.damaged(number, 'lies beyond the last page');
+    if (number + pages > this.#pages.length)
+      this.#file.damaged(
+        number,
+        `lies beyond the ${number + pages > this.#file.usedPages() ? 'last page' : 'end of the file'}`,
+      );
     for (let n = number; n < number + pages; n++) {
       if (this.#pages[n] === mark) this.#file.damaged(n, mark === USED ? 'is in use twice' : 'is free twice');
       if (this.#pages[n] !== 0) this.#file.damaged(n, 'is in use, and free');
