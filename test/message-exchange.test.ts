@@ -107,6 +107,8 @@ describe('a message in its JSON form', () => {
       [{ ...fine, hops: 9 }, /its hops/],
       [{ ...fine, expiresAfterSecs: 0 }, /its expiresAfterSecs/],
       [{ ...fine, eventTime: 'yesterday' }, /its eventTime is no time/],
+      [{ ...fine, acceptedAt: 1e300 }, /its acceptedAt is no time/],
+      [{ ...fine, acceptedAt: -1 }, /its acceptedAt is no time/],
       [{ ...fine, id: 'abc' }, /its id is no ULID/],
       [{ ...fine, id: '8ZZZZZZZZZZZZZZZZZZZZZZZZZ' }, /its id is no ULID/],
       [{ ...fine, properties: { a: 1 } }, /its property "a" is no string/],

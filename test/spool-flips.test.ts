@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
-import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { before, describe, test } from 'node:test';
-import { spoolFile } from '../src/spool/files.ts';
+import { messagesIn } from '../src/spool/export.ts';
+import { spoolFile, SpoolFiles } from '../src/spool/files.ts';
 import { verifyStopped } from '../src/spool/inspection.ts';
+import { salvage } from '../src/spool/salvage.ts';
 import { PageFile } from '../src/store/page-file.ts';
 import { chance } from './parts/chance.ts';
 import { liveBytes, type Live } from './parts/live-bytes.ts';
 import { noise, SpoolRig } from './parts/spool-rig.ts';
 
+const TEARS = process.env['HOLDFAST_TEST_LONG'] === '1' ? 3000 : 200;
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 const SEED = 20_261_125;
 const FLIPS = LONG ? 6000 : 400;
@@ -102,5 +105,42 @@ describe('verify', () => {
     assert.deepEqual((await look()).problems, [], 'all was put back');
     context.diagnostic(`${counts.found} found, ${counts.harmless} that changed nothing for anybody`);
     assert.ok(counts.found > FLIPS * 0.9);
+  });
+
+  test(`and every other reader survive any ${TEARS} tears of a few bytes to some pages (seed ${SEED})`, async (context) => {
+    const random = chance(SEED + 2);
+    const whole = readFileSync(path);
+    let unsound = 0;
+    try {
+      for (let n = 0; n < TEARS; n++) {
+        const torn = Buffer.from(whole);
+        // Mostly where a page says what it is.
+        for (let tear = 0; tear < 3; tear++) {
+          const page = Math.floor(random() * (torn.length / 4096)) * 4096;
+          const at = page + (random() < 0.7 ? Math.floor(random() * 64) : Math.floor(random() * 4000));
+          for (let byte = 0; byte < 1 + random() * 16; byte++) torn[at + byte] = random() * 256;
+        }
+        if (n % 10 === 0) torn.fill(0, 0, 8192);
+        writeFileSync(path, torn);
+        if ((await look()).problemCount > 0) unsound++;
+        let found = 0;
+        for (const _ of salvage(path, null, () => undefined)) found++;
+        assert.ok(found > 0);
+        if (n % 10 === 0) continue;
+        const files = SpoolFiles.stopped(path, () => undefined);
+        for await (const { stored } of messagesIn(
+          files,
+          {},
+          () => 0,
+          () => undefined,
+        ))
+          found += stored.length;
+        await files.close();
+      }
+    } finally {
+      writeFileSync(path, whole);
+    }
+    context.diagnostic(`${unsound} of ${TEARS} were unsound`);
+    assert.ok(unsound > TEARS / 4);
   });
 });

@@ -15,6 +15,9 @@ const LIFE_SECS_MAX = 2_147_483_647;
 /** Farthest time from 1970 that a date can say, ms (ECMA-262, 21.4.1.1). */
 const DATE_MS_MAX = 8.64e15;
 
+/** Times of acceptance lie before this one, ms: they are kept in 48 bits. */
+const ACCEPTED_MS_END = 2 ** 48;
+
 /**
  * A message in the JSON form in which it leaves a spool and comes into another. Times are RFC 3339 with milliseconds, or, where
  * that cannot say them, numbers of ms since 1970. The body comes back byte for byte: an object, list, number, true, false or null
@@ -65,7 +68,7 @@ export function exchanged(
     module: message.source.module ?? null,
     output: message.source.output ?? null,
     eventTime: message.eventTime === undefined ? null : timeForm(message.eventTime),
-    acceptedAt: timeForm(known.at),
+    acceptedAt: timeForm(Math.floor(known.at)),
     clock: known.clock,
     expiresAfterSecs: message.expiresAfterSecs ?? null,
     hops: message.hops,
@@ -146,6 +149,7 @@ export function incoming(form: unknown): Incoming {
   const contentEncoding = textOf(given, 'contentEncoding');
   const properties = propertiesOf(given['properties']);
   const wall = timeFrom(given, 'acceptedAt');
+  if (wall !== undefined && (wall < 0 || wall >= ACCEPTED_MS_END)) throw new NoMessage('its acceptedAt is no time');
   return {
     id: idOf(given),
     message: {

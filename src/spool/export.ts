@@ -3,7 +3,7 @@ import { BlockDamaged, decodeBlock } from './block.ts';
 import type { Books } from './books.ts';
 import type { SpoolFiles } from './files.ts';
 import { inLooks } from './inspection.ts';
-import { blockKey, deadLetterKey, isDeadLetter, keyLane, keySeq, laneEnd, RECORDS_FROM } from './keys.ts';
+import { blockKey, deadLetterKey, isDeadLetter, KEY_BYTES, keyLane, keySeq, laneEnd, RECORDS_FROM } from './keys.ts';
 
 /** Some messages, oldest first, with the books of the commit that they were read from; null where those cannot be read. */
 export interface Batch {
@@ -26,6 +26,10 @@ export async function* messagesIn(
   const until = deadLetters ? RECORDS_FROM : laneEnd(lane ?? LANES - 1);
   for await (const { found, books } of inLooks(files, monotonic, from, until)) {
     for (const { key, value } of found) {
+      if (key.length !== KEY_BYTES) {
+        complain(`there is something under a key that the spool does not have: ${key.toString('hex')}`);
+        continue;
+      }
       try {
         const { messages } = decodeBlock(value);
         const settledTo = isDeadLetter(key) ? 0 : (books?.lanes[keyLane(key)]?.settledTo ?? 0);

@@ -9,6 +9,8 @@ export interface Taker {
 
 /** Takes messages in, in their order. Resolves when each is durable (null) or refused (why). */
 export async function takeIn(taker: Taker, messages: readonly Incoming[]): Promise<(string | null)[]> {
-  const taken = await Promise.allSettled(messages.map((each) => taker.accept(stamped(each, taker.stamp()), true)));
+  const taken = await Promise.allSettled(
+    messages.map(async (each) => taker.accept(stamped(each, taker.stamp()), true)),
+  );
   return taken.map((each) => (each.status === 'fulfilled' ? null : (each.reason as Error).message));
 }

@@ -165,7 +165,7 @@ class PageCheck {
 
   /** Pages that are free: how many, then their numbers, in falling order. */
   #free(list: Buffer): void {
-    const count = word(list, 0);
+    const count = list.length < WORD_BYTES ? Infinity : word(list, 0);
     if (list.length % WORD_BYTES !== 0 || (count + 1) * WORD_BYTES > list.length) {
       this.#add(`the free list claims ${count} pages in ${list.length} bytes`);
       this.#whole = false;

@@ -5,6 +5,9 @@ import { PAGE_HEADER_BYTES, PageDamaged, TreePage, valuePages, type Meta, type P
 import { keyOrder, Walk } from './page-walk.ts';
 import { StoreError, storeError } from './store-error.ts';
 
+/** Values up to this are read together with the header of their first page, bytes. */
+const ONE_READ_BYTES_MAX = 2 ** 20;
+
 type Metas = readonly [Meta | string, Meta | string];
 
 /**
@@ -154,9 +157,13 @@ export class PageFile implements Reader {
     if ('inline' in place) return Buffer.from(place.inline.subarray(0, bytes));
     const pages = Math.ceil((PAGE_HEADER_BYTES + place.bytes) / this.pageBytes);
     if (place.page + pages > this.usedPages()) this.damaged(place.page, `is to hold ${pages} pages of a value`);
+    const holds = (said: number) => {
+      if (said < pages) this.damaged(place.page, `claims ${said} pages for a value of ${pages}`);
+    };
+    // A length that is nonsense must not cost as much memory as it says.
+    if (bytes > ONE_READ_BYTES_MAX) holds(this.valuePages(place.page));
     const read = this.bytesOf(place.page, PAGE_HEADER_BYTES + Math.min(bytes, place.bytes));
-    const said = this.checked(() => valuePages(read, place.page));
-    if (said < pages) this.damaged(place.page, `claims ${said} pages for a value of ${pages}`);
+    holds(this.checked(() => valuePages(read, place.page)));
     return read.subarray(PAGE_HEADER_BYTES);
   }
 
