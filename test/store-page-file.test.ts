@@ -9,6 +9,7 @@ import { checkPages, type CheckOptions } from '../src/store/page-check.ts';
 import { META_BYTES, PAGE_HEADER_BYTES, WORD_BYTES } from '../src/store/page.ts';
 import { PageFile } from '../src/store/page-file.ts';
 import { StoreError } from '../src/store/store-error.ts';
+import { NO_BAD_SECTORS, withBadSectors } from './parts/bad-sector.ts';
 import { chance } from './parts/chance.ts';
 import { scratch } from './parts/scratch.ts';
 import { noise } from './parts/spool-rig.ts';
@@ -227,4 +228,42 @@ describe('a file that is read without LMDB', () => {
     assert.ok(all(file, Buffer.of(0)).length > 300);
     file.close();
   });
+
+  test(
+    'on a medium that cannot read some pages: an error for each, no SIGBUS, and the rest is read',
+    { skip: NO_BAD_SECTORS },
+    async () => {
+      const path = await make40();
+      const sound = PageFile.open(path);
+      const whole = all(sound, Buffer.of(0));
+      const root = sound.treePage(sound.meta.main.root!);
+      const leaf = root.child(2);
+      const [from, to] = [root.key(2).toString('hex'), root.key(3).toString('hex')];
+      const first = sound.treePage(root.child(0));
+      const place = first.value(0);
+      assert.ok('page' in place);
+      sound.close();
+      const bad = await withBadSectors(path, [leaf * 4096 + 512, (place.page + 1) * 4096]);
+      try {
+        const strict = PageFile.open(bad.path);
+        assert.throws(() => all(strict, Buffer.of(0)), is('io'));
+        strict.close();
+        const said: string[] = [];
+        const file = PageFile.open(bad.path, (error) => said.push(error.message));
+        const found = all(file, Buffer.of(0));
+        assert.deepEqual(
+          found,
+          whole.slice(1).filter((entry) => entry! < from || entry! >= to),
+        );
+        assert.deepEqual(
+          said.map((text_) => text_.replace(bad.path, '')),
+          [`: page ${place.page}: EIO: i/o error, read`, `: page ${leaf}: EIO: i/o error, read`],
+        );
+        file.close();
+        assert.ok(checked(bad.path).some((problem) => problem.includes(`page ${leaf}: EIO`)));
+      } finally {
+        await bad.end();
+      }
+    },
+  );
 });

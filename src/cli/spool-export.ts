@@ -125,7 +125,7 @@ async function fromStopped(
     }
     await files.close();
   } catch (error) {
-    if (!(error instanceof StoreError) || error.fault !== 'damaged') throw error;
+    if (!(error instanceof StoreError) || (error.fault !== 'damaged' && error.fault !== 'io')) throw error;
     complaints.add(error.message);
   }
   await salvaged(path, books, options, to, complaints);

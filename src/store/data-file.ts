@@ -89,5 +89,19 @@ function metaBytes(fd: number): readonly [Buffer, Buffer] {
 
 function metaAt(fd: number, at: number): Buffer {
   const page = Buffer.alloc(META_BYTES);
-  return page.subarray(0, readSync(fd, page, 0, META_BYTES, at));
+  return page.subarray(0, readWhole(fd, page, at));
+}
+
+/**
+ * Fills the buffer from there; returns how much the file had. A read that meets a bad sector gives what is before it first, and
+ * fails only when it is asked for the rest: that must not look like the file's end.
+ */
+export function readWhole(fd: number, buffer: Buffer, at: number): number {
+  let read = 0;
+  while (read < buffer.length) {
+    const more = readSync(fd, buffer, read, buffer.length - read, at + read);
+    if (more === 0) break;
+    read += more;
+  }
+  return read;
 }

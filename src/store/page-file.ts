@@ -1,5 +1,5 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { META_VERSION, cutShort, readMetas } from './data-file.ts';
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { META_VERSION, cutShort, readMetas, readWhole } from './data-file.ts';
 import type { Entry, Reader } from './environment.ts';
 import { PAGE_HEADER_BYTES, PageDamaged, TreePage, valuePages, type Meta, type Place, type Tree } from './page.ts';
 import { keyOrder, Walk } from './page-walk.ts';
@@ -170,9 +170,9 @@ export class PageFile implements Reader {
   /** So many bytes from the start of a page on, as they are. Throws StoreError. */
   bytesOf(number: number, bytes: number): Buffer {
     const buffer = Buffer.allocUnsafeSlow(bytes);
-    let read: number;
+    let read = 0;
     try {
-      read = number >= this.usedPages() ? 0 : readSync(this.#fd, buffer, 0, bytes, number * this.pageBytes);
+      if (number < this.usedPages()) read = readWhole(this.#fd, buffer, number * this.pageBytes);
     } catch (error) {
       throw storeError(error, `${this.path}: page ${number}`);
     }

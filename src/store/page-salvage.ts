@@ -1,12 +1,12 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { readMetas } from './data-file.ts';
-import { isLeafOrValue, PAGE_HEADER_BYTES, PageDamaged, TreePage, valuePages, word } from './page.ts';
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { readMetas, readWhole } from './data-file.ts';
+import { isLeafOrValue, PAGE_HEADER_BYTES, PageDamaged, TreePage, valuePages, word, WORD_BYTES } from './page.ts';
 import { storeError } from './store-error.ts';
 
 /** Page sizes that there are; the usual first. */
 const PAGE_SIZES = [4096, 16_384, 8192, 32_768, 65_536] as const;
 /** Pages by which the size is guessed where no meta page says it. */
-const GUESS_BYTES = 2 ** 20;
+const GUESS_PAGES = 256;
 /** Longest value that is taken for one, bytes. */
 const VALUE_BYTES_MAX = 4 * 2 ** 20;
 
@@ -38,7 +38,7 @@ export function openRemnants(path: string): Remnants {
   const read = (at: number, bytes: number): Buffer => {
     const buffer = Buffer.allocUnsafeSlow(bytes);
     try {
-      return buffer.subarray(0, readSync(fd, buffer, 0, bytes, at));
+      return buffer.subarray(0, readWhole(fd, buffer, at));
     } catch (error) {
       throw storeError(error, path);
     }
@@ -85,12 +85,21 @@ function* remnantsOf(
 }
 
 function pageSize(fd: number, read: (at: number, bytes: number) => Buffer): number {
-  for (const meta of readMetas(fd)) if (typeof meta !== 'string') return meta.pageBytes;
-  const head = read(0, GUESS_BYTES);
+  try {
+    for (const meta of readMetas(fd)) if (typeof meta !== 'string') return meta.pageBytes;
+  } catch {
+    // They cannot be read: the other pages say how large they are.
+  }
   const fits = (size: number) => {
     let count = 0;
-    for (let number = 2; (number + 1) * size <= head.length; number++)
-      if (word(head, number * size) === number) count++;
+    for (let number = 2; number < 2 + GUESS_PAGES; number++) {
+      try {
+        const head = read(number * size, WORD_BYTES);
+        if (head.length === WORD_BYTES && word(head, 0) === number) count++;
+      } catch {
+        // This one neither.
+      }
+    }
     return count;
   };
   return PAGE_SIZES.toSorted((a, b) => fits(b) - fits(a))[0]!;
