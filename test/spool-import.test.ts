@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Exchanged } from '../src/message/exchange.ts';
@@ -133,6 +133,45 @@ describe('spool import into a stopped gateway', () => {
     assert.equal(verified.code, 0, verified.stdout);
     assert.throws(() => readFileSync(join(dataDir, 'holdfast.sock')), /ENOENT/);
   });
+
+  test('keeps a gateway from starting until it is done', async () => {
+    const { config } = await stopped();
+    const child = spawn(process.execPath, [BUNDLE, 'spool', 'import', '-', '-c', config], {
+      stdio: ['pipe', 'ignore', 'pipe'],
+    });
+    let said = '';
+    child.stderr.on('data', (text: Buffer) => (said += text.toString()));
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    child.stdin.write('{"child":"late","body":1}\n');
+    await until('the spool to be open', () => existsSync(join(dirname(config), 'data/holdfast.sock')));
+    const refused = await holdfast(['run', '-c', config]);
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /another gateway is running here/);
+    child.stdin.end();
+    assert.equal(await ended, 0, said);
+    assert.equal(lines((await holdfast(['spool', 'export', '--child', 'late', '-c', config])).stdout).length, 1);
+  });
+
+  test(
+    'as root, leaves nothing behind that the user of the gateway may not write',
+    { skip: process.getuid?.() !== 0 && 'SKIP: needs root, to become somebody else' },
+    async () => {
+      const { config, dataDir } = await stopped();
+      const spool = join(dataDir, 'spool');
+      // As after a copy from elsewhere: the files are the user's, and those that LMDB makes anew are not there.
+      for (const folder of [dirname(config), dataDir]) chmodSync(folder, 0o755);
+      rmSync(join(spool, 'lock.mdb'));
+      execFileSync('chown', ['-R', '65534:65534', dataDir]);
+      const file = join(scratch(), 'in.jsonl');
+      writeFileSync(file, '{"child":"late","body":1}\n');
+      const { code, stderr } = await holdfast(['spool', 'import', file, '-c', config]);
+      assert.equal(code, 0, stderr);
+      assert.deepEqual(
+        readdirSync(spool).map((name) => [name, statSync(join(spool, name)).uid]),
+        ['data.mdb', 'lock.mdb'].map((name) => [name, 65_534]),
+      );
+    },
+  );
 
   test('says what cannot be read, and where no gateway ever ran', async () => {
     const config = join(scratch(), 'gateway.yaml');

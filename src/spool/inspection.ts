@@ -12,7 +12,7 @@ import { blockKey, isDeadLetter, isReserved, keyLane, keySeq, KEY_BYTES, LOSSES_
 
 /** What is read in one look: so many entries, bytes or ms. An open look keeps freed pages from reuse. */
 const LOOK_ENTRIES_MAX = 200;
-const LOOK_BYTES_MAX = 4 * 2 ** 20;
+const LOOK_BYTES_MAX = 2 ** 20;
 const LOOK_MS_MAX = 50;
 /** Bodies after which a look at the head ends, bytes: it is held in memory whole, by a gateway that needs that for other things. */
 const PEEK_BYTES_MAX = 4 * 2 ** 20;
