@@ -2,10 +2,9 @@ import assert from 'node:assert/strict';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { Complaints } from '../src/store/complaints.ts';
 import { DATA_FILE } from '../src/store/data-file.ts';
 import { Environment, type Change, type Entry, type Reader } from '../src/store/environment.ts';
-import { checkPages, type CheckOptions } from '../src/store/page-check.ts';
+import { checkFile, type CheckOptions } from '../src/store/page-check.ts';
 import { META_BYTES, PAGE_HEADER_BYTES, WORD_BYTES } from '../src/store/page.ts';
 import { PageFile } from '../src/store/page-file.ts';
 import { StoreError } from '../src/store/store-error.ts';
@@ -45,16 +44,7 @@ function keyOf(lane: number, number: number): Buffer {
   return key;
 }
 
-function checked(path: string, options?: CheckOptions): string[] {
-  const file = PageFile.open(path);
-  try {
-    const complaints = new Complaints();
-    checkPages(file, complaints, options);
-    return complaints.listed;
-  } finally {
-    file.close();
-  }
-}
+const checked = (path: string, options?: CheckOptions) => checkFile(path, options).listed;
 
 const text = (entry: Entry | null) => entry && [entry.key.toString('hex'), entry.value.toString('base64')].join(' ');
 

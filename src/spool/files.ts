@@ -108,7 +108,7 @@ export class SpoolFiles {
   ): SpoolFiles {
     let file: PageFile | null = null;
     try {
-      file = pinned(() => PageFile.open(path, complain));
+      file = pinned(() => PageFile.open(path, complain, true));
       return new SpoolFiles(file, pinned, close);
     } catch (error) {
       file?.close();

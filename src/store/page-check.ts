@@ -1,4 +1,4 @@
-import type { Complaints } from './complaints.ts';
+import { Complaints } from './complaints.ts';
 import {
   INTEGER_KEYS,
   isMeta,
@@ -9,7 +9,7 @@ import {
   type Tree,
   type TreePage,
 } from './page.ts';
-import type { PageFile } from './page-file.ts';
+import { PageFile } from './page-file.ts';
 import { keyOrder, Walk, wordOrder } from './page-walk.ts';
 import { StoreError } from './store-error.ts';
 
@@ -33,6 +33,23 @@ export function checkPages(file: PageFile, complaints: Complaints, options: Chec
   new PageCheck(file, complaints, options.valueHeaders ?? true).run();
 }
 
+/** {@link checkPages} of a file that nobody writes to. Throws StoreError `absent` when there is none. */
+export function checkFile(path: string, options: CheckOptions = {}): Complaints {
+  const complaints = new Complaints();
+  try {
+    const file = PageFile.open(path, (error) => complaints.add(error.message));
+    try {
+      checkPages(file, complaints, options);
+    } finally {
+      file.close();
+    }
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.fault === 'absent') throw error;
+    complaints.add(error.message);
+  }
+  return complaints;
+}
+
 class PageCheck {
   readonly #file: PageFile;
   readonly #complaints: Complaints;
@@ -46,7 +63,7 @@ class PageCheck {
     this.#complaints = complaints;
     this.#valueHeaders = valueHeaders;
     // A last page beyond the file's end has been complained of when it was opened.
-    this.#pages = new Uint8Array(Math.min(file.usedPages(), Math.ceil(file.fileBytes() / file.pageBytes)));
+    this.#pages = new Uint8Array(file.pagesThere());
   }
 
   run(): void {

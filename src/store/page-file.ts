@@ -8,6 +8,9 @@ import { StoreError, storeError } from './store-error.ts';
 /** Values up to this are read together with the header of their first page, bytes. */
 const ONE_READ_BYTES_MAX = 2 ** 20;
 
+/** Pages by which a file that somebody writes to may be too short for a moment: more than a commit takes. */
+const GROWING_PAGES_MAX = 65_536;
+
 type Metas = readonly [Meta | string, Meta | string];
 
 /**
@@ -23,19 +26,24 @@ export class PageFile implements Reader {
   readonly path: string;
   readonly #fd: number;
   readonly #complain: ((error: StoreError) => void) | null;
+  readonly #growing: boolean;
   #metas: Metas;
   #meta: Meta;
 
-  private constructor(path: string, fd: number, complain: ((error: StoreError) => void) | null) {
+  private constructor(path: string, fd: number, complain: ((error: StoreError) => void) | null, growing: boolean) {
     this.path = path;
     this.#fd = fd;
     this.#complain = complain;
+    this.#growing = growing;
     this.#metas = this.#readMetas();
     this.#meta = this.#newest(this.#metas);
   }
 
-  /** Throws StoreError: `absent` when there is none, `damaged` when neither meta page is one. */
-  static open(path: string, complain: ((error: StoreError) => void) | null = null): PageFile {
+  /**
+   * Throws StoreError: `absent` when there is none, `damaged` when neither meta page is one. `growing`: somebody writes to it,
+   * who lengthens it after a commit where the commit did not need its last pages.
+   */
+  static open(path: string, complain: ((error: StoreError) => void) | null = null, growing = false): PageFile {
     let fd: number;
     try {
       fd = openSync(path, 'r');
@@ -44,7 +52,7 @@ export class PageFile implements Reader {
     }
     try {
       if (fstatSync(fd).size === 0) throw new StoreError('absent', `there is nothing in ${path}`);
-      return new PageFile(path, fd, complain);
+      return new PageFile(path, fd, complain, growing);
     } catch (error) {
       closeSync(fd);
       throw storeError(error, path);
@@ -87,6 +95,12 @@ export class PageFile implements Reader {
   /** Pages from the file's start that LMDB has ever used. */
   usedPages(): number {
     return this.#meta.lastPage + 1;
+  }
+
+  /** The used pages that can be there: of a file that was cut short, not all. */
+  pagesThere(): number {
+    const there = Math.ceil(this.fileBytes() / this.pageBytes);
+    return Math.min(this.usedPages(), there + (this.#growing ? GROWING_PAGES_MAX : 0));
   }
 
   get(key: Buffer): Buffer | null {
@@ -232,7 +246,7 @@ export class PageFile implements Reader {
     }
     const newest = known.toSorted((a, b) => b.transaction - a.transaction)[0]!;
     const short = cutShort(this.fileBytes(), newest);
-    if (short !== null) {
+    if (short !== null && !this.#growing) {
       const error = new StoreError('damaged', `${this.path} ${short}`);
       if (this.#complain === null) throw error;
       this.#complain(error);
