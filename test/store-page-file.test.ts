@@ -16,7 +16,7 @@ import { noise } from './parts/spool-rig.ts';
 const SEED = 42;
 
 /** A new environment with pages of this size: LMDB takes that of the machine, or the one that it finds in the file. */
-function make(pageBytes: number, directory = scratch()): Environment {
+function make(pageBytes: number, directory = scratch(), mapBytes = 2 ** 30): Environment {
   const file = Buffer.alloc(2 * pageBytes);
   for (const number of [0, 1]) {
     const page = file.subarray(number * pageBytes);
@@ -34,7 +34,7 @@ function make(pageBytes: number, directory = scratch()): Environment {
   }
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, DATA_FILE), file);
-  return Environment.open({ directory, mapBytes: 2 ** 30, durability: 'relaxed' });
+  return Environment.open({ directory, mapBytes, durability: 'relaxed' });
 }
 
 function keyOf(lane: number, number: number): Buffer {
@@ -106,6 +106,25 @@ for (const pageBytes of [4096, 16_384]) {
     });
   });
 }
+
+test('a file stays sound through commits that fail', async () => {
+  const mapBytes = 8 * 2 ** 20;
+  const env = make(4096, scratch(), mapBytes);
+  const random = chance(SEED);
+  let failed = 0;
+  for (let commit = 0; commit < 300; commit++) {
+    const changes: Change[] = [];
+    for (let n = 0; n < 20; n++) {
+      const value = random() < 0.3 ? null : noise(Math.floor(random() * 9000));
+      changes.push([keyOf(1, Math.floor(random() * 300)), value]);
+    }
+    if (commit % 7 === 3) changes.push([keyOf(2, 0), Buffer.alloc(mapBytes)]);
+    await env.write(changes).catch(() => failed++);
+    assert.deepEqual(checked(join(env.directory, DATA_FILE)), [], `commit ${commit}`);
+  }
+  assert.ok(failed >= 40);
+  await env.close();
+});
 
 describe('a file that is read without LMDB', () => {
   const make40 = async () => {

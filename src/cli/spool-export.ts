@@ -91,7 +91,7 @@ async function fromRunning(
 ): Promise<void> {
   let files: SpoolFiles;
   try {
-    files = SpoolFiles.running(where.dataDir, (error) => complaints.add(error.message));
+    files = await SpoolFiles.running(where.dataDir, (error) => complaints.add(error.message));
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
     throw new CliError(`${error.message}; try it as root, or as the user that the gateway runs as`);
@@ -111,7 +111,7 @@ async function fromStopped(
   try {
     const open = () => Promise.resolve(SpoolFiles.stopped(path, complain));
     const files = await (options.quarantine === true ? inQuarantine(where, open) : absentIsClear(where, open));
-    const walkable = files.look((file) => {
+    const walkable = await files.look((file) => {
       try {
         books = booksIn(file);
       } catch (error) {

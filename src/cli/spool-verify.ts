@@ -34,7 +34,7 @@ async function running(where: Configured): Promise<Verification> {
   const complaints = new Complaints();
   let files: SpoolFiles;
   try {
-    files = SpoolFiles.running(where.dataDir, (error) => complaints.add(error.message));
+    files = await SpoolFiles.running(where.dataDir, (error) => complaints.add(error.message));
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
     return askOne<Verification>(where, 'spool verify', {}, { silenceMsMax: VERIFY_MS_MAX });

@@ -50,16 +50,19 @@ export function quarantinedFile(dataDir: string): string {
   return join(dataDir, 'quarantine', 'spool', DATA_FILE);
 }
 
+/** Runs a look while the newest commit is kept from being written over. */
+type Pinned = <T>(look: () => T) => Promise<T>;
+
 /**
  * A spool's file for reading all of it, in one look after the other. Each look sees one commit whole: beside a running
  * gateway it holds a read transaction for so long, which keeps freed pages from reuse, so it must be short.
  */
 export class SpoolFiles {
   readonly #file: PageFile;
-  readonly #pinned: <T>(look: () => T) => T;
+  readonly #pinned: Pinned;
   readonly #close: () => Promise<void>;
 
-  private constructor(file: PageFile, pinned: <T>(look: () => T) => T, close: () => Promise<void>) {
+  private constructor(file: PageFile, pinned: Pinned, close: () => Promise<void>) {
     this.#file = file;
     this.#pinned = pinned;
     this.#close = close;
@@ -69,55 +72,50 @@ export class SpoolFiles {
   static stopped(path: string, complain: (error: StoreError) => void): SpoolFiles {
     return new SpoolFiles(
       PageFile.open(path, complain),
-      (look) => look(),
+      async (look) => look(),
       () => Promise.resolve(),
     );
   }
 
   /** The files of a gateway that runs, from another process. Throws StoreError: also where this user may not take part. */
-  static running(dataDir: string, complain: (error: StoreError) => void): SpoolFiles {
+  static async running(dataDir: string, complain: (error: StoreError) => void): Promise<SpoolFiles> {
     const directory = join(dataDir, 'spool');
     const open = () => Environment.open({ directory, mapBytes: PIN_MAP_BYTES, durability: 'strict', readOnly: true });
     let environment = open();
-    const pinned = <T>(look: () => T): T => {
+    const pinned: Pinned = async (look) => {
       for (let tries = 1; ; tries++) {
         try {
           return environment.read(() => look());
         } catch (error) {
           // The file has grown beyond what we mapped of it.
           if (tries === TRIES_MAX || !(error as Error).message.includes('MDB_MAP_RESIZED')) throw error;
-          void environment.close();
+          // Closed first: a process that has it open twice loses its locks with the first that goes.
+          await environment.close();
           environment = open();
         }
       }
     };
-    return SpoolFiles.#beside(join(directory, DATA_FILE), pinned, complain, () => environment.close());
-  }
-
-  /** The files of the gateway that this process is. */
-  static own(environment: Environment, complain: (error: StoreError) => void): SpoolFiles {
-    const pinned = <T>(look: () => T): T => environment.read(() => look());
-    return SpoolFiles.#beside(join(environment.directory, DATA_FILE), pinned, complain, () => Promise.resolve());
-  }
-
-  static #beside(
-    path: string,
-    pinned: <T>(look: () => T) => T,
-    complain: (error: StoreError) => void,
-    close: () => Promise<void>,
-  ): SpoolFiles {
-    let file: PageFile | null = null;
     try {
-      file = pinned(() => PageFile.open(path, complain, true));
-      return new SpoolFiles(file, pinned, close);
+      const file = await pinned(() => PageFile.open(join(directory, DATA_FILE), complain, true));
+      return new SpoolFiles(file, pinned, () => environment.close());
     } catch (error) {
-      file?.close();
-      void close();
+      await environment.close();
       throw error;
     }
   }
 
-  look<T>(look: (file: PageFile) => T): T {
+  /** The files of the gateway that this process is. */
+  static own(environment: Environment, complain: (error: StoreError) => void): SpoolFiles {
+    const file = environment.read(() => PageFile.open(join(environment.directory, DATA_FILE), complain, true));
+    return new SpoolFiles(
+      file,
+      async (look) => environment.read(() => look()),
+      () => Promise.resolve(),
+    );
+  }
+
+  /** Runs `look`, which is synchronous, on the newest commit. */
+  look<T>(look: (file: PageFile) => T): Promise<T> {
     return this.#pinned(() => {
       this.#file.refresh();
       return look(this.#file);

@@ -51,7 +51,7 @@ export async function verifyFiles(
   complaints: Complaints,
   monotonic: () => number,
 ): Promise<Verification> {
-  const { account, books } = files.look((file) => {
+  const { account, books } = await files.look((file) => {
     checkPages(file, complaints);
     return accountOf(file, complaints);
   });
@@ -99,7 +99,7 @@ export async function* inLooks(
     const begin: Buffer = next;
     next = null;
     const found: Entry[] = [];
-    const books = files.look((file) => {
+    const books = await files.look((file) => {
       const began = monotonic();
       let bytes = 0;
       file.scan(begin, (entry) => {
