@@ -199,6 +199,7 @@ export class Gateway {
       username: upstream.username,
       keepaliveSecs: upstream.keepaliveSecs,
       window: upstream.window,
+      maxRate: upstream.maxRate,
       reconnect: upstream.reconnect,
       credentials: () => readCredentials(upstream, this.#loaded.path),
       outbox: this.#spool,

@@ -1,4 +1,4 @@
-import type { Loss } from '../message/loss.ts';
+import type { LossRow } from '../message/loss.ts';
 import type { Source, Stored } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
 
@@ -60,7 +60,7 @@ export function lossesTopic(gateway: string): string {
 }
 
 /** The body of a loss report. */
-export function lossBody(loss: Loss): Buffer {
+export function lossBody({ sent: _, ...loss }: LossRow): Buffer {
   const time = (ms: number | null) => (ms === null ? null : rfc3339(ms));
   return Buffer.from(
     JSON.stringify({ ...loss, firstEventTime: time(loss.firstEventTime), lastEventTime: time(loss.lastEventTime) }),

@@ -146,6 +146,12 @@ export class Committer {
     this.#timer.marks(1);
   }
 
+  /** The same, with somebody waiting for it. */
+  touchNow(): void {
+    this.#dirty = true;
+    this.#timer.now();
+  }
+
   /** One more message is settled; its mark goes to the medium with others. */
   settled(): void {
     this.#unmarked++;
@@ -236,6 +242,7 @@ export class Committer {
       this.#failed(storeError(error, environment.directory));
       return;
     }
+    this.#parts.losses.written();
     this.#sealed.splice(0, sealed.length);
     for (const block of sealed) this.#sealedBytes -= block.value.length;
     for (const block of sealed) lanes[block.header.lane]!.durableTo = block.header.lastSeq;

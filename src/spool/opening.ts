@@ -117,7 +117,12 @@ function freshBooks(totals: Totals | undefined): Found {
   const ledger = books.ledger;
   Object.assign(ledger, totals.ledger);
   totals.lanes.forEach((lane, number) => {
-    if (lane.pending === 0) return;
+    if (lane.pending === 0) {
+      // One that was never used, in whichever epoch.
+      if ((lane.nextSeq - 1) % EPOCH_GAP === 0) return;
+      losses.add(changeOfEpoch(totals.epoch, number, lane.nextSeq));
+      return;
+    }
     ledger.dropped.quarantined = (ledger.dropped.quarantined ?? 0) + lane.pending;
     losses.add({
       epoch: totals.epoch,
@@ -135,6 +140,13 @@ function freshBooks(totals: Totals | undefined): Found {
   ledger.dropped.quarantined = (ledger.dropped.quarantined ?? 0) + ledger.deadLetters;
   ledger.deadLetters = 0;
   return { books, losses };
+}
+
+/** Nothing was pending when the totals were copied; of what came after the copy nothing is known but the range. */
+function changeOfEpoch(epoch: number, lane: number, nextSeq: number): Loss {
+  const range = { firstSeq: nextSeq, lastSeq: nextSeq + EPOCH_GAP - 1 };
+  const times = { firstEventTime: null, lastEventTime: null };
+  return { epoch, lane, reason: 'quarantined', ...range, count: 0, ...times, exact: false };
 }
 
 function totalsOf(books: Books): Totals {

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { AgeClock } from '../clock/age.ts';
 import type { Clock } from '../clock/clock.ts';
-import type { Loss, RefusalReason } from '../message/loss.ts';
+import type { LossRow, RefusalReason } from '../message/loss.ts';
 import type { AcceptedAt, Message, Stored } from '../message/message.ts';
 import type { Environment } from '../store/environment.ts';
 import { BlockBuilder } from './block.ts';
@@ -186,7 +186,7 @@ export class Spool {
   /** Sending begins again at the first message of each lane that is not settled; what was in flight will come again. */
   rewind(): void {
     for (const lane of this.#lanes) lane.rewind();
-    this.#losses.thaw();
+    this.#losses.pause();
   }
 
   /** When a message was accepted, as well as it is known by now: a boot that learned the time later corrects its stamps. */
@@ -199,9 +199,20 @@ export class Spool {
     return this.#committer.unmarked;
   }
 
-  /** Losses to report before any further message; frozen until they are reported or {@link rewind}. */
-  lossesToReport(): readonly Loss[] {
-    return this.#losses.size === 0 ? [] : this.#losses.freeze();
+  /** Losses to report before any further message; they stay as they are until they are reported. */
+  lossesToReport(): readonly LossRow[] {
+    if (this.#losses.size === 0) return [];
+    const rows = this.#losses.freeze();
+    if (!this.#losses.durable && this.#losses.changed) this.#committer.touchNow();
+    return rows;
+  }
+
+  /**
+   * Whether {@link lossesToReport} may be sent: its rows are on the medium as they are, so that a crash neither undoes what
+   * was reported nor has it reported again as more. A medium that takes nothing holds nothing up.
+   */
+  get lossesDurable(): boolean {
+    return this.#losses.durable || this.#committer.fault !== null;
   }
 
   /** Whether there are losses besides those handed out last. */
@@ -209,9 +220,9 @@ export class Spool {
     return this.#losses.unreported;
   }
 
-  /** The upstream has acknowledged the first `count` of {@link lossesToReport}. */
-  lossesReported(count: number): void {
-    this.#losses.reported(count);
+  /** The upstream has acknowledged these of {@link lossesToReport}. */
+  lossesReported(rows: readonly LossRow[]): void {
+    this.#losses.reported(rows);
     this.#committer.touchSoon();
   }
 
