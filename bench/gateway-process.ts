@@ -49,6 +49,7 @@ export class GatewayProcess {
     this.#startedAt = performance.now();
     this.#child = spawn(process.execPath, [...nodeFlags, BUNDLE, 'run', '-c', file], {
       stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, HOLDFAST_CLOCK: 'trusted' },
     });
     this.#ended = new Promise((resolve) => this.#child.once('exit', resolve));
     let log = '';

@@ -18,7 +18,7 @@ import type { Spool } from './spool/spool.ts';
 import { laneStats, ledgerStats, type SpoolStats } from './spool/stats.ts';
 import { State } from './store/state.ts';
 import { Upstream } from './upstream/upstream.ts';
-import { VERSION } from './config/version.ts';
+import { BUILT_AT, VERSION } from './config/version.ts';
 
 /** How long children may take to stop, ms: with the broker's farewell and the last commit it stays under 5 s. */
 const CHILDREN_STOP_MS_MAX = 1500;
@@ -66,7 +66,12 @@ export class Gateway {
     const { storeAndForward } = loaded.config;
     const state = new State(`${dataDir}/state`);
     try {
-      const spool = await openSpool({ dataDir, ...storeAndForward }, state, platform.clock, platform.log);
+      const spool = await openSpool(
+        { dataDir, builtAt: BUILT_AT, ...storeAndForward },
+        state,
+        platform.clock,
+        platform.log,
+      );
       return new Gateway(loaded, platform, state, spool);
     } catch (error) {
       await state.close();

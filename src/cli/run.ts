@@ -7,7 +7,7 @@ import { LogRing, type LogFormat } from '../health/log-ring.ts';
 import { requests } from '../health/requests.ts';
 import { SystemdNotifier } from '../health/systemd.ts';
 import { Watchdog } from '../health/watchdog.ts';
-import { VERSION } from '../config/version.ts';
+import { BUILT_AT, VERSION } from '../config/version.ts';
 import { configured } from './configured.ts';
 import { CliError, FINE } from './output.ts';
 
@@ -38,7 +38,7 @@ export async function run(options: RunOptions): Promise<number> {
 async function untilStopped(options: RunOptions): Promise<number> {
   const loaded = configured(options.config);
   const { gateway: settings } = loaded.config;
-  const clock = new SystemClock(kernelTimeSynchronised);
+  const clock = new SystemClock(clockTrusted() ? () => true : kernelTimeSynchronised, BUILT_AT);
   const format = options.logFormat ?? (toJournal() ? 'journald' : 'text');
   const ring = new LogRing(format, (text) => process.stdout.write(text));
   const log = ring.logger(options.logLevel, clock);
@@ -97,6 +97,14 @@ function toJournal(): boolean {
 /** Then it also starts us again. systemd(1) names the process it started; a shell that it started passes other variables on. */
 function startedBySystemd(notifier: SystemdNotifier | null): boolean {
   return notifier !== null || process.env['SYSTEMD_EXEC_PID'] === String(process.pid);
+}
+
+/**
+ * `HOLDFAST_CLOCK=trusted`: the clock is right although the kernel was never told so, as in a guest or container whose host
+ * keeps it, or with a clock chip and no time server. It is then known from the start.
+ */
+function clockTrusted(): boolean {
+  return process.env['HOLDFAST_CLOCK'] === 'trusted';
 }
 
 interface Stop {

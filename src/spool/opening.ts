@@ -39,6 +39,8 @@ export interface SpoolSettings {
   readonly durability: 'strict' | 'relaxed';
   readonly commitEveryMs: number;
   readonly timeToLiveSecs: number;
+  /** When this program was built, ms since 1970. */
+  readonly builtAt?: number | undefined;
 }
 
 /**

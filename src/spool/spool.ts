@@ -5,7 +5,7 @@ import type { LossRow, RefusalReason } from '../message/loss.ts';
 import type { AcceptedAt, Message, Stored } from '../message/message.ts';
 import type { Environment } from '../store/environment.ts';
 import { BlockBuilder } from './block.ts';
-import { BootTable } from './boot-table.ts';
+import { BootTable, type TimeOf } from './boot-table.ts';
 import { decodeBooks, pendingOf, type Books } from './books.ts';
 import { Committer } from './committer.ts';
 import { deadLetterKey } from './keys.ts';
@@ -32,6 +32,8 @@ export interface SpoolOptions {
   readonly whenFull: 'thin' | 'drop-oldest' | 'reject-new';
   readonly commitEveryMs: number;
   readonly timeToLiveSecs: number;
+  /** When this program was built, ms since 1970: a time that has certainly passed. */
+  readonly builtAt?: number | undefined;
 }
 
 /** The spool has no room, or the medium does not keep up: the message was not taken on, and was counted as refused. */
@@ -66,7 +68,8 @@ export class Spool {
     this.#losses = options.losses;
     this.#clock = clock;
     this.#age = new AgeClock(clock, books.age);
-    this.#boots = new BootTable(books, clock);
+    const passed = Math.max(books.age.wall ?? -Infinity, options.builtAt ?? -Infinity);
+    this.#boots = new BootTable(books.boots, clock, passed === -Infinity ? null : passed);
     this.#lanes = books.lanes.map((lane, number) => new Lane(number, lane));
     this.#committer = new Committer({
       ...options,
@@ -190,7 +193,7 @@ export class Spool {
   }
 
   /** When a message was accepted, as well as it is known by now: a boot that learned the time later corrects its stamps. */
-  acceptedTime(accepted: AcceptedAt): { at: number; clock: 'synced' | 'restored' | 'unknown' } {
+  acceptedTime(accepted: AcceptedAt): TimeOf {
     return this.#boots.timeOf(accepted);
   }
 
