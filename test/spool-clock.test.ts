@@ -277,10 +277,9 @@ test('boots of the first release, which only know their offset, are read', () =>
 function sent(rig: SpoolRig): Record<string, string>[] {
   return rig.take().map((stored) => {
     const pairs = eventProperties(stored, rig.spool.acceptedTime(stored.message.acceptedAt));
-    return Object.fromEntries(pairs.flatMap((name, i) => (i % 2 === 0 ? [[name, pairs[i + 1]!]] : []))) as Record<
-      string,
-      string
-    >;
+    const named: Record<string, string> = {};
+    for (let i = 0; i < pairs.length; i += 2) named[pairs[i]!] = pairs[i + 1]!;
+    return named;
   });
 }
 

@@ -41,6 +41,7 @@ export class BootTable {
   readonly #boots: Boot[];
   readonly #clock: Clock;
   readonly #this: Boot;
+  #changed = true;
 
   /**
    * Works on the table that the caller keeps, and adds this boot to it. `passed`: a wall time that is certainly over, such as
@@ -59,27 +60,34 @@ export class BootTable {
     return this.#this.number;
   }
 
-  /** Notes the time if it is known by now, and how far this boot has come. True: the table has changed. */
+  /** Notes the time if it is known by now, and how far this boot has come. True: the table has changed since it said so last. */
   learn(): boolean {
-    const boot = this.#this;
-    const monotonic = this.#clock.monotonic();
-    const known = this.#clock.known();
-    const learned = known && boot.offset === null;
-    if (!learned && monotonic < (boot.ranTo ?? -Infinity) + NOTE_EVERY_MS) return false;
-    if (learned) boot.offset = this.#clock.wall() - monotonic;
-    if (known) boot.lastWall = this.#clock.wall();
-    boot.ranTo = monotonic;
-    return true;
+    this.#note();
+    const changed = this.#changed;
+    this.#changed = false;
+    return changed;
   }
 
   /** When a message was accepted, as well as it is known by now. */
   timeOf(accepted: AcceptedAt): TimeOf {
     if (accepted.clock === 'synced') return { at: accepted.wall, clock: 'synced' };
-    if (accepted.boot === this.#this.number) this.learn();
+    this.#note();
     const place = this.#boots.findIndex((boot) => boot.number === accepted.boot);
     const offset = this.#boots[place]?.offset ?? null;
     if (offset !== null) return { at: accepted.monotonic + offset, clock: 'restored' };
     return this.#bounded(accepted, place);
+  }
+
+  #note(): void {
+    const boot = this.#this;
+    const monotonic = this.#clock.monotonic();
+    const known = this.#clock.known();
+    const learned = known && boot.offset === null;
+    if (!learned && monotonic < (boot.ranTo ?? -Infinity) + NOTE_EVERY_MS) return;
+    if (learned) boot.offset = this.#clock.wall() - monotonic;
+    if (known) boot.lastWall = this.#clock.wall();
+    boot.ranTo = monotonic;
+    this.#changed = true;
   }
 
   /** `place` is that of the message's boot in the table; -1 when the boot has been forgotten. */
