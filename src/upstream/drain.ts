@@ -132,14 +132,14 @@ export class Drain {
   stop(byPeer: boolean): void {
     if (this.#session === null) return;
     this.#session = null;
-    if (byPeer) this.#suspectOldest();
+    // A report is blamed before a message: it can be left out for a while.
+    if (!this.#losses.sessionEnded(byPeer) && byPeer) this.#suspectOldest();
     this.#flight.clear();
     this.#controls.clear();
     this.#waiting = [];
     this.#next = null;
     this.#rateTimer?.cancel();
     this.#rateTimer = null;
-    this.#losses.sessionEnded();
     this.#stall.sessionEnded();
     this.#outbox.rewind();
   }

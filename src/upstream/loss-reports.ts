@@ -1,13 +1,14 @@
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock/clock.ts';
 import { lossBody, lossesTopic } from '../dialects/holdfast.ts';
-import type { LossRow } from '../message/loss.ts';
 import type { Outbox } from './outbox.ts';
 import type { Publication } from './publish-packet.ts';
 import { FIRST_FAILURE } from './session.ts';
 
 /** After the broker has refused a report, none is sent for this long, ms; messages go on meanwhile. */
 const REFUSED_WAIT_MS = 60_000;
+/** So many connections in a row that the broker closed with a report unanswered are a refusal as well: some refuse that way. */
+const CLOSES_MAX = 3;
 
 export interface LossReportsOptions {
   readonly gateway: string;
@@ -29,6 +30,7 @@ export class LossReports {
   #held = false;
   /** Set while the broker's refusal counts. */
   #refused: Timer | null = null;
+  #closes = 0;
   #said = false;
 
   constructor(options: LossReportsOptions) {
@@ -48,29 +50,31 @@ export class LossReports {
     this.#held = rows.length > 0 && !outbox.lossesDurable;
     if (this.#held) return;
     this.#open = rows.length;
-    const taken: LossRow[] = [];
-    let refusal: number | null = null;
+    let refusal: string | null = null;
     const topic = lossesTopic(gateway);
     for (const row of rows) {
       publish({ topic, body: lossBody(row), contentType: 'application/json' }, (reason) => {
-        if (reason < FIRST_FAILURE) taken.push(row);
-        else refusal = reason;
+        this.#closes = 0;
+        if (reason < FIRST_FAILURE) outbox.lossesReported([row]);
+        else refusal = `with reason 0x${reason.toString(16)}`;
         if (--this.#open > 0) return;
-        if (taken.length > 0) outbox.lossesReported(taken);
         if (refusal === null) this.#said = false;
         else this.#pause(refusal);
       });
     }
   }
 
-  /** The session is over, and what was sent without an answer goes again in the next. */
-  sessionEnded(): void {
+  /** The session is over, and what was sent without an answer goes again in the next. True: it may be what ended it. */
+  sessionEnded(byPeer: boolean): boolean {
+    const blamed = byPeer && this.#open > 0;
     this.#open = 0;
     this.#held = false;
+    if (blamed && ++this.#closes >= CLOSES_MAX) this.#pause('by closing the connection');
+    return blamed;
   }
 
   /** They are kept. Whoever may not publish reports may still publish messages, so those do not wait. */
-  #pause(reason: number): void {
+  #pause(how: string): void {
     const { gateway, clock, log, again } = this.#options;
     this.#refused = clock.after(REFUSED_WAIT_MS, () => {
       this.#refused = null;
@@ -79,8 +83,7 @@ export class LossReports {
     if (this.#said) return;
     this.#said = true;
     log.warn(
-      { reason: `0x${reason.toString(16)}` },
-      `the upstream refuses loss reports: they are kept and tried again each minute; may we publish to ${lossesTopic(gateway)}?`,
+      `the upstream refuses loss reports ${how}: they are kept and tried again each minute; may we publish to ${lossesTopic(gateway)}?`,
     );
   }
 }
