@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AgeClock, type AgeMark } from '../src/clock/age.ts';
-import { eventProperties, rfc3339 } from '../src/dialects/holdfast.ts';
+import { SystemClock } from '../src/clock/system-clock.ts';
+import { eventProperties, eventTopic, parseEvent, propertyLevel, rfc3339 } from '../src/dialects/holdfast.ts';
 import type { AcceptedAt, Reading } from '../src/message/message.ts';
 import { Router } from '../src/router/router.ts';
 import { BootTable } from '../src/spool/boot-table.ts';
@@ -338,4 +339,38 @@ test('what a boot took on that never knew the time leaves with bounds', async ()
     ['unknown', '2026-01-01T00:01:00.000Z', '2026-01-01T00:01:00.000Z', '2026-01-02T00:00:00.000Z'],
   );
   await rig.close();
+});
+
+test('bounds come through either version of MQTT', () => {
+  const message = {
+    id: Buffer.alloc(16),
+    source: { child: 'press' },
+    body: Buffer.from('x'),
+    acceptedAt: { wall: PAST, monotonic: 0, boot: 1, clock: 'unknown', age: 0 },
+    priority: 10,
+    hops: 0,
+  } as const;
+  const known = { at: NOW, clock: 'unknown', tMin: NOW - HOUR, tMax: NOW + HOUR } as const;
+  const pairs = eventProperties({ lane: 10, epoch: 1, seq: 7, message }, known);
+  const topic = eventTopic('line-4', message.source);
+  const named: Record<string, string> = {};
+  for (let i = 0; i < pairs.length; i += 2) named[pairs[i]!] = pairs[i + 1]!;
+  for (const event of [
+    parseEvent(topic, undefined, named),
+    parseEvent(`${topic}/${propertyLevel(undefined, pairs)}`, undefined, undefined),
+  ]) {
+    assert.deepEqual(
+      [event?.clock, event?.tMin, event?.acceptedAt, event?.tMax],
+      ['unknown', rfc3339(NOW - HOUR), rfc3339(NOW), rfc3339(NOW + HOUR)],
+    );
+  }
+});
+
+test('a clock that shows a time before this program was built is not known, whatever the kernel says', () => {
+  const known = (builtAt?: number) => new SystemClock(() => true, builtAt).known();
+  assert.deepEqual(
+    [known(), known(Date.now() - DAY), known(Date.now() + HOUR), known(Date.now() + 2 * DAY)],
+    [true, true, true, false],
+  );
+  assert.equal(new SystemClock(() => false, 0).known(), false);
 });
