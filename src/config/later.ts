@@ -15,7 +15,6 @@ export const LATER: Readonly<Record<string, string>> = {
   sharedAccessKeyFile: 'it will be the key for Azure IoT Hub',
   proxy: 'it will be an HTTP proxy on the way to the broker',
   dnsServers: 'they will be asked instead of the system resolver',
-  maxRate: 'it will bound the rate of sending',
 };
 
 /** Settings that this release takes and does not act on, and what happens instead. Where one value is meant, it is named. */

@@ -19,6 +19,12 @@ export interface Boot {
   readonly id: string;
   /** Wall time minus monotonic time of this boot, ms; null until the boot knew what time it was. */
   offset: number | null;
+  /** Wall time when its monotonic clock stood at 0 was not before this, ms; absent when nothing is known. */
+  from?: number;
+  /** How far its monotonic clock has been seen to run, ms. */
+  ranTo?: number;
+  /** The last wall time that was known in it, ms. */
+  lastWall?: number;
 }
 
 /** How messages reach the medium: see `storeAndForward.write`. */

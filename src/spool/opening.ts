@@ -107,7 +107,12 @@ function freshBooks(totals: Totals | undefined): Found {
   totals.lanes.forEach((lane, number) => {
     const { pending, settledTo, nextSeq } = lane;
     Object.assign(books.lanes[number]!, emptyAccount(), { accepted: pending });
-    if (pending === 0) return;
+    if (pending === 0) {
+      // One that was never used, in whichever epoch.
+      if ((nextSeq - 1) % EPOCH_GAP === 0) return;
+      losses.add(changeOfEpoch(totals.epoch, number, nextSeq));
+      return;
+    }
     books.lanes[number]!.dropped.quarantined = pending;
     lost += pending;
     losses.add({
@@ -162,6 +167,13 @@ function totalsOf({ epoch, lanes, ledger }: Pick<Books, 'epoch' | 'lanes' | 'led
     lanes: lanes.map(({ nextSeq, settledTo, pending }) => ({ nextSeq, settledTo, pending })),
     ledger,
   };
+}
+
+/** Nothing was pending when the totals were copied; of what came after the copy nothing is known but the range. */
+function changeOfEpoch(epoch: number, lane: number, nextSeq: number): Loss {
+  const range = { firstSeq: nextSeq, lastSeq: nextSeq + EPOCH_GAP - 1 };
+  const times = { firstEventTime: null, lastEventTime: null };
+  return { epoch, lane, reason: 'quarantined', ...range, count: 0, ...times, exact: false };
 }
 
 function quarantine(dataDir: string, bytesMax: number, log: Logger): void {
