@@ -120,14 +120,13 @@ class Monitor {
     if (this.#done) return;
     const odd = this.#order.seen(event);
     if (odd !== null) say(coloured('yellow', printable(odd), process.stderr));
-    const { gateway, child, module, output, epoch, lane, seq, id, eventTime, tMin, tMax, properties } = event;
+    const { gateway, child, module, output, epoch, lane, seq, id, eventTime, properties } = event;
     if (this.#options.child !== undefined && child !== this.#options.child) return;
     const receivedAt = new Date().toISOString();
     const shown = readableBody(body);
     if (this.#options.json === true) {
       const place = { gateway, child, module, output, epoch, lane, seq, id };
-      const bounds = { ...(tMin === null ? {} : { tMin }), ...(tMax === null ? {} : { tMax }) };
-      printJsonLine({ ...place, eventTime, ...bounds, receivedAt, properties, body: shown });
+      printJsonLine({ ...place, eventTime, receivedAt, properties, body: shown });
     } else {
       const source = [gateway, child, module, output].filter((part) => part !== null).join('/');
       const named = Object.entries(properties).map(([name, value]) => ` ${name}=${value}`);

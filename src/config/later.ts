@@ -17,15 +17,6 @@ export const LATER: Readonly<Record<string, string>> = {
   dnsServers: 'they will be asked instead of the system resolver',
 };
 
-/** Settings that this release takes and does not act on, and what happens instead. Where one value is meant, it is named. */
-export const IDLE = {
-  'storeAndForward.timeToLiveSecs': { happens: 'messages do not expire yet' },
-  'storeAndForward.whenFull': { value: 'thin', happens: 'it acts as drop-oldest' },
-  'storeAndForward.write': { value: 'when-needed', happens: 'it acts as always' },
-  'storeAndForward.wearBudget': { happens: 'nothing keeps to it yet' },
-  'routes.<name>.timeToLiveSecs': { happens: 'messages do not expire yet' },
-} as const;
-
 /** The error for a word of a later release, or undefined when it is none. */
 export function laterText(word: string): string | undefined {
   if (!Object.hasOwn(LATER, word)) return undefined;
