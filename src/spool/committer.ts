@@ -7,13 +7,13 @@ import { storeError, type StoreError } from '../store/store-error.ts';
 import type { Amendments } from './amendments.ts';
 import { CARRIES_ALL, encodeBooks, type Books, type NotCarried } from './books.ts';
 import type { BootTable } from './boot-table.ts';
-import { CommitGroup } from './commit-group.ts';
 import { CommitTimer } from './commit-timer.ts';
 import { BOOKS_KEY, BOOTS_KEY, CHILDREN_KEY, LOSSES_KEY } from './keys.ts';
 import type { Lane, Sealed } from './lane.ts';
 import type { Losses } from './losses.ts';
 import type { Room } from './room.ts';
 import { seal } from './seal.ts';
+import { WaitingBlocks } from './waiting-blocks.ts';
 import type { WearMeter } from './wear.ts';
 
 /** Wait before a failed commit is tried again, ms. */
@@ -22,13 +22,6 @@ const RETRY_MS = 1000;
 const AGE_EVERY_MS = 60_000;
 /** Part of the quota that one commit may carry: what it frees is of use only to the next but one, and the file must not grow for it. */
 const COMMIT_SHARE = 1 / 40;
-
-/** A block on its way to the medium, and who waits for it. */
-export interface Waiting extends Sealed {
-  readonly group: CommitGroup;
-  /** Somebody holds back an acknowledgement until it is there. */
-  readonly awaited: boolean;
-}
 
 export interface CommitterParts {
   readonly environment: Environment;
@@ -58,13 +51,9 @@ export class Committer {
   readonly #listeners: (() => void)[] = [];
   /** Messages may be sent before they are on the medium, and need not be written when they are acknowledged first. */
   readonly #whenNeeded: boolean;
-  #group = new CommitGroup();
-  #sealed: Waiting[] = [];
-  #sealedBytes = 0;
+  readonly #blocks: WaitingBlocks;
   /** Lanes in whose tails there is a message that somebody waits for. */
   readonly #awaited = new Set<Lane>();
-  /** So many of them, from the front, are in the commit under way. */
-  #carried = 0;
   #durableBooks: Buffer;
   #bootsWritten = '';
   #unmarked = 0;
@@ -78,7 +67,8 @@ export class Committer {
 
   constructor(parts: CommitterParts) {
     this.#parts = parts;
-    const { clock, commitEveryMs, books, wear } = parts;
+    const { clock, commitEveryMs, books, lanes, wear } = parts;
+    this.#blocks = new WaitingBlocks(lanes);
     this.#whenNeeded = books.write === 'when-needed';
     this.#timer = new CommitTimer(
       clock,
@@ -95,7 +85,7 @@ export class Committer {
 
   /** Bytes that wait for the medium. */
   get waitingBytes(): number {
-    let bytes = this.#sealedBytes;
+    let bytes = this.#blocks.bytes;
     for (const lane of this.#parts.lanes) bytes += lane.tailBytes;
     return bytes;
   }
@@ -135,7 +125,7 @@ export class Committer {
   append(lane: Lane, message: Message, lifeMs: number, senderWaits: boolean, soon: boolean): Promise<void> {
     const { books, clock } = this.#parts;
     if (senderWaits) this.#awaited.add(lane);
-    let durable: Promise<void> = this.#group.durable;
+    let durable = this.#blocks.durable;
     if (this.#whenNeeded) {
       const now = clock.monotonic();
       if (senderWaits) {
@@ -188,7 +178,7 @@ export class Committer {
       this.#wantsAll = true;
       await this.#commit();
       if (this.#fault !== null) throw this.#fault;
-    } while (this.#sealed.length > 0);
+    } while (this.#blocks.size > 0);
   }
 
   /** The last commit; what the medium does not take is reported to its senders as failed. Rejects as {@link flush} does. */
@@ -203,9 +193,7 @@ export class Committer {
       await this.flush();
     } catch (error) {
       const fault = storeError(error, this.#parts.environment.directory);
-      for (const { group } of this.#sealed) group.failed(fault);
-      for (const lane of this.#parts.lanes) lane.failed(fault);
-      this.#group.failed(fault);
+      this.#blocks.failed(fault);
       throw error;
     } finally {
       this.#timer.stop();
@@ -226,31 +214,14 @@ export class Committer {
     await doing;
   }
 
-  /**
-   * Takes a block out of the line for the medium that nobody waits for: the oldest of the lowest lane that has one, down to
-   * lane `from`. Null when there is none.
-   */
+  /** See {@link WaitingBlocks.shed}. */
   shed(from: number): Sealed | null {
-    let found = -1;
-    for (let at = this.#carried; at < this.#sealed.length; at++) {
-      const { header, awaited } = this.#sealed[at]!;
-      const { lane } = header;
-      if (!awaited && lane >= from && (found === -1 || lane > this.#sealed[found]!.header.lane)) found = at;
-    }
-    const block = this.#sealed[found];
-    if (block === undefined || !this.#parts.lanes[block.header.lane]!.forget(block)) return null;
-    this.#sealed.splice(found, 1);
-    this.#sealedBytes -= block.value.length;
-    block.group.written();
-    return block;
+    return this.#blocks.shed(from);
   }
 
   #cut(lane: Lane): void {
     const sealed = lane.cut(this.#parts.books.epoch);
-    if (sealed === null) return;
-    this.#sealed.push({ ...sealed, group: this.#group, awaited: this.#awaited.delete(lane) });
-    this.#group.holds();
-    this.#sealedBytes += sealed.value.length;
+    if (sealed !== null) this.#blocks.add(sealed, this.#awaited.delete(lane));
   }
 
   /** When the oldest message is due that is not on the medium; it may have been acknowledged meanwhile. */
@@ -264,7 +235,7 @@ export class Committer {
   #commit(): Promise<void> {
     this.#underWay ??= this.#commitOnce().finally(() => {
       this.#underWay = null;
-      this.#carried = 0;
+      this.#blocks.notWritten();
       this.#timer.ended();
     });
     return this.#underWay;
@@ -282,9 +253,14 @@ export class Committer {
       return;
     }
     this.#cutDue();
-    const sealed = this.#front();
+    const sealed = this.#blocks.carry(room.quotaBytes * COMMIT_SHARE);
     if (sealed.length === 0 && this.#unmarked === 0 && !this.#dirty && amendments.size === 0) return;
-    room.make(sealed);
+    try {
+      room.make(sealed);
+    } catch (error) {
+      this.#failed(storeError(error, environment.directory));
+      return;
+    }
     const carried = amendments.snapshot();
     const unmarked = this.#unmarked;
     this.#parts.boots.learn();
@@ -293,7 +269,6 @@ export class Committer {
     changes.push(...amendments.changes(carried));
     const encoded = changes[0]![1]!;
     this.#dirty = false;
-    this.#carried = sealed.length;
     try {
       await environment.write(changes);
     } catch (error) {
@@ -303,17 +278,15 @@ export class Committer {
       return;
     }
     this.#parts.losses.written();
-    this.#sealed.splice(0, sealed.length);
-    this.#carried = 0;
+    this.#blocks.written();
     amendments.settled(carried);
     this.#unmarked -= unmarked;
     this.#durableBooks = encoded;
     this.#bootsWritten = boots;
     wear.committed(changes);
     this.#working();
-    let more = room.wanting || this.#sealed.length > 0;
+    let more = room.wanting || this.#blocks.size > 0;
     for (const block of sealed) {
-      this.#sealedBytes -= block.value.length;
       lanes[block.header.lane]!.written(block);
       if (this.#parts.onWritten(block)) more = true;
       block.group.written();
@@ -328,43 +301,15 @@ export class Committer {
     const { lanes, clock, wear, commitEveryMs } = this.#parts;
     const all = this.#wantsAll || !this.#whenNeeded;
     this.#wantsAll = false;
-    if (this.#whenNeeded) this.#cutAgain();
+    if (this.#whenNeeded) this.#blocks.cutAgain();
     const dueSince = clock.monotonic() + 0.5 - (all ? 0 : wear.stretched(commitEveryMs()));
     for (const lane of lanes) if (all || lane.unwrittenSince <= dueSince) this.#cut(lane);
-    // All that was accepted so far is in blocks now, so a group is whole when its last block is on the medium. What is
-    // left out has promises of its own.
-    this.#group = new CommitGroup();
+    this.#blocks.closeGroup();
   }
 
-  #cutAgain(): void {
-    const sealed: Waiting[] = [];
-    this.#sealedBytes = 0;
-    for (const block of this.#sealed) {
-      const left = this.#parts.lanes[block.header.lane]!.cutAgain(block);
-      if (left === null) {
-        block.group.written();
-        continue;
-      }
-      sealed.push({ ...block, ...left });
-      this.#sealedBytes += left.value.length;
-    }
-    this.#sealed = sealed;
-  }
-
-  /** The oldest blocks, as many as one commit may carry: at least one. */
-  #front(): readonly Waiting[] {
-    const bytesMax = this.#parts.room.quotaBytes * COMMIT_SHARE;
-    let count = 0;
-    for (let bytes = 0; count < this.#sealed.length; count++) {
-      bytes += this.#sealed[count]!.value.length;
-      if (count > 0 && bytes > bytesMax) break;
-    }
-    return this.#sealed.slice(0, count);
-  }
-
-  /** What this commit leaves out: blocks beyond the first `carried`, and tails that are not due. */
-  #notCarried(carried: number): NotCarried {
-    const left: Pick<Sealed, 'header' | 'children'>[] = this.#sealed.slice(carried);
+  /** What this commit leaves out: blocks beyond those that it carries, and tails that are not due. */
+  #notCarried(): NotCarried {
+    const left: Pick<Sealed, 'header' | 'children'>[] = [...this.#blocks.left()];
     for (const lane of this.#parts.lanes) {
       const tail = lane.tail;
       if (tail !== null) left.push(tail);
@@ -385,7 +330,7 @@ export class Committer {
   #changes(sealed: readonly Sealed[], bootsText: string): Change[] {
     const { books, losses, age } = this.#parts;
     books.age = age.mark();
-    const without = this.#notCarried(sealed.length);
+    const without = this.#notCarried();
     const changes: Change[] = [
       [BOOKS_KEY, encodeBooks(books, without)],
       [CHILDREN_KEY, books.children.encode(without.children)],

@@ -8,6 +8,7 @@ import { Amendments } from './amendments.ts';
 import type { Books } from './books.ts';
 import type { BootTable } from './boot-table.ts';
 import { Committer } from './committer.ts';
+import { Door } from './door.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { Evictor } from './evictor.ts';
 import { Expirer } from './expirer.ts';
@@ -43,6 +44,7 @@ export interface SpoolParts {
   readonly wear: WearMeter;
   readonly room: Room;
   readonly committer: Committer;
+  readonly door: Door;
   readonly expirer: Expirer;
   readonly indexing: Indexing;
   readonly deadLetters: DeadLetters;
@@ -120,6 +122,7 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     commitEveryMs: () => settings().commitEveryMs,
     onWritten: (block) => merger.written(block),
   });
+  const door = new Door({ books, bookkeeper, losses, lanes, committer, room, wear, settings, sending, log });
   const reading = (lane: Lane): ReadingParts => ({
     read,
     lost: (block) => {
@@ -139,6 +142,7 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     wear,
     room,
     committer,
+    door,
     expirer,
     indexing,
     deadLetters,
