@@ -92,6 +92,11 @@ export class Gateway {
     await this.#spool.flush().catch((error: unknown) => this.#platform.log.debug({ err: error }, 'flush at the start'));
   }
 
+  /** Calls `listener` when only a new start can help: the spool's file is damaged. */
+  onDamaged(listener: (fault: Error) => void): void {
+    this.#spool.onDamaged(listener);
+  }
+
   /** Stops in the order in which messages flow, within 5 s; everything accepted is on the medium when it resolves. */
   async stop(): Promise<void> {
     const { clock, log } = this.#platform;

@@ -54,7 +54,8 @@ async function untilStopped(options: RunOptions): Promise<number> {
   }
   // The socket comes first: it is what keeps a second gateway off the same directory.
   const live: { gateway: Gateway | null } = { gateway: null };
-  const endToBeStartedAgain = startedBySystemd(notifier) ? asked.restart : null;
+  const askedHere = () => asked.restart('restart asked for on the command line');
+  const endToBeStartedAgain = startedBySystemd(notifier) ? askedHere : null;
   const handlers = requests(live, ring, endToBeStartedAgain);
   const control = new ControlServer(loaded.socket, handlers, log);
   await control.start().catch((error: unknown) => {
@@ -69,6 +70,7 @@ async function untilStopped(options: RunOptions): Promise<number> {
     },
   );
   live.gateway = gateway;
+  gateway.onDamaged((fault) => asked.restart(`the spool is damaged (${fault.message})`));
   await gateway.start();
   const watchdog = new Watchdog(gateway, notifier, clock, log);
   watchdog.start();
@@ -109,9 +111,9 @@ interface Stop {
 }
 
 /** Resolves `stop` at a signal, or when `restart` is called. */
-function stopRequested(): { readonly stop: Promise<Stop>; readonly restart: () => void } {
+function stopRequested(): { readonly stop: Promise<Stop>; readonly restart: (why: string) => void } {
   let resolve: (stop: Stop) => void = () => undefined;
   const stop = new Promise<Stop>((settle) => (resolve = settle));
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve({ why: signal, code: FINE }));
-  return { stop, restart: () => resolve({ why: 'restart asked for on the command line', code: RESTART_WANTED }) };
+  return { stop, restart: (why) => resolve({ why, code: RESTART_WANTED }) };
 }

@@ -18,6 +18,8 @@ import type { WearMeter } from './wear.ts';
 
 /** Wait before a failed commit is tried again, ms. */
 const RETRY_MS = 1000;
+/** Commits in a row that LMDB refused because its file is damaged, before the file is given up. */
+const DAMAGED_MAX = 3;
 /** The age clock is written at least this often, ms; so is the account where nothing else is to be written. */
 const AGE_EVERY_MS = 60_000;
 /** Part of the quota that one commit may carry: what it frees is of use only to the next but one, and the file must not grow for it. */
@@ -38,6 +40,8 @@ export interface CommitterParts {
   readonly commitEveryMs: () => number;
   /** A block is on the medium; true when that gave rise to more changes. */
   readonly onWritten: (block: Sealed) => boolean;
+  /** The file is damaged, and trying again does not help. */
+  readonly onDamaged: (fault: StoreError) => void;
 }
 
 /**
@@ -63,6 +67,7 @@ export class Committer {
   #wantsAll = false;
   #underWay: Promise<void> | null = null;
   #fault: StoreError | null = null;
+  #damaged = 0;
   #begunAt = 0;
 
   constructor(parts: CommitterParts) {
@@ -345,6 +350,7 @@ export class Committer {
   #working(): void {
     if (this.#fault !== null) this.#parts.log.warn('the spool takes writes again');
     this.#fault = null;
+    this.#damaged = 0;
   }
 
   #failed(fault: StoreError): void {
@@ -353,6 +359,8 @@ export class Committer {
       log.error({ fault: fault.fault }, `the spool cannot write: ${fault.message}; readings wait in memory`);
     }
     this.#fault = fault;
+    this.#damaged = fault.fault === 'damaged' ? this.#damaged + 1 : 0;
+    if (this.#damaged === DAMAGED_MAX) this.#parts.onDamaged(fault);
     this.#timer.retryAfter(RETRY_MS);
   }
 }

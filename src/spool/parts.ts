@@ -4,6 +4,7 @@ import type { AgeClock } from '../clock/age.ts';
 import type { Clock } from '../clock/clock.ts';
 import type { Message } from '../message/message.ts';
 import type { Environment, Reader } from '../store/environment.ts';
+import type { StoreError } from '../store/store-error.ts';
 import { Amendments } from './amendments.ts';
 import type { Books } from './books.ts';
 import type { BootTable } from './boot-table.ts';
@@ -36,6 +37,8 @@ export interface PartsOptions {
   readonly settings: () => SpoolSettings;
   /** The upstream takes messages. */
   readonly sending: () => boolean;
+  /** The file is damaged, and trying again does not help. */
+  readonly onDamaged: (fault: StoreError) => void;
 }
 
 export interface SpoolParts {
@@ -121,6 +124,7 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     log,
     commitEveryMs: () => settings().commitEveryMs,
     onWritten: (block) => merger.written(block),
+    onDamaged: options.onDamaged,
   });
   const door = new Door({ books, bookkeeper, losses, lanes, committer, room, wear, settings, sending, log });
   const reading = (lane: Lane): ReadingParts => ({

@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../clock/clock.ts';
 import type { LossRow, RefusalReason } from '../message/loss.ts';
 import type { AcceptedAt, Message, Stored } from '../message/message.ts';
 import type { Environment } from '../store/environment.ts';
+import type { StoreError } from '../store/store-error.ts';
 import { decodeBooks, pendingOf, type Books } from './books.ts';
 import { BootTable, type TimeOf } from './boot-table.ts';
 import type { Lane } from './lane.ts';
@@ -58,6 +59,7 @@ export class Spool {
   #shrinking = false;
   #sending = false;
   #closing = false;
+  #givenUp: (fault: StoreError) => void = () => undefined;
 
   constructor(options: SpoolOptions) {
     const { books, clock } = options;
@@ -79,6 +81,7 @@ export class Spool {
       boots: this.#boots,
       settings: () => this.#settings,
       sending: () => this.#sending,
+      onDamaged: (fault) => this.#givenUp(fault),
     });
     this.#bookkeeper = this.#parts.bookkeeper;
     this.#lanes = this.#parts.lanes;
@@ -292,6 +295,14 @@ export class Spool {
   /** Calls `last` when everything is on the medium and before the environment is closed. */
   onClose(last: () => Promise<void>): void {
     this.#beforeClose = last;
+  }
+
+  /**
+   * Calls `listener` when LMDB refuses again and again because the file is damaged. Only a new start helps: it looks at the
+   * file before LMDB does, and sets it aside.
+   */
+  onDamaged(listener: (fault: StoreError) => void): void {
+    this.#givenUp = listener;
   }
 
   /** The account as it stands on the medium, without the children's. */
