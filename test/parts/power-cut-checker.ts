@@ -1,0 +1,137 @@
+/*
+ * Cuts the power: makes the disk of a {@link History} anew as it was after a cut, mounts it, opens the spool as a gateway
+ * does, and holds what is there against what had been promised. A process of its own, because a damaged map is a SIGBUS.
+ * Writes a line of JSON for each cut, before it (`{cut}`) and after it ({@link Cut}).
+ */
+import { readFileSync, writeFileSync, writeSync, existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Loss } from '../../src/message/loss.ts';
+import { lookAtSpool } from '../../src/spool/files.ts';
+import { verify } from '../../src/spool/inspection.ts';
+import { run } from './block-stack.ts';
+import { chance } from './chance.ts';
+import { bodyOf, LANES_USED, stateOf, type Happened, type History } from './power-cut-history.ts';
+import { SpoolRig } from './spool-rig.ts';
+import { CutDisk, readWriteLog } from './write-log.ts';
+
+export interface CheckerOptions {
+  /** A folder of its own, with room for one disk. */
+  readonly place: string;
+  readonly blank: string;
+  readonly log: string;
+  readonly history: string;
+  /** Cuts: after so many requests each, rising. */
+  readonly cuts: readonly number[];
+  readonly seed: number;
+}
+
+/** What one power cut left. */
+export interface Cut {
+  readonly cut: number;
+  /** Number of the last commit that had been noted as durable; -1: none. */
+  readonly promised: number;
+  /** Number of the commit that the books are of; -1: there is no spool; null: of none that there was. */
+  readonly found: number | null;
+  /** Acknowledged messages that are neither there, nor settled before the cut, nor in a loss report. */
+  readonly missing: readonly (readonly [lane: number, seq: number])[];
+  /** Lanes in which the next message got a number that the upstream, or a sender, knows for another one. */
+  readonly reused: readonly number[];
+  /** Anything that no power cut may bring about, however little is promised. */
+  readonly problems: readonly string[];
+}
+
+async function main(options: CheckerOptions): Promise<void> {
+  const history = JSON.parse(readFileSync(options.history, 'utf8')) as History;
+  const disk = new CutDisk(readFileSync(options.blank), readWriteLog(options.log));
+  const image = join(options.place, 'image');
+  const dir = join(options.place, 'mounted');
+  mkdirSync(dir);
+  for (const cut of options.cuts) {
+    say({ cut });
+    writeFileSync(image, disk.cut(cut, chance(options.seed + cut)));
+    run('mount', '-o', 'loop', image, dir);
+    try {
+      say(await look(cut, history, join(dir, 'data')));
+    } finally {
+      run('umount', dir);
+    }
+  }
+}
+
+async function look(cut: number, history: History, dataDir: string): Promise<Cut> {
+  const problems: string[] = [];
+  const promised = history.commits.findLastIndex(([entries]) => entries <= cut);
+  const upTo = (happened: readonly Happened[]): Map<number, number> => {
+    const last = new Map<number, number>();
+    for (const [entries, lane, seq] of happened) {
+      if (entries <= cut && seq > (last.get(lane) ?? 0)) last.set(lane, seq);
+    }
+    return last;
+  };
+  const acknowledged = upTo(history.acknowledged);
+  const settled = upTo(history.settled);
+  const sent = upTo(history.sent);
+
+  const found = await booksFound(history, dataDir, problems);
+  const rig = await SpoolRig.open({ ...history.settings, dataDir });
+  for (const { level, msg } of rig.log) if (level >= 50) problems.push(`logged: ${msg}`);
+
+  const there = new Map<number, Set<number>>(LANES_USED.map((lane) => [lane, new Set()]));
+  const before = new Map<number, number>();
+  for (const { lane, seq, message } of rig.take()) {
+    if (seq <= (before.get(lane) ?? 0)) problems.push(`lane ${lane}: number ${seq} after ${before.get(lane)}`);
+    before.set(lane, seq);
+    there.get(lane)?.add(seq);
+    if (!message.body.equals(bodyOf(lane, seq))) problems.push(`number ${seq} of lane ${lane} says something else`);
+  }
+  const reports = rig.spool.lossesToReport();
+  const missing: [number, number][] = [];
+  for (const [lane, last] of acknowledged) {
+    for (let seq = (settled.get(lane) ?? 0) + 1; seq <= last; seq++) {
+      if (!there.get(lane)!.has(seq) && !reported(reports, lane, seq)) missing.push([lane, seq]);
+    }
+  }
+
+  const { epoch } = rig.books();
+  await Promise.all(LANES_USED.map((lane) => rig.accept('after the cut', lane)));
+  const reused: number[] = [];
+  for (const stored of rig.take()) {
+    const known = Math.max(acknowledged.get(stored.lane) ?? 0, sent.get(stored.lane) ?? 0);
+    if (stored.epoch === 1 && stored.seq <= known) reused.push(stored.lane);
+    if (stored.epoch !== epoch) problems.push(`a message of epoch ${stored.epoch} in a spool of epoch ${epoch}`);
+  }
+  await rig.audit().catch((error: Error) => problems.push(error.message));
+  await rig.close();
+  return { cut, promised, found, missing, reused, problems };
+}
+
+/** Which commit's the books are, before anything has opened them for writing. */
+async function booksFound(history: History, dataDir: string, problems: string[]): Promise<number | null> {
+  if (!existsSync(join(dataDir, 'spool', 'data.mdb'))) return -1;
+  try {
+    const { state, complaints } = await lookAtSpool(dataDir, (reader, books) => ({
+      state: stateOf(books),
+      complaints: verify(reader, books).problems,
+    }));
+    problems.push(...complaints);
+    const found = history.commits.findLastIndex((commit) => commit[1] === state);
+    if (found !== -1) return found;
+    problems.push(`books that no commit left: ${state}`);
+  } catch (error) {
+    // A file that was made and never committed to.
+    if (history.commits.length === 0 || /no books|no store/.test((error as Error).message)) return -1;
+    problems.push((error as Error).message);
+  }
+  return null;
+}
+
+function reported(reports: readonly Loss[], lane: number, seq: number): boolean {
+  return reports.some((row) => row.lane === lane && row.firstSeq <= seq && seq <= row.lastSeq);
+}
+
+/** Straight to the pipe: what comes next may end this process. */
+function say(line: object): void {
+  writeSync(1, `${JSON.stringify(line)}\n`);
+}
+
+await main(JSON.parse(process.argv[2]!) as CheckerOptions);

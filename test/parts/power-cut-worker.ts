@@ -1,0 +1,143 @@
+/*
+ * A process that lives on a disk which remembers its writes: takes messages with waiting senders over several lanes, has
+ * some delivered, and notes for each thing that it promises how far the log of writes had come. The power is cut later, on
+ * copies of that disk. Writes its {@link History} when it has closed the spool; a line on stdout then.
+ */
+import { openSync, readSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { SystemClock } from '../../src/clock/system-clock.ts';
+import { ulid } from '../../src/message/ulid.ts';
+import { openSpool } from '../../src/spool/opening.ts';
+import { State } from '../../src/store/state.ts';
+import { chance } from './chance.ts';
+import { bodyOf, LANES_USED, stateOf, type Happened, type History, type StorySettings } from './power-cut-history.ts';
+
+export interface WorkerOptions {
+  readonly dataDir: string;
+  /** The log of writes of the disk under `dataDir`. */
+  readonly log: string;
+  /** Where the history goes: not on that disk. */
+  readonly history: string;
+  readonly settings: StorySettings;
+  readonly messages: number;
+  readonly seed: number;
+}
+
+/** Senders that wait at a time, at the most. */
+const WAITING_MAX = 24;
+/** One message in so many has a sender that does not wait. */
+const HASTY = 8;
+/** Part of the messages that the upstream takes or refuses; more come in than go out, so that the quota fills. */
+const SETTLED_SHARE = 0.35;
+/** One in so many of those it refuses. */
+const REFUSED = 50;
+/** A connection carries so many messages; then it breaks, and sending begins again. */
+const CONNECTION_MESSAGES = 1500;
+/** Messages in flight, at the most. */
+const FLIGHT_MAX = 32;
+
+async function main(options: WorkerOptions): Promise<void> {
+  const { dataDir, settings } = options;
+  const random = chance(options.seed);
+  const clock = new SystemClock(() => true);
+  const log = pino({ level: 'error' }, pino.destination({ fd: 2, sync: true }));
+  // dm-log-writes, super block: magic, version, number of entries, each u64 LE. The log's file is the same for all its life.
+  const fd = openSync(options.log, 'r');
+  const word = Buffer.alloc(8);
+  const entries = () => {
+    readSync(fd, word, 0, 8, 16);
+    return Number(word.readBigUInt64LE());
+  };
+  const state = new State(join(dataDir, 'state'));
+  const spool = await openSpool({ ...STANDARD, ...settings, dataDir }, state, clock, log);
+  const commits: [number, string, number[]][] = [];
+  const acknowledged: Happened[] = [];
+  const sent: Happened[] = [];
+  const settled: Happened[] = [];
+  const committed = () => {
+    const books = spool.durableBooks();
+    commits.push([entries(), stateOf(books), books.lanes.map(({ nextSeq }) => nextSeq)]);
+  };
+  committed();
+  spool.onCommit(committed);
+
+  const nextSeqs = new Map<number, number>(LANES_USED.map((lane) => [lane, 1]));
+  let accepted = 0;
+  let waiting = 0;
+  const accept = () => {
+    const lane = random() < 0.2 ? LANES_USED[0] : random() < 0.3 ? LANES_USED[1] : LANES_USED[2];
+    const seq = nextSeqs.get(lane)!;
+    nextSeqs.set(lane, seq + 1);
+    accepted++;
+    const acceptedAt = spool.stamp();
+    const message = {
+      id: ulid(acceptedAt.wall),
+      source: { child: `child-${seq % 7}` },
+      body: bodyOf(lane, seq),
+      eventTime: acceptedAt.wall,
+      acceptedAt,
+      priority: lane,
+      hops: 0,
+    };
+    const waits = random() > 1 / HASTY;
+    if (waits) waiting++;
+    const durable = spool.accept(message, waits).then(() => acknowledged.push([entries(), lane, seq]));
+    if (waits) void durable.then(() => waiting--);
+  };
+  const sentTo = new Map<number, number>();
+  let carried = 0;
+  let flight: NonNullable<ReturnType<typeof spool.next>>[] = [];
+  const deliver = () => {
+    if (carried > CONNECTION_MESSAGES) {
+      spool.rewind();
+      carried = 0;
+      flight = [];
+    }
+    while (flight.length < FLIGHT_MAX) {
+      const stored = spool.next();
+      if (stored === null) break;
+      carried++;
+      flight.push(stored);
+      if (stored.seq <= (sentTo.get(stored.lane) ?? 0)) continue;
+      sentTo.set(stored.lane, stored.seq);
+      sent.push([entries(), stored.lane, stored.seq]);
+    }
+    const count = Math.min(flight.length, accepted * SETTLED_SHARE - settled.length);
+    for (const stored of flight.splice(0, Math.max(0, Math.floor(random() * count)))) {
+      if (random() < 1 / REFUSED) spool.deadLetter(stored, 'refused');
+      else spool.delivered(stored, true);
+      settled.push([entries(), stored.lane, stored.seq]);
+    }
+  };
+  // The clock's own timers do not keep a process alive.
+  const hold = setInterval(() => undefined, 1000);
+  while (accepted < options.messages) {
+    const count = Math.ceil(random() * 6);
+    for (let n = 0; n < count && waiting < WAITING_MAX; n++) accept();
+    deliver();
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+  }
+  await spool.flush();
+  const evicted = spool.durableBooks().ledger.dropped.evicted ?? 0;
+  await spool.close();
+  await state.close();
+  clearInterval(hold);
+  const history: History = { settings, commits, acknowledged, sent, settled, evicted };
+  writeFileSync(options.history, JSON.stringify(history));
+  process.stdout.write('done\n');
+}
+
+/** A spool that a few thousand messages fill. */
+const STANDARD = {
+  quota: { bytes: 3 * 2 ** 20 },
+  keepFree: { bytes: 0 },
+  whenFull: 'drop-oldest',
+  durability: 'strict',
+  commitEveryMs: 50,
+  timeToLiveSecs: 7200,
+} as const;
+
+await main(JSON.parse(process.argv[2]!) as WorkerOptions);

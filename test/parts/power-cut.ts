@@ -1,0 +1,94 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { BlockStack, run, spacious } from './block-stack.ts';
+import { chance } from './chance.ts';
+import type { CheckerOptions, Cut } from './power-cut-checker.ts';
+import type { History, StorySettings } from './power-cut-history.ts';
+import type { WorkerOptions } from './power-cut-worker.ts';
+import { readWriteLog } from './write-log.ts';
+
+const MIB = 2 ** 20;
+/** The disk: many times what the spool may fill, and small enough to be written anew for each cut. */
+const DISK_BYTES = 32 * MIB;
+
+export interface StoryOptions {
+  readonly settings: StorySettings;
+  readonly messages: number;
+  readonly cuts: number;
+  readonly seed: number;
+  /** Processes that cut at the same time; 1 when left out. */
+  readonly processes?: number;
+}
+
+export interface Story {
+  readonly history: History;
+  /** Requests that the disk got. */
+  readonly requests: number;
+  readonly cuts: readonly Cut[];
+}
+
+/** Lets a spool live on a disk that remembers, then cuts the power at random moments of that life, and looks each time. */
+export async function cutPower({ settings, messages, cuts, seed, processes = 1 }: StoryOptions): Promise<Story> {
+  const stack = await BlockStack.start({ bytes: DISK_BYTES, recordWrites: true });
+  const place = spacious();
+  const { blank, log } = stack;
+  const file = join(place, 'history');
+  try {
+    const dataDir = join(stack.dir, 'data');
+    mkdirSync(dataDir);
+    const work: WorkerOptions = { dataDir, log, history: file, settings, messages, seed };
+    const { ended, lines } = await part('power-cut-worker.ts', work);
+    if (lines.at(-1) !== 'done') throw new Error(`the worker ended (${ended})`);
+    const history = JSON.parse(readFileSync(file, 'utf8')) as History;
+    const requests = readWriteLog(log).length;
+    const random = chance(seed);
+    const points = Array.from({ length: cuts }, () => 1 + Math.floor(random() * requests)).toSorted((a, b) => a - b);
+    const found = await Promise.all(
+      Array.from({ length: processes }, async (_, n) => {
+        const own = join(place, `checker-${n}`);
+        mkdirSync(own);
+        // Each has every so-manieth cut, so that all of them come through the whole life.
+        const mine = points.filter((__, at) => at % processes === n);
+        try {
+          return await check({ place: own, blank, log, history: file, cuts: mine, seed });
+        } finally {
+          run('umount', '-l', '-q', join(own, 'mounted'), { may: 'fail' });
+        }
+      }),
+    );
+    return { history, requests, cuts: found.flat() };
+  } finally {
+    await stack.end();
+    rmSync(place, { recursive: true, force: true });
+  }
+}
+
+/** Cuts that are ones: what a checker died of is a problem of the cut that it was looking at. */
+async function check(options: CheckerOptions): Promise<Cut[]> {
+  const { ended, lines } = await part('power-cut-checker.ts', options);
+  const said = lines.map((line) => JSON.parse(line) as Cut | { readonly cut: number });
+  const cuts = said.filter((line) => 'found' in line);
+  if (ended === 0 && cuts.length === options.cuts.length) return cuts;
+  const { cut } = said.at(-1)!;
+  const problems = [`the process that looked ended with ${ended}`];
+  return [...cuts, { cut, promised: 0, found: null, missing: [], reused: [], problems }];
+}
+
+/** Runs one of the parts to its end; what it says on stderr is ours to show. */
+async function part(
+  script: string,
+  options: object,
+): Promise<{ readonly ended: number | NodeJS.Signals; readonly lines: string[] }> {
+  const path = join(import.meta.dirname, script);
+  const child = spawn(process.execPath, ['--import', 'tsx', path, JSON.stringify(options)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = new Promise<number | NodeJS.Signals>((resolve) =>
+    child.once('close', (code, signal) => resolve(code ?? signal ?? -1)),
+  );
+  const lines: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) lines.push(line);
+  return { ended: await ended, lines };
+}
