@@ -1,5 +1,5 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, openSync, closeSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, openSync, closeSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Monitor } from './qemu-monitor.ts';
@@ -97,8 +97,9 @@ export class BlockStack {
       join(place, name),
     ) as [string, string, string, string, string];
     run('truncate', '-s', String(bytes), disk);
-    // All of it is made now: what the kernel would do later, in the background, would be in the way of a test.
-    const whole = ['-E', 'lazy_itable_init=0,lazy_journal_init=0', '-J', 'size=4', '-m', '0'];
+    // Blocks as on a card, where mke2fs takes small ones for a small disk. All of it is made now: what the kernel would do
+    // later, in the background, would be in the way of a test.
+    const whole = ['-b', '4096', '-E', 'lazy_itable_init=0,lazy_journal_init=0', '-J', 'size=4', '-m', '0'];
     run('mkfs.ext4', '-q', '-F', ...whole, ...mkfs, disk);
     run('cp', '--sparse=always', disk, blank);
     run('truncate', '-s', String(LOG_BYTES), log);
@@ -133,6 +134,10 @@ export class BlockStack {
       const monitor = await Monitor.connect(socket);
       const device = run('losetup', '-f', '--show', exported);
       const stack = new BlockStack(place, device, daemon, monitor, under);
+      // Without reading ahead: a request for a sound block must not fail for its neighbours.
+      const { dev } = statSync(exported);
+      writeFileSync(`/sys/class/bdi/${dev >> 8}:${dev & 0xff}/read_ahead_kb`, '0');
+      run('blockdev', '--setra', '0', device);
       stack.mount();
       return stack;
     } catch (error) {
