@@ -84,3 +84,21 @@ describe('a data directory that, while the gateway runs,', () => {
     }
   });
 });
+
+test('a spool that is gone at the start, with messages in it that were counted: the log says so at level error', async () => {
+  const dir = scratch();
+  const dataDir = join(dir, 'data');
+  const yaml = gatewayYaml({ dataDir });
+  const before = await startGateway({ dir, yaml });
+  await until('a backlog', async () => (await seenStatus(before.config)).ledger.pending > 100);
+  assert.equal(await before.stop(), 0);
+  rmSync(join(dataDir, 'spool'), { recursive: true });
+  const gateway = await startGateway({ dir, yaml });
+  try {
+    assert.ok((await seenStatus(gateway.config)).ledger.dropped['quarantined']! > 100);
+    assert.equal(errorsIn(gateway).length, 1);
+    assert.match(errorsIn(gateway)[0]!, /spool\b.* (is gone|is not there)/);
+  } finally {
+    await gateway.kill();
+  }
+});

@@ -61,7 +61,9 @@ describe('a card that cannot be read', { skip: noBlockStack() }, () => {
         assert.equal(watcher.contradictions().length, 0, 'a number was used twice');
         assert.equal(await gateway.stop(), 0);
         await lookAtSpool(dataDir, (reader, books) => assert.deepEqual(verify(reader, books).problems, []));
-        context.diagnostic(`${sectors.length} bad pages; lives before it went on ended with: ${kept.ends.join(' ') || '-'}`);
+        context.diagnostic(
+          `${sectors.length} bad pages; lives before it went on ended with: ${kept.ends.join(' ') || '-'}`,
+        );
       } finally {
         await gateway?.kill();
         await watcher.end();

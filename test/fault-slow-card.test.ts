@@ -40,7 +40,7 @@ describe('a card that takes eight requests a second', { skip: noBlockStack() }, 
       const loop = monitorEventLoopDelay({ resolution: 1 });
       loop.enable();
       let longest = 0;
-      for (const end = performance.now() + SLOW_MS; performance.now() < end; ) {
+      for (const end = performance.now() + SLOW_MS; performance.now() < end;) {
         accept();
         // Draining goes on beside it.
         const [stored] = rig.take(1);

@@ -44,7 +44,7 @@ describe('a power cut', { skip: noBlockStack() }, () => {
   test('at any moment loses nothing that was acknowledged, breaks nothing, and no number is used twice', async (context) => {
     for (let left = CUTS, seed = SEED; left > 0; left -= CUTS_A_STORY, seed++) {
       const cuts = Math.min(left, CUTS_A_STORY);
-      const story = await cutPower({ settings: {}, messages: MESSAGES, cuts, seed, processes: LONG ? 2 : 1 });
+      const story = await cutPower({ settings: {}, messages: MESSAGES, cuts, seed });
       tell(context, story, seed);
       checkStory(story);
       assert.equal(story.cuts.length, cuts);

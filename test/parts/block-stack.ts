@@ -1,5 +1,15 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, openSync, closeSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  closeSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Monitor } from './qemu-monitor.ts';
@@ -108,21 +118,24 @@ export class BlockStack {
     const under = recordWrites ? 'recorder' : 'disk';
     const recorder =
       'driver=blklogwrites,node-name=recorder,file=disk,log=log,log-sector-size=512,log-super-update-interval=1';
-    const daemon = spawn(
-      'qemu-storage-daemon',
-      [
-        ...['--chardev', `socket,id=monitor,path=${socket},server=on,wait=off`, '--monitor', 'chardev=monitor'],
-        ...['--object', 'throttle-group,id=speed'],
-        ...['--blockdev', `driver=file,node-name=disk,filename=${disk}`],
-        ...(recordWrites ? ['--blockdev', `driver=file,node-name=log,filename=${log}`, '--blockdev', recorder] : []),
-        ...['--blockdev', `driver=throttle,node-name=top,throttle-group=speed,file=${under}`],
-        ...['--export', `type=fuse,id=export,node-name=top,mountpoint=${exported},writable=on`],
-      ],
-      { stdio: ['ignore', 'ignore', 'pipe'] },
-    );
+    const pairs = [
+      ['--chardev', `socket,id=monitor,path=${socket},server=on,wait=off`],
+      ['--monitor', 'chardev=monitor'],
+      ['--object', 'throttle-group,id=speed'],
+      ['--blockdev', `driver=file,node-name=disk,filename=${disk}`],
+      ...(recordWrites
+        ? [
+            ['--blockdev', `driver=file,node-name=log,filename=${log}`],
+            ['--blockdev', recorder],
+          ]
+        : []),
+      ['--blockdev', `driver=throttle,node-name=top,throttle-group=speed,file=${under}`],
+      ['--export', `type=fuse,id=export,node-name=top,mountpoint=${exported},writable=on`],
+    ];
+    const daemon = spawn('qemu-storage-daemon', pairs.flat(), { stdio: ['ignore', 'ignore', 'pipe'] });
     let said = '';
-    daemon.stderr!.on('data', (text: Buffer) => (said += text.toString()));
-    daemon.stderr!.on('error', () => undefined);
+    daemon.stderr.on('data', (text: Buffer) => (said += text.toString()));
+    daemon.stderr.on('error', () => undefined);
     try {
       await until(
         () => `the export of qemu-storage-daemon; it said: ${said}`,

@@ -82,7 +82,8 @@ async function look(cut: number, history: History, dataDir: string): Promise<Cut
     if (seq <= (before.get(lane) ?? 0)) problems.push(`lane ${lane}: number ${seq} after ${before.get(lane)}`);
     before.set(lane, seq);
     there.get(lane)?.add(seq);
-    if (!message.body.equals(expectedBody(lane, seq))) problems.push(`number ${seq} of lane ${lane} says something else`);
+    if (!message.body.equals(expectedBody(lane, seq)))
+      problems.push(`number ${seq} of lane ${lane} says something else`);
   }
   const reports = rig.spool.lossesToReport();
   const missing: [number, number][] = [];

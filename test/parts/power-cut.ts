@@ -12,14 +12,14 @@ import { readWriteLog } from './write-log.ts';
 const MIB = 2 ** 20;
 /** The disk: many times what the spool may fill, and small enough to be written anew for each cut. */
 const DISK_BYTES = 32 * MIB;
+/** Processes that look at cuts at the same time. */
+const CHECKERS = 2;
 
 export interface StoryOptions {
   readonly settings: StorySettings;
   readonly messages: number;
   readonly cuts: number;
   readonly seed: number;
-  /** Processes that cut at the same time; 1 when left out. */
-  readonly processes?: number;
 }
 
 export interface Story {
@@ -30,7 +30,7 @@ export interface Story {
 }
 
 /** Lets a spool live on a disk that remembers, then cuts the power at random moments of that life, and looks each time. */
-export async function cutPower({ settings, messages, cuts, seed, processes = 1 }: StoryOptions): Promise<Story> {
+export async function cutPower({ settings, messages, cuts, seed }: StoryOptions): Promise<Story> {
   const stack = await BlockStack.start({ bytes: DISK_BYTES, recordWrites: true });
   const place = spacious();
   const { blank, log } = stack;
@@ -46,11 +46,11 @@ export async function cutPower({ settings, messages, cuts, seed, processes = 1 }
     const random = chance(seed);
     const points = Array.from({ length: cuts }, () => 1 + Math.floor(random() * requests)).toSorted((a, b) => a - b);
     const found = await Promise.all(
-      Array.from({ length: processes }, async (_, n) => {
+      Array.from({ length: CHECKERS }, async (_, n) => {
         const own = join(place, `checker-${n}`);
         mkdirSync(own);
         // Each has every so-manieth cut, so that all of them come through the whole life.
-        const mine = points.filter((__, at) => at % processes === n);
+        const mine = points.filter((__, at) => at % CHECKERS === n);
         try {
           return await check({ place: own, blank, log, history: file, cuts: mine, seed });
         } finally {

@@ -73,7 +73,8 @@ export class CutDisk {
   cut(count: number, random: () => number): Buffer {
     let flush = count - 1;
     while (flush >= this.#next && !this.#writes[flush]!.flush) flush--;
-    for (; this.#next <= flush; this.#next++) this.#writes[this.#next]!.data.copy(this.#flushed, this.#writes[this.#next]!.at);
+    for (; this.#next <= flush; this.#next++)
+      this.#writes[this.#next]!.data.copy(this.#flushed, this.#writes[this.#next]!.at);
     const disk = Buffer.from(this.#flushed);
     for (const write of this.#writes.slice(this.#next, count)) {
       if (write.durable) write.data.copy(disk, write.at);
