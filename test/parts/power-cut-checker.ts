@@ -5,6 +5,7 @@
  */
 import { readFileSync, writeFileSync, writeSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Loss } from '../../src/message/loss.ts';
 import { lookAtSpool } from '../../src/spool/files.ts';
 import { verify } from '../../src/spool/inspection.ts';
@@ -39,6 +40,9 @@ export interface Cut {
   /** Anything that no power cut may bring about, however little is promised. */
   readonly problems: readonly string[];
 }
+
+/** A commit that has not ended after this is not going to, ms. */
+const COMMIT_MS_MAX = 10_000;
 
 async function main(options: CheckerOptions): Promise<void> {
   const history = JSON.parse(readFileSync(options.history, 'utf8')) as History;
@@ -94,7 +98,13 @@ async function look(cut: number, history: History, dataDir: string): Promise<Cut
   }
 
   const { epoch } = rig.books();
-  await Promise.all(LANES_USED.map((lane) => rig.accept('after the cut', lane)));
+  const accepted = Promise.all(LANES_USED.map((lane) => rig.accept('after the cut', lane)));
+  const durable = accepted.then(
+    () => true,
+    () => false,
+  );
+  const goesOn = await Promise.race([durable, sleep(COMMIT_MS_MAX, false, { ref: false })]);
+  if (!goesOn) problems.push(`takes no message: ${rig.spool.snapshot().fault}`);
   const reused: number[] = [];
   for (const stored of rig.take()) {
     const known = Math.max(acknowledged.get(stored.lane) ?? 0, sent.get(stored.lane) ?? 0);
