@@ -254,10 +254,17 @@ export class BlockStack {
 }
 
 const stacks = new Set<BlockStack>();
-// A failed assertion leaves through here at the latest: nothing stays mounted.
-process.once('exit', () => {
+onEnd(() => {
   for (const stack of stacks) stack.endNow();
 });
+
+/** Calls `last` when this process ends, also by a signal: what it leaves mounted, nobody else takes away. */
+export function onEnd(last: () => void): void {
+  process.once('exit', last);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    if (process.listenerCount(signal) === 0) process.once(signal, () => process.exit(1));
+  }
+}
 
 /** An empty folder in memory where there is room, so that flushes cost what the test says and not what this disk does. */
 export function spacious(): string {

@@ -1,8 +1,8 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { BlockStack, run, spacious } from './block-stack.ts';
+import { BlockStack, onEnd, run, spacious } from './block-stack.ts';
 import { chance } from './chance.ts';
 import type { CheckerOptions, Cut } from './power-cut-checker.ts';
 import type { History, StorySettings } from './power-cut-history.ts';
@@ -33,6 +33,11 @@ export interface Story {
 export async function cutPower({ settings, messages, cuts, seed }: StoryOptions): Promise<Story> {
   const stack = await BlockStack.start({ bytes: DISK_BYTES, recordWrites: true });
   const place = spacious();
+  onEnd(() => {
+    for (const child of parts) child.kill('SIGKILL');
+    for (let n = 0; n < CHECKERS; n++) unmount(join(place, `checker-${n}`));
+    rmSync(place, { recursive: true, force: true });
+  });
   const { blank, log } = stack;
   const file = join(place, 'history');
   try {
@@ -54,7 +59,7 @@ export async function cutPower({ settings, messages, cuts, seed }: StoryOptions)
         try {
           return await check({ place: own, blank, log, history: file, cuts: mine, seed });
         } finally {
-          run('umount', '-l', '-q', join(own, 'mounted'), { may: 'fail' });
+          unmount(own);
         }
       }),
     );
@@ -76,6 +81,13 @@ async function check(options: CheckerOptions): Promise<Cut[]> {
   return [...cuts, { cut, promised: 0, found: null, missing: [], reused: [], problems }];
 }
 
+/** A checker that died leaves its disk mounted. */
+function unmount(place: string): void {
+  run('umount', '-l', '-q', join(place, 'mounted'), { may: 'fail' });
+}
+
+const parts = new Set<ChildProcess>();
+
 /** Runs one of the parts to its end; what it says on stderr is ours to show. */
 async function part(
   script: string,
@@ -86,8 +98,12 @@ async function part(
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = new Promise<number | NodeJS.Signals>((resolve) =>
-    child.once('close', (code, signal) => resolve(code ?? signal ?? -1)),
+    child.once('close', (code, signal) => {
+      parts.delete(child);
+      resolve(code ?? signal ?? -1);
+    }),
   );
+  parts.add(child);
   const lines: string[] = [];
   for await (const line of createInterface({ input: child.stdout })) lines.push(line);
   return { ended: await ended, lines };
