@@ -7,13 +7,15 @@ import type { StorySettings } from './parts/power-cut-history.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 /** Power cuts, and what they follow from (see scripts/power-cuts). */
-const CUTS = Number(process.env['HOLDFAST_POWER_CUTS'] ?? (LONG ? 2000 : 120));
+const CUTS = Number(process.env['HOLDFAST_POWER_CUTS'] ?? (LONG ? 2000 : 100));
 const SEED = Number(process.env['HOLDFAST_POWER_CUT_SEED'] ?? Date.now() % 1_000_000);
 /** Cuts in the life of one spool, at the most; then another begins, with the next seed. */
 const CUTS_A_STORY = 250;
 /** Cuts of a control: it finds what it is there for in one of four. */
-const CONTROL_CUTS = 40;
-const MESSAGES = 8000;
+const CONTROL_CUTS = 30;
+const MESSAGES = 6000;
+/** Of those, what came before the process was killed and began anew. */
+const MESSAGES_BEFORE_KILL = 4000;
 
 /** A cut in words: what is needed to see why it is complained of. */
 function told(cut: Cut): string {
@@ -36,7 +38,7 @@ function checkStory({ history, requests }: Story): void {
   const { commits, acknowledged, settled, evicted } = history;
   assert.ok(commits.length > 100, `${commits.length} commits`);
   assert.ok(requests > 1000, `${requests} requests`);
-  assert.ok(acknowledged.length >= MESSAGES, `${acknowledged.length} acknowledged`);
+  assert.ok(acknowledged.length > 0.9 * MESSAGES, `${acknowledged.length} acknowledged`);
   assert.ok(settled.length > MESSAGES / 10 && evicted > 0, `${settled.length} settled, ${evicted} evicted`);
 }
 
@@ -44,7 +46,8 @@ describe('a power cut', { skip: noBlockStack() }, () => {
   test('at any moment loses nothing that was acknowledged, breaks nothing, and no number is used twice', async (context) => {
     for (let left = CUTS, seed = SEED; left > 0; left -= CUTS_A_STORY, seed++) {
       const cuts = Math.min(left, CUTS_A_STORY);
-      const story = await cutPower({ settings: {}, messages: MESSAGES, cuts, seed });
+      const messages = [MESSAGES_BEFORE_KILL, MESSAGES - MESSAGES_BEFORE_KILL];
+      const story = await cutPower({ settings: {}, messages, cuts, seed });
       tell(context, story, seed);
       checkStory(story);
       const violations = story.cuts.filter(
@@ -56,10 +59,11 @@ describe('a power cut', { skip: noBlockStack() }, () => {
     }
   });
 
+  // One life only: after a kill, what a relaxed spool finds again may be in the kernel's memory and nowhere else.
   // The control: a setting that promises less must be found out, or the test above could not have found anything either.
   test('with durability: relaxed may undo the last commit, whole, and nothing else', async (context) => {
     const settings: StorySettings = { durability: 'relaxed' };
-    const story = await cutPower({ settings, messages: MESSAGES, cuts: CONTROL_CUTS, seed: SEED });
+    const story = await cutPower({ settings, messages: [MESSAGES], cuts: CONTROL_CUTS, seed: SEED });
     tell(context, story, SEED);
     checkStory(story);
     const undone = story.cuts.filter(({ promised, found }) => found === null || found < promised);

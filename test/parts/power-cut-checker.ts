@@ -11,7 +11,7 @@ import { lookAtSpool } from '../../src/spool/files.ts';
 import { verify } from '../../src/spool/inspection.ts';
 import { run } from './block-stack.ts';
 import { chance } from './chance.ts';
-import { bodyOf, LANES_USED, stateOf, type Happened, type History } from './power-cut-history.ts';
+import { bodyOf, LANES_USED, STANDARD, stateOf, type Happened, type History } from './power-cut-history.ts';
 import { SpoolRig } from './spool-rig.ts';
 import { CutDisk, readWriteLog } from './write-log.ts';
 
@@ -65,36 +65,32 @@ async function main(options: CheckerOptions): Promise<void> {
 async function look(cut: number, history: History, dataDir: string): Promise<Cut> {
   const problems: string[] = [];
   const promised = history.commits.findLastIndex(([entries]) => entries <= cut);
-  const upTo = (happened: readonly Happened[]): Map<number, number> => {
-    const last = new Map<number, number>();
-    for (const [entries, lane, seq] of happened) {
-      if (entries <= cut && seq > (last.get(lane) ?? 0)) last.set(lane, seq);
-    }
-    return last;
-  };
-  const acknowledged = upTo(history.acknowledged);
-  const settled = upTo(history.settled);
-  const sent = upTo(history.sent);
+  const happened = (list: readonly Happened[]) => list.filter(([entries]) => entries <= cut);
+  const acknowledged = happened(history.acknowledged);
+  const settled = new Set(happened(history.settled).map(([, lane, seq]) => `${lane}:${seq}`));
+  const known = new Map<number, number>();
+  for (const [, lane, seq] of [...acknowledged, ...happened(history.sent)]) {
+    known.set(lane, Math.max(seq, known.get(lane) ?? 0));
+  }
 
   const found = await booksFound(history, dataDir, problems);
-  const rig = await SpoolRig.open({ ...history.settings, dataDir });
+  const rig = await SpoolRig.open({ ...STANDARD, ...history.settings, dataDir });
   for (const { level, msg } of rig.log) if (level >= 50) problems.push(`logged: ${msg}`);
 
-  const there = new Map<number, Set<number>>(LANES_USED.map((lane) => [lane, new Set()]));
+  const there = new Set<string>();
   const before = new Map<number, number>();
   for (const { lane, seq, message } of rig.take()) {
     if (seq <= (before.get(lane) ?? 0)) problems.push(`lane ${lane}: number ${seq} after ${before.get(lane)}`);
     before.set(lane, seq);
-    there.get(lane)?.add(seq);
+    there.add(`${lane}:${seq}`);
     if (!message.body.equals(expectedBody(lane, seq)))
       problems.push(`number ${seq} of lane ${lane} says something else`);
   }
   const reports = rig.spool.lossesToReport();
   const missing: [number, number][] = [];
-  for (const [lane, last] of acknowledged) {
-    for (let seq = (settled.get(lane) ?? 0) + 1; seq <= last; seq++) {
-      if (!there.get(lane)!.has(seq) && !reported(reports, lane, seq)) missing.push([lane, seq]);
-    }
+  for (const [, lane, seq] of acknowledged) {
+    const name = `${lane}:${seq}`;
+    if (!there.has(name) && !settled.has(name) && !reported(reports, lane, seq)) missing.push([lane, seq]);
   }
 
   const { epoch } = rig.books();
@@ -107,8 +103,7 @@ async function look(cut: number, history: History, dataDir: string): Promise<Cut
   if (!goesOn) problems.push(`takes no message: ${rig.spool.snapshot().fault}`);
   const reused: number[] = [];
   for (const stored of rig.take()) {
-    const known = Math.max(acknowledged.get(stored.lane) ?? 0, sent.get(stored.lane) ?? 0);
-    if (stored.epoch === 1 && stored.seq <= known) reused.push(stored.lane);
+    if (stored.seq <= (known.get(stored.lane) ?? 0)) reused.push(stored.lane);
     if (stored.epoch !== epoch) problems.push(`a message of epoch ${stored.epoch} in a spool of epoch ${epoch}`);
   }
   await rig.audit().catch((error: Error) => problems.push(error.message));

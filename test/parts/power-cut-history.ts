@@ -10,21 +10,34 @@ const BODY_BYTES_MAX = 1600;
 /** A spool's settings as a story has them; where it lies is the disk's business. */
 export type StorySettings = Partial<Omit<SpoolSettings, 'dataDir'>>;
 
-/** Something that happened to messages of one lane up to number `seq`, when so many entries were in the log of writes. */
+/** A spool that a few thousand messages fill. */
+export const STANDARD = {
+  quota: { bytes: 3 * 2 ** 20 },
+  keepFree: { bytes: 0 },
+  whenFull: 'drop-oldest',
+  durability: 'strict',
+  commitEveryMs: 50,
+  timeToLiveSecs: 7200,
+} as const satisfies StorySettings;
+
+/** Something that happened to a message when so many entries were in the log of writes. */
 export type Happened = readonly [entries: number, lane: number, seq: number];
 
 /** What a spool on a disk that remembers its writes has promised, and when. */
 export interface History {
   readonly settings: StorySettings;
-  /** The books as each commit left them, the first of which made the spool. */
-  readonly commits: readonly (readonly [entries: number, state: string, nextSeqs: readonly number[]])[];
-  /** Numbers up to which senders have their acknowledgement. */
-  readonly acknowledged: readonly Happened[];
-  /** Numbers up to which messages have been handed out for sending, and up to which the upstream took or refused them. */
-  readonly sent: readonly Happened[];
-  readonly settled: readonly Happened[];
-  readonly evicted: number;
+  /** The books as each commit left them, the first of which made the spool; {@link UNPROMISED}: as they were found. */
+  readonly commits: [entries: number, state: string, nextSeqs: readonly number[]][];
+  /** Messages whose senders have their acknowledgement. */
+  readonly acknowledged: Happened[];
+  /** Messages that have been handed out for sending, once each, and those that the upstream took or refused. */
+  readonly sent: Happened[];
+  readonly settled: Happened[];
+  evicted: number;
 }
+
+/** Books that a process found when it started: they may be in the kernel's memory only, so nobody relies on them yet. */
+export const UNPROMISED: number = Number.MAX_SAFE_INTEGER;
 
 /** The books in one text: two spools with the same one hold the same messages. */
 export function stateOf({ epoch, lanes, ledger }: Books): string {

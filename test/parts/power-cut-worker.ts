@@ -1,17 +1,28 @@
 /*
  * A process that lives on a disk which remembers its writes: takes messages with waiting senders over several lanes, has
  * some delivered, and notes for each thing that it promises how far the log of writes had come. The power is cut later, on
- * copies of that disk. Writes its {@link History} when it has closed the spool; a line on stdout then.
+ * copies of that disk. Goes on with the {@link History} of an earlier life, and writes it at the end, which is a stop or a
+ * SIGKILL; the line `done` on stdout before that.
  */
-import { openSync, readSync, writeFileSync } from 'node:fs';
+import { existsSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { SystemClock } from '../../src/clock/system-clock.ts';
 import { ulid } from '../../src/message/ulid.ts';
+import type { Books } from '../../src/spool/books.ts';
+import { lookAtSpool } from '../../src/spool/files.ts';
 import { openSpool } from '../../src/spool/opening.ts';
 import { State } from '../../src/store/state.ts';
 import { chance } from './chance.ts';
-import { bodyOf, LANES_USED, stateOf, type Happened, type History, type StorySettings } from './power-cut-history.ts';
+import {
+  bodyOf,
+  LANES_USED,
+  STANDARD,
+  stateOf,
+  UNPROMISED,
+  type History,
+  type StorySettings,
+} from './power-cut-history.ts';
 
 export interface WorkerOptions {
   readonly dataDir: string;
@@ -20,8 +31,10 @@ export interface WorkerOptions {
   /** Where the history goes: not on that disk. */
   readonly history: string;
   readonly settings: StorySettings;
+  /** Messages that it accepts in this life. */
   readonly messages: number;
   readonly seed: number;
+  readonly end: 'stop' | 'kill';
 }
 
 /** Senders that wait at a time, at the most. */
@@ -49,20 +62,24 @@ async function main(options: WorkerOptions): Promise<void> {
     readSync(fd, word, 0, 8, 16);
     return Number(word.readBigUInt64LE());
   };
+  const history: History = existsSync(options.history)
+    ? (JSON.parse(readFileSync(options.history, 'utf8')) as History)
+    : { settings, commits: [], acknowledged: [], sent: [], settled: [], evicted: 0 };
+  const { commits, acknowledged, sent, settled } = history;
+  const note = (at: number, books: Books) =>
+    commits.push([at, stateOf(books), books.lanes.map(({ nextSeq }) => nextSeq)]);
+  const first = commits.length === 0;
+  if (!first) note(UNPROMISED, await lookAtSpool(dataDir, (_, books) => books));
   const state = new State(join(dataDir, 'state'));
   const spool = await openSpool({ ...STANDARD, ...settings, dataDir }, state, clock, log);
-  const commits: [number, string, number[]][] = [];
-  const acknowledged: Happened[] = [];
-  const sent: Happened[] = [];
-  const settled: Happened[] = [];
-  const committed = () => {
-    const books = spool.durableBooks();
-    commits.push([entries(), stateOf(books), books.lanes.map(({ nextSeq }) => nextSeq)]);
-  };
-  committed();
-  spool.onCommit(committed);
+  note(first ? entries() : UNPROMISED, spool.durableBooks());
+  spool.onCommit(() => note(entries(), spool.durableBooks()));
 
-  const nextSeqs = new Map<number, number>(LANES_USED.map((lane) => [lane, 1]));
+  const { lanes } = spool.durableBooks();
+  const nextSeqs = new Map<number, number>(LANES_USED.map((lane) => [lane, lanes[lane]!.nextSeq]));
+  const sentTo = new Map<number, number>();
+  for (const [, lane, seq] of sent) sentTo.set(lane, seq);
+  const settledBefore = settled.length;
   let accepted = 0;
   let waiting = 0;
   const accept = () => {
@@ -85,7 +102,6 @@ async function main(options: WorkerOptions): Promise<void> {
     const durable = spool.accept(message, waits).then(() => acknowledged.push([entries(), lane, seq]));
     if (waits) void durable.then(() => waiting--);
   };
-  const sentTo = new Map<number, number>();
   let carried = 0;
   let flight: NonNullable<ReturnType<typeof spool.next>>[] = [];
   const deliver = () => {
@@ -103,7 +119,7 @@ async function main(options: WorkerOptions): Promise<void> {
       sentTo.set(stored.lane, stored.seq);
       sent.push([entries(), stored.lane, stored.seq]);
     }
-    const count = Math.min(flight.length, accepted * SETTLED_SHARE - settled.length);
+    const count = Math.min(flight.length, accepted * SETTLED_SHARE - settled.length + settledBefore);
     for (const stored of flight.splice(0, Math.max(0, Math.floor(random() * count)))) {
       if (random() < 1 / REFUSED) spool.deadLetter(stored, 'refused');
       else spool.delivered(stored, true);
@@ -120,24 +136,15 @@ async function main(options: WorkerOptions): Promise<void> {
       setImmediate(resolve);
     });
   }
-  await spool.flush();
-  const evicted = spool.durableBooks().ledger.dropped.evicted ?? 0;
-  await spool.close();
-  await state.close();
+  history.evicted = spool.durableBooks().ledger.dropped.evicted ?? 0;
+  if (options.end === 'stop') {
+    await spool.close();
+    await state.close();
+  }
   clearInterval(hold);
-  const history: History = { settings, commits, acknowledged, sent, settled, evicted };
   writeFileSync(options.history, JSON.stringify(history));
-  process.stdout.write('done\n');
+  writeSync(1, 'done\n');
+  if (options.end === 'kill') process.kill(process.pid, 'SIGKILL');
 }
-
-/** A spool that a few thousand messages fill. */
-const STANDARD = {
-  quota: { bytes: 3 * 2 ** 20 },
-  keepFree: { bytes: 0 },
-  whenFull: 'drop-oldest',
-  durability: 'strict',
-  commitEveryMs: 50,
-  timeToLiveSecs: 7200,
-} as const;
 
 await main(JSON.parse(process.argv[2]!) as WorkerOptions);

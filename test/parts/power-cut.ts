@@ -11,13 +11,14 @@ import { readWriteLog } from './write-log.ts';
 
 const MIB = 2 ** 20;
 /** The disk: many times what the spool may fill, and small enough to be written anew for each cut. */
-const DISK_BYTES = 32 * MIB;
+const DISK_BYTES = 20 * MIB;
 /** Processes that look at cuts at the same time. */
 const CHECKERS = 2;
 
 export interface StoryOptions {
   readonly settings: StorySettings;
-  readonly messages: number;
+  /** Messages of each life; all lives but the last end with a SIGKILL. */
+  readonly messages: readonly number[];
   readonly cuts: number;
   readonly seed: number;
 }
@@ -43,9 +44,12 @@ export async function cutPower({ settings, messages, cuts, seed }: StoryOptions)
   try {
     const dataDir = join(stack.dir, 'data');
     mkdirSync(dataDir);
-    const work: WorkerOptions = { dataDir, log, history: file, settings, messages, seed };
-    const { ended, lines } = await part('power-cut-worker.ts', work);
-    if (lines.at(-1) !== 'done') throw new Error(`the worker ended (${ended})`);
+    for (const [life, count] of messages.entries()) {
+      const end = life === messages.length - 1 ? 'stop' : 'kill';
+      const work: WorkerOptions = { dataDir, log, history: file, settings, messages: count, seed: seed + life, end };
+      const { ended, lines } = await part('power-cut-worker.ts', work);
+      if (lines.at(-1) !== 'done') throw new Error(`the worker ended (${ended})`);
+    }
     const history = JSON.parse(readFileSync(file, 'utf8')) as History;
     const requests = readWriteLog(log).length;
     const random = chance(seed);
