@@ -18,6 +18,8 @@ const SETTINGS = {
   durability: 'strict',
   commitEveryMs: 250,
   timeToLiveSecs: 7200,
+  write: 'always',
+  prefill: false,
 } as const;
 
 /** A spool as the gateway has it, without the gateway. */

@@ -66,7 +66,7 @@ export class Gateway {
     const { storeAndForward } = loaded.config;
     const state = new State(`${dataDir}/state`);
     try {
-      const spool = await openSpool({ dataDir, ...storeAndForward }, state, platform.clock, platform.log);
+      const spool = await openSpool({ dataDir, prefill: true, ...storeAndForward }, state, platform.clock, platform.log);
       return new Gateway(loaded, platform, state, spool);
     } catch (error) {
       await state.close();

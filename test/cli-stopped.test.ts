@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { seal } from '../src/spool/books.ts';
+import { seal } from '../src/spool/seal.ts';
 import { BOOKS_KEY } from '../src/spool/keys.ts';
 import { Environment } from '../src/store/environment.ts';
 import { holdfast } from './parts/command.ts';

@@ -210,8 +210,8 @@ test('what is turned away or has no route is in the account', async () => {
   const rig = await SpoolRig.open();
   rig.spool.refused('too-large');
   rig.spool.refused('too-large');
-  rig.spool.discard('no-route');
-  rig.spool.discard('loop');
+  rig.spool.discard('no-route', rig.message('one'));
+  rig.spool.discard('loop', rig.message('two'));
   await rig.audit();
   const { accepted, dropped, refused } = rig.books().ledger;
   assert.deepEqual(

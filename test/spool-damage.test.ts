@@ -13,7 +13,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { encodeBooks, seal } from '../src/spool/books.ts';
+import { encodeBooks } from '../src/spool/books.ts';
+import { seal } from '../src/spool/seal.ts';
 import { booksIn } from '../src/spool/files.ts';
 import { BOOKS_KEY, blockKey } from '../src/spool/keys.ts';
 import { Environment } from '../src/store/environment.ts';

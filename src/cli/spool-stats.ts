@@ -51,5 +51,5 @@ function show({ epoch, ledger, lanes, file, wear }: SpoolStats): void {
 /** What the running gateway would compute: a percentage is of the filesystem. */
 function quotaBytes({ dataDir: directory, config }: Configured): number {
   const { quota, keepFree } = config.storeAndForward;
-  return new Quota({ directory, quota, keepFree, others: () => 0 }).bytes;
+  return new Quota(directory, '', { quota, keepFree }).bytes;
 }

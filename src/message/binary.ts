@@ -46,6 +46,7 @@ export class RecordBuffer {
     this.#length = 0;
   }
 
+  /** A whole number from 0 to 2^53, seven bits to a byte, lowest first. */
   varint(value: number): void {
     this.#need(8);
     let v = value;
@@ -54,6 +55,12 @@ export class RecordBuffer {
       v = Math.floor(v / 128);
     }
     this.#bytes[this.#length++] = v;
+  }
+
+  bytes(bytes: Buffer): void {
+    this.#need(bytes.length);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
   }
 
   message(message: Message): void {
@@ -87,25 +94,24 @@ export class RecordBuffer {
     if (message.eventTime !== undefined) at = this.#bytes.writeDoubleBE(message.eventTime, at);
     if (message.expiresAfterSecs !== undefined) at = this.#bytes.writeUInt32BE(message.expiresAfterSecs, at);
     this.#length = at;
-    this.#text(source.child);
-    if (source.module !== undefined) this.#text(source.module);
-    if (source.output !== undefined) this.#text(source.output);
-    if (message.contentType !== undefined) this.#text(message.contentType);
-    if (message.contentEncoding !== undefined) this.#text(message.contentEncoding);
+    this.text(source.child);
+    if (source.module !== undefined) this.text(source.module);
+    if (source.output !== undefined) this.text(source.output);
+    if (message.contentType !== undefined) this.text(message.contentType);
+    if (message.contentEncoding !== undefined) this.text(message.contentEncoding);
     if (properties !== undefined && names.length > 0) {
       this.varint(names.length);
       for (const name of names) {
-        this.#text(name);
-        this.#text(properties[name] ?? '');
+        this.text(name);
+        this.text(properties[name] ?? '');
       }
     }
     this.varint(body.length);
-    this.#need(body.length);
-    this.#bytes.set(body, this.#length);
-    this.#length += body.length;
+    this.bytes(body);
   }
 
-  #text(text: string): void {
+  /** Length and UTF-8. */
+  text(text: string): void {
     // Up to three bytes of UTF-8 for a UTF-16 unit; the length goes first, and short texts need one byte for it.
     this.#need(text.length * 3 + 8);
     if (text.length < 42) {
@@ -175,18 +181,18 @@ export class RecordReader {
     }
     const eventTime = flags & HAS_EVENT_TIME ? bytes.readDoubleBE(this.#take(8)) : undefined;
     const expiresAfterSecs = flags & HAS_EXPIRY ? bytes.readUInt32BE(this.#take(4)) : undefined;
-    const source: { child: string; module?: string; output?: string } = { child: this.#text() };
-    if (flags & HAS_MODULE) source.module = this.#text();
-    if (flags & HAS_OUTPUT) source.output = this.#text();
-    const contentType = flags & HAS_CONTENT_TYPE ? this.#text() : undefined;
-    const contentEncoding = flags & HAS_CONTENT_ENCODING ? this.#text() : undefined;
+    const source: { child: string; module?: string; output?: string } = { child: this.text() };
+    if (flags & HAS_MODULE) source.module = this.text();
+    if (flags & HAS_OUTPUT) source.output = this.text();
+    const contentType = flags & HAS_CONTENT_TYPE ? this.text() : undefined;
+    const contentEncoding = flags & HAS_CONTENT_ENCODING ? this.text() : undefined;
     let properties: Record<string, string> | undefined;
     if (flags & HAS_PROPERTIES) {
       // No prototype: a property may be called __proto__.
       properties = Object.create(null) as Record<string, string>;
       for (let n = this.varint(); n > 0; n--) {
-        const name = this.#text();
-        properties[name] = this.#text();
+        const name = this.text();
+        properties[name] = this.text();
       }
     }
     const bodyLength = this.varint();
@@ -206,7 +212,7 @@ export class RecordReader {
     };
   }
 
-  #text(): string {
+  text(): string {
     const length = this.varint();
     const at = this.#take(length);
     return this.#bytes.toString('utf8', at, at + length);

@@ -1,5 +1,6 @@
-/** Why an accepted message was let go. */
-export type DropReason = 'expired' | 'evicted' | 'thinned' | 'no-route' | 'loop' | 'quarantined' | 'discarded';
+/** Why an accepted message was let go. The order is part of the spool's format: new ones go to the end. */
+export const DROP_REASONS = ['expired', 'evicted', 'thinned', 'no-route', 'loop', 'quarantined', 'discarded'] as const;
+export type DropReason = (typeof DROP_REASONS)[number];
 /** Why a message was not taken on in the first place; its sender knows. */
 export type RefusalReason = 'rejected' | 'too-large' | 'malformed';
 

@@ -13,7 +13,7 @@ export interface Sink {
   stamp(): AcceptedAt;
   accept(message: Message, senderWaits: boolean): Promise<void>;
   refused(reason: 'too-large'): void;
-  discard(reason: 'no-route' | 'loop'): void;
+  discard(reason: 'no-route' | 'loop', message: Message): void;
 }
 
 /** A route to the upstream: what it says of the messages that take it. */
@@ -75,7 +75,7 @@ export class Router {
 
   message(message: Message, senderWaits: boolean): Promise<void> {
     if (message.hops > HOPS_MAX) {
-      this.#sink.discard('loop');
+      this.#sink.discard('loop', message);
       return Promise.resolve();
     }
     return this.#sink.accept(message, senderWaits);

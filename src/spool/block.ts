@@ -3,8 +3,9 @@ import { RecordBuffer, RecordReader } from '../message/binary.ts';
 import type { Message, Stored } from '../message/message.ts';
 import { crc32c } from './crc32c.ts';
 
-/** Format of a block's bytes; an older program refuses a newer one. */
-export const BLOCK_VERSION = 1;
+/** Format of a block's bytes; an older program refuses a newer one. Version 1 had no level and no range wider than its messages. */
+export const BLOCK_VERSION = 2;
+const BLOCK_VERSION_OLDEST = 1;
 /** Raw bytes at which a block is cut: deflated they come to about 16,368 B, four overflow pages without a gap. */
 export const BLOCK_RAW_BYTES = 48 * 1024;
 
@@ -16,8 +17,9 @@ const DEFLATE_FROM_BYTES = 128;
 
 /*
  * Header, big-endian:
- *    0 version u8 | 1 codec u8 | 2 lane u8 | 3 zero
+ *    0 version u8 | 1 codec u8 | 2 lane u8 | 3 how often it was thinned u8
  *    4 epoch u32 | 8 count u32 | 12 first seq f64 | 20 last seq f64
+ *      (the range that the block stands for: of one that was thinned or has expired in part it holds only some)
  *   28 earliest and 36 latest event time, ms f64 (acceptance time where a message has none)
  *   44 earliest and 52 latest age at acceptance, ms f64
  *   60 earliest expiry, age in ms f64
@@ -28,6 +30,8 @@ const CRC_AT = 72;
 
 export interface BlockHeader {
   readonly lane: number;
+  /** How often its messages have been thinned: each time about half of them went. */
+  readonly level: number;
   readonly epoch: number;
   readonly count: number;
   readonly firstSeq: number;
@@ -48,6 +52,23 @@ export class BlockDamaged extends Error {
   }
 }
 
+/** How many messages are of which child. */
+export type ChildCounts = ReadonlyMap<string, number>;
+
+export interface Cut {
+  readonly header: BlockHeader;
+  readonly value: Buffer;
+  readonly children: ChildCounts;
+}
+
+/** What is known of a block besides its messages, where it takes the place of others. */
+export interface Place {
+  readonly level: number;
+  /** The range that it stands for. */
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+}
+
 /** Collects messages of one lane and cuts them into blocks. Used again after each cut. */
 export class BlockBuilder {
   readonly #lane: number;
@@ -60,6 +81,7 @@ export class BlockBuilder {
   #firstAge = Infinity;
   #lastAge = -Infinity;
   #earliestExpiry = Infinity;
+  #children = new Map<string, number>();
 
   constructor(lane: number) {
     this.#lane = lane;
@@ -73,10 +95,18 @@ export class BlockBuilder {
     return this.#records.length;
   }
 
-  /** Adds one message; its bytes are copied. `lifeMs` is how long it may live, in age. */
-  add(seq: number, message: Message, lifeMs: number): void {
-    if (this.#count === 0) this.#firstSeq = seq;
-    this.#records.varint(this.#count === 0 ? 0 : seq - this.#lastSeq);
+  /** The number of the first message; of no meaning while there is none. */
+  get firstSeq(): number {
+    return this.#firstSeq;
+  }
+
+  /**
+   * Adds one message; its bytes are copied. `lifeMs` is how long it may live, in age. `from` is where the range that the
+   * block stands for begins, when that is not with its first message.
+   */
+  add(seq: number, message: Message, lifeMs: number, from = seq): void {
+    if (this.#count === 0) this.#firstSeq = from;
+    this.#records.varint(seq - (this.#count === 0 ? from : this.#lastSeq));
     this.#records.message(message);
     this.#lastSeq = seq;
     this.#count++;
@@ -87,16 +117,33 @@ export class BlockBuilder {
     this.#firstAge = Math.min(this.#firstAge, age);
     this.#lastAge = Math.max(this.#lastAge, age);
     this.#earliestExpiry = Math.min(this.#earliestExpiry, age + lifeMs);
+    const { child } = message.source;
+    this.#children.set(child, (this.#children.get(child) ?? 0) + 1);
   }
 
   /** The block's value, and the builder empty again. */
-  cut(epoch: number): { readonly header: BlockHeader; readonly value: Buffer } {
-    const header: BlockHeader = {
+  cut(epoch: number, level = 0, lastSeq = this.#lastSeq): Cut {
+    const header = this.header(epoch, level, lastSeq);
+    const value = encodeBlock(header, this.#records.view());
+    const children = this.#children;
+    this.clear();
+    return { header, value, children };
+  }
+
+  /** How many messages of whom. */
+  get children(): ChildCounts {
+    return this.#children;
+  }
+
+  /** The header that a block would have if it were cut now. */
+  header(epoch: number, level = 0, lastSeq = this.#lastSeq): BlockHeader {
+    return {
       lane: this.#lane,
+      level,
       epoch,
       count: this.#count,
       firstSeq: this.#firstSeq,
-      lastSeq: this.#lastSeq,
+      lastSeq,
       firstEventTime: this.#firstEventTime,
       lastEventTime: this.#lastEventTime,
       firstAge: this.#firstAge,
@@ -104,13 +151,40 @@ export class BlockBuilder {
       earliestExpiry: this.#earliestExpiry,
       rawBytes: this.#records.length,
     };
-    const value = encodeBlock(header, this.#records.view());
+  }
+
+  /** Forgets what it has collected. */
+  clear(): void {
     this.#records.clear();
     this.#count = 0;
     this.#firstEventTime = this.#firstAge = this.#earliestExpiry = Infinity;
     this.#lastEventTime = this.#lastAge = -Infinity;
-    return { header, value };
+    this.#children = new Map();
   }
+}
+
+/**
+ * Messages of one lane, in order, as blocks that stand for the whole of the range from `place.firstSeq` to `place.lastSeq`;
+ * the first has the key of that number. At least one message. `lifeMs`: how long a message may live.
+ */
+export function pack(
+  messages: readonly Stored[],
+  place: Place,
+  lifeMs: (message: Message) => number,
+): Cut[] {
+  const cuts: Cut[] = [];
+  const { lane, epoch } = messages[0]!;
+  const builder = new BlockBuilder(lane);
+  let from = place.firstSeq;
+  messages.forEach(({ seq, message }, n) => {
+    builder.add(seq, message, lifeMs(message), builder.count === 0 ? from : seq);
+    const last = n === messages.length - 1;
+    if (!last && builder.rawBytes < BLOCK_RAW_BYTES) return;
+    const lastSeq = last ? place.lastSeq : messages[n + 1]!.seq - 1;
+    cuts.push(builder.cut(epoch, place.level, lastSeq));
+    from = lastSeq + 1;
+  });
+  return cuts;
 }
 
 function encodeBlock(header: BlockHeader, raw: Buffer): Buffer {
@@ -127,7 +201,7 @@ function encodeBlock(header: BlockHeader, raw: Buffer): Buffer {
   value[0] = BLOCK_VERSION;
   value[1] = codec;
   value[2] = header.lane;
-  value[3] = 0;
+  value[3] = header.level;
   value.writeUInt32BE(header.epoch, 4);
   value.writeUInt32BE(header.count, 8);
   value.writeDoubleBE(header.firstSeq, 12);
@@ -151,11 +225,17 @@ function blockCrc(value: Buffer): number {
 export function readHeader(value: Buffer): BlockHeader {
   if (value.length < BLOCK_HEADER_BYTES)
     throw new BlockDamaged(`block of ${value.length} bytes is shorter than its header`);
-  if (value[0] !== BLOCK_VERSION)
-    throw new BlockDamaged(`block has format ${value[0]}, this program reads ${BLOCK_VERSION}`);
+  if (value[0]! < BLOCK_VERSION_OLDEST || value[0]! > BLOCK_VERSION)
+    throw new BlockDamaged(`block has format ${value[0]}, this program reads up to ${BLOCK_VERSION}`);
   if (value.readUInt32BE(CRC_AT) !== blockCrc(value)) throw new BlockDamaged('block does not match its checksum');
+  return headerOf(value);
+}
+
+/** Reads the header of a block of which only the beginning is at hand, unchecked: what is done by it must bear that it is wrong. */
+export function headerOf(value: Buffer): BlockHeader {
   return {
     lane: value[2]!,
+    level: value[3]!,
     epoch: value.readUInt32BE(4),
     count: value.readUInt32BE(8),
     firstSeq: value.readDoubleBE(12),
@@ -185,7 +265,7 @@ export function decodeBlock(value: Buffer): { readonly header: BlockHeader; read
       messages.push({ lane: header.lane, epoch: header.epoch, seq, message: reader.message(header.lane) });
     }
     if (!reader.done) throw new BlockDamaged('block holds more than its header says');
-    if (seq !== header.lastSeq) throw new BlockDamaged(`block ends at ${seq}, not at ${header.lastSeq}`);
+    if (seq > header.lastSeq) throw new BlockDamaged(`block ends at ${seq}, beyond ${header.lastSeq}`);
     return { header, messages };
   } catch (error) {
     if (error instanceof BlockDamaged) throw error;

@@ -1,22 +1,17 @@
 import type { AgeMark } from '../clock/age.ts';
-import type { DropReason, RefusalReason } from '../message/loss.ts';
 import { LANES } from '../message/message.ts';
-import { StoreError } from '../store/store-error.ts';
-import { crc32c } from './crc32c.ts';
+import type { ChildCounts } from './block.ts';
+import { ChildAccounts } from './child-accounts.ts';
+import { BOOKS_KEY, BOOTS_KEY, CHILDREN_KEY } from './keys.ts';
+import { emptyAccount, restOf, type Account, type LaneBooks, type Ledger } from './ledger.ts';
+import { seal, unseal } from './seal.ts';
 
-/** Format of the whole spool; an older program refuses a newer one and leaves it alone. */
-export const SPOOL_VERSION = 1;
-
-/** accepted = delivered + pending + deadLetters + sum of dropped, at every commit. */
-export interface Ledger {
-  accepted: number;
-  delivered: number;
-  /** Of the delivered: the broker had nobody who subscribed. */
-  unmatched: number;
-  deadLetters: number;
-  dropped: Partial<Record<DropReason, number>>;
-  refused: Partial<Record<RefusalReason, number>>;
-}
+/**
+ * Format of the whole spool; an older program refuses a newer one and leaves it alone. Version 1 had no accounts of lanes
+ * and children, and the table of boots among the books.
+ */
+export const SPOOL_VERSION = 2;
+const SPOOL_VERSION_OLDEST = 1;
 
 export interface Boot {
   readonly number: number;
@@ -26,78 +21,115 @@ export interface Boot {
   offset: number | null;
 }
 
-export interface LaneBooks {
-  /** The number that the lane's next message gets. */
-  nextSeq: number;
-  /** Everything up to this number is settled: delivered, dropped or a dead letter. */
-  settledTo: number;
-  pending: number;
-}
+/** How messages reach the medium: see `storeAndForward.write`. */
+export type WriteMode = 'always' | 'when-needed';
 
-/** All that the spool counts; one record, written with every commit in the same transaction as what it counts. */
+/** All that the spool counts, written with every commit in the same transaction as what it counts. */
 export interface Books {
   epoch: number;
+  /** The gateway stopped properly: everything it took on is in here. Taken back by the first commit after the start. */
+  clean: boolean;
+  /** How the gateway that wrote this wrote messages. */
+  write: WriteMode;
   ledger: Ledger;
   lanes: LaneBooks[];
   nextDeadLetter: number;
   age: AgeMark;
   /** The last boots of this machine; a message taken on with an unknown clock names its boot by number. */
   boots: Boot[];
+  children: ChildAccounts;
 }
 
 export function emptyBooks(epoch: number, nextSeqs?: readonly number[]): Books {
   return {
     epoch,
-    ledger: { accepted: 0, delivered: 0, unmatched: 0, deadLetters: 0, dropped: {}, refused: {} },
-    lanes: Array.from({ length: LANES }, (_, lane) => {
-      const nextSeq = nextSeqs?.[lane] ?? 1;
-      return { nextSeq, settledTo: nextSeq - 1, pending: 0 };
-    }),
+    clean: false,
+    write: 'always',
+    ledger: { ...emptyAccount(), unmatched: 0, refused: {} },
+    lanes: Array.from({ length: LANES }, (_, lane) => emptyLane(nextSeqs?.[lane] ?? 1)),
     nextDeadLetter: 1,
     age: { age: 0, wall: null },
     boots: [],
+    children: new ChildAccounts(),
   };
 }
 
+function emptyLane(nextSeq: number): LaneBooks {
+  return { nextSeq, settledTo: nextSeq - 1, pending: 0, ...emptyAccount() };
+}
+
 /** Messages that are neither delivered, nor dead letters, nor dropped. */
-export function pendingOf(books: Books): number {
+export function pendingOf(books: Pick<Books, 'lanes'>): number {
   let pending = 0;
   for (const lane of books.lanes) pending += lane.pending;
   return pending;
 }
 
-export function droppedOf(ledger: Ledger): number {
-  let dropped = 0;
-  for (const count of Object.values(ledger.dropped)) dropped += count;
-  return dropped;
+/** What a commit leaves out of the books, since it does not carry the messages yet. */
+export interface NotCarried {
+  /** By lane: the number of the first message that is left out, and how many there are. */
+  readonly lanes: ReadonlyMap<number, { readonly firstSeq: number; readonly count: number }>;
+  readonly children: ChildCounts;
 }
 
-/** The books' bytes: CRC-32C u32 of the rest, then JSON with the format's version. */
-export function encodeBooks(books: Books): Buffer {
-  return seal({ version: SPOOL_VERSION, ...books });
+export const CARRIES_ALL: NotCarried = { lanes: new Map(), children: new Map() };
+
+/** The books' main record: CRC-32C u32 of the rest, then JSON with the format's version. Lanes that were never used are left out. */
+export function encodeBooks(books: Books, without: NotCarried = CARRIES_ALL): Buffer {
+  const { epoch, clean, write, nextDeadLetter, age } = books;
+  let { accepted } = books.ledger;
+  const lanes: (LaneBooks & { lane: number })[] = [];
+  books.lanes.forEach((lane, number) => {
+    if (lane.nextSeq === 1 && lane.accepted === 0) return;
+    const left = without.lanes.get(number);
+    if (left === undefined) lanes.push({ lane: number, ...lane });
+    else {
+      const { firstSeq, count } = left;
+      accepted -= count;
+      lanes.push({
+        lane: number,
+        ...lane,
+        nextSeq: firstSeq,
+        pending: lane.pending - count,
+        accepted: lane.accepted - count,
+      });
+    }
+  });
+  const ledger = { ...books.ledger, accepted };
+  return seal({ version: SPOOL_VERSION, epoch, clean, write, ledger, lanes, nextDeadLetter, age });
 }
 
-/** Throws when the record is damaged or of a newer format. */
-export function decodeBooks(bytes: Buffer): Books {
-  const { version, ...books } = unseal(bytes, 'the books') as Books & { version: number };
-  if (version !== SPOOL_VERSION) {
+/** Reads what {@link encodeBooks} made. Throws when the record is damaged or of a newer format. */
+export function decodeBooks(bytes: Buffer): Omit<Books, 'children' | 'boots'> {
+  const { version, ...found } = unseal(bytes, 'the books') as Books & { version: number };
+  if (!(version >= SPOOL_VERSION_OLDEST && version <= SPOOL_VERSION)) {
     throw new Error(`the spool has format ${version}, this program knows ${SPOOL_VERSION}; it was left as it is`);
   }
+  const books = { ...emptyBooks(1), ...found };
+  if (version === 1) {
+    // What became of earlier messages of a lane was not kept: its account begins with what waits.
+    books.lanes = found.lanes.map((lane) => ({ ...emptyLane(1), ...lane, accepted: lane.pending }));
+    return books;
+  }
+  const lanes = books.lanes as (LaneBooks & { lane: number })[];
+  books.lanes = emptyBooks(1).lanes;
+  for (const { lane, ...rest } of lanes) books.lanes[lane] = rest;
   return books;
 }
 
-/** JSON behind its CRC-32C: LMDB itself does not notice a flipped bit. */
-export function seal(value: unknown): Buffer {
-  const json = Buffer.from(JSON.stringify(value), 'utf8');
-  const bytes = Buffer.allocUnsafeSlow(4 + json.length);
-  json.copy(bytes, 4);
-  bytes.writeUInt32BE(crc32c(bytes, 4), 0);
-  return bytes;
+/** The books as they are in one read transaction; null when there are none. Throws as {@link decodeBooks} does. */
+export function readBooks(reader: { get(key: Buffer): Buffer | null }): Books | null {
+  const main = reader.get(BOOKS_KEY);
+  if (main === null) return null;
+  const books: Books = { ...emptyBooks(1), ...decodeBooks(main) };
+  const children = reader.get(CHILDREN_KEY);
+  if (children !== null) books.children = ChildAccounts.decode(children);
+  const boots = reader.get(BOOTS_KEY);
+  if (boots !== null) books.boots = unseal(boots, 'the table of boots') as Boot[];
+  return books;
 }
 
-export function unseal(bytes: Buffer, what: string): unknown {
-  if (bytes.length < 4 || bytes.readUInt32BE(0) !== crc32c(bytes, 4)) {
-    throw new StoreError('damaged', `${what} do not match their checksum`);
-  }
-  return JSON.parse(bytes.toString('utf8', 4));
+/** Whether an account is even. */
+export function even(account: Account, pending: number): boolean {
+  return restOf(account) === pending;
 }

@@ -13,10 +13,13 @@ const MARKS_MS_MAX = 250;
  */
 export class CommitTimer {
   readonly #clock: Clock;
-  readonly #commitEveryMs: number;
+  readonly #commitEveryMs: () => number;
   readonly #due: () => void;
+  readonly #messagesDueAt: () => number;
   readonly #patience = new Patience();
   #dueAt = Infinity;
+  /** When the oldest message is due that waits for the medium only; it may be gone by then. */
+  #messagesAt = Infinity;
   /** The last commit failed: whoever asks, not before this. */
   #notBefore = -Infinity;
   #armedFor = Infinity;
@@ -25,16 +28,26 @@ export class CommitTimer {
   #soon = false;
   #busy = false;
 
-  constructor(clock: Clock, commitEveryMs: number, due: () => void) {
+  /**
+   * `messagesDueAt` says, when a message's time has come, when the oldest is due that still waits: where messages may be
+   * sent from memory, it need not be written any more.
+   */
+  constructor(
+    clock: Clock,
+    commitEveryMs: () => number,
+    due: () => void,
+    messagesDueAt: () => number = () => -Infinity,
+  ) {
     this.#clock = clock;
     this.#commitEveryMs = commitEveryMs;
     this.#due = due;
+    this.#messagesDueAt = messagesDueAt;
   }
 
   /** A message joined a tail. */
   message(senderWaits: boolean): void {
     if (!senderWaits) {
-      this.#by(this.#clock.monotonic() + this.#commitEveryMs);
+      if (this.#messagesAt === Infinity) this.#messagesBy(this.#clock.monotonic() + this.#commitEveryMs());
       return;
     }
     this.#patience.arrival(this.#clock.monotonic());
@@ -64,6 +77,7 @@ export class CommitTimer {
   begun(): void {
     this.#busy = true;
     this.#dueAt = Infinity;
+    this.#messagesAt = Infinity;
     this.#notBefore = -Infinity;
     this.#sendersWait = false;
     this.#patience.committed();
@@ -73,7 +87,7 @@ export class CommitTimer {
   ended(): void {
     this.#busy = false;
     if (this.#sendersWait) this.#lookSoon();
-    else if (this.#dueAt !== Infinity) this.#arm(this.#dueAt);
+    else this.#arm(Math.min(this.#dueAt, this.#messagesAt));
   }
 
   stop(): void {
@@ -87,8 +101,13 @@ export class CommitTimer {
     if (!this.#busy) this.#arm(at);
   }
 
+  #messagesBy(at: number): void {
+    this.#messagesAt = at;
+    if (!this.#busy) this.#arm(at);
+  }
+
   #arm(at: number): void {
-    if (at >= this.#armedFor) return;
+    if (at >= this.#armedFor || at === Infinity) return;
     const ms = at - this.#clock.monotonic();
     if (ms <= 0) {
       this.#lookSoon();
@@ -129,12 +148,19 @@ export class CommitTimer {
       this.#due();
       return;
     }
+    if (this.#messagesAt <= now + 0.5) {
+      this.#messagesAt = this.#messagesDueAt();
+      if (this.#messagesAt <= now + 0.5) {
+        this.#due();
+        return;
+      }
+    }
     if (this.#sendersWait) {
       const wait = this.#patience.waitMs(now);
       if (wait === 0) this.#due();
-      else this.#arm(Math.min(now + wait, this.#dueAt));
+      else this.#arm(Math.min(now + wait, this.#dueAt, this.#messagesAt));
       return;
     }
-    if (this.#dueAt !== Infinity) this.#arm(this.#dueAt);
+    this.#arm(Math.min(this.#dueAt, this.#messagesAt));
   }
 }

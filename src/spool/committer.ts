@@ -4,29 +4,30 @@ import type { Clock, Timer } from '../clock/clock.ts';
 import type { Message } from '../message/message.ts';
 import type { Change, Environment } from '../store/environment.ts';
 import { storeError, type StoreError } from '../store/store-error.ts';
+import type { Amendments } from './amendments.ts';
+import { CARRIES_ALL, encodeBooks, type Books, type NotCarried } from './books.ts';
 import type { BootTable } from './boot-table.ts';
-import { encodeBooks, seal, type Books } from './books.ts';
 import { CommitGroup } from './commit-group.ts';
 import { CommitTimer } from './commit-timer.ts';
-import { Evictor, pagesOf } from './evictor.ts';
-import { BOOKS_KEY, keyLane, LOSSES_KEY } from './keys.ts';
+import { BOOKS_KEY, BOOTS_KEY, CHILDREN_KEY, LOSSES_KEY } from './keys.ts';
 import type { Lane, Sealed } from './lane.ts';
 import type { Losses } from './losses.ts';
-import type { Quota } from './quota.ts';
-import { WearEstimate } from './wear.ts';
+import type { Room } from './room.ts';
+import { seal } from './seal.ts';
+import type { WearMeter } from './wear.ts';
 
 /** Wait before a failed commit is tried again, ms. */
 const RETRY_MS = 1000;
-/** The age clock is written at least this often, ms. */
+/** The age clock is written at least this often, ms; so is the account where nothing else is to be written. */
 const AGE_EVERY_MS = 60_000;
 /** Part of the quota that one commit may carry: what it frees is of use only to the next but one, and the file must not grow for it. */
 const COMMIT_SHARE = 1 / 40;
-/** Pages that a commit may add besides its blocks: tree pages and the books. */
-const COMMIT_OVERHEAD_PAGES = 8;
 
 /** A block on its way to the medium, and who waits for it. */
-interface Waiting extends Sealed {
+export interface Waiting extends Sealed {
   readonly group: CommitGroup;
+  /** Somebody holds back an acknowledgement until it is there. */
+  readonly awaited: boolean;
 }
 
 export interface CommitterParts {
@@ -34,54 +35,61 @@ export interface CommitterParts {
   readonly books: Books;
   readonly losses: Losses;
   readonly lanes: readonly Lane[];
+  readonly amendments: Amendments;
+  readonly room: Room;
   readonly age: AgeClock;
   readonly boots: BootTable;
-  readonly quota: Quota;
-  readonly whenFull: 'thin' | 'drop-oldest' | 'reject-new';
-  readonly commitEveryMs: number;
+  readonly wear: WearMeter;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Called before blocks are evicted: what is worth less may go first. */
-  readonly onFull: () => void;
+  readonly commitEveryMs: () => number;
+  /** A block is on the medium; true when that gave rise to more changes. */
+  readonly onWritten: (block: Sealed) => boolean;
 }
 
 /**
  * Takes everything that changed since the last commit to the medium in one transaction, one at a time: blocks cut from the
- * tails, marks, deletions, evictions, dead letters, the books. What a failed commit carried goes again with the next.
+ * tails, amendments of what is there, the books. What a failed commit carried goes again with the next.
  */
 export class Committer {
   readonly #parts: CommitterParts;
   readonly #timer: CommitTimer;
   readonly #ageTimer: Timer;
-  readonly #evictor: Evictor;
   readonly #listeners: (() => void)[] = [];
-  readonly wear: WearEstimate;
+  /** Messages may be sent before they are on the medium, and need not be written when they are acknowledged first. */
+  readonly #whenNeeded: boolean;
   #group = new CommitGroup();
   #sealed: Waiting[] = [];
   #sealedBytes = 0;
-  #deletions: Buffer[] = [];
-  #additions: Change[] = [];
-  /** Pages that evictions will free once they are on the medium: a commit that failed must not evict as much again. */
-  #evictedPages = 0;
+  /** Lanes in whose tails there is a message that somebody waits for. */
+  readonly #awaited = new Set<Lane>();
+  /** So many of them, from the front, are in the commit under way. */
+  #carried = 0;
   #durableBooks: Buffer;
+  #bootsWritten = '';
   #unmarked = 0;
   /** Something besides messages and marks is to be written; at the start the books themselves, which name this boot. */
   #dirty = true;
+  /** All that waits is to be written, also what is not due. */
+  #wantsAll = false;
   #underWay: Promise<void> | null = null;
-  #full = false;
   #fault: StoreError | null = null;
   #begunAt = 0;
 
   constructor(parts: CommitterParts) {
     this.#parts = parts;
-    const { clock, commitEveryMs, lanes, books, losses } = parts;
-    this.#timer = new CommitTimer(clock, commitEveryMs, () => void this.#commit());
+    const { clock, commitEveryMs, books, wear } = parts;
+    this.#whenNeeded = books.write === 'when-needed';
+    this.#timer = new CommitTimer(
+      clock,
+      () => wear.stretched(commitEveryMs()),
+      () => void this.#commit(),
+      () => this.#messagesDueAt(),
+    );
     this.#ageTimer = clock.every(AGE_EVERY_MS, () => {
       this.#dirty = true;
       this.#timer.now();
     });
-    this.#evictor = new Evictor(lanes, books, losses);
-    this.wear = new WearEstimate(clock);
     this.#durableBooks = encodeBooks(books);
   }
 
@@ -90,11 +98,6 @@ export class Committer {
     let bytes = this.#sealedBytes;
     for (const lane of this.#parts.lanes) bytes += lane.tailBytes;
     return bytes;
-  }
-
-  /** The quota is used up. */
-  get full(): boolean {
-    return this.#full;
   }
 
   /** Why the last commit failed; null when it did not. */
@@ -116,7 +119,7 @@ export class Committer {
     return this.#unmarked;
   }
 
-  /** The books as they are on the medium, encoded. */
+  /** The books' main record as it is on the medium. */
   get durableBooks(): Buffer {
     return this.#durableBooks;
   }
@@ -125,14 +128,30 @@ export class Committer {
     this.#listeners.push(listener);
   }
 
-  /** Appends a message to its lane; resolves when it is on the medium. */
-  append(lane: Lane, message: Message, lifeMs: number, senderWaits: boolean): Promise<void> {
-    if (lane.append(message, lifeMs)) {
+  /**
+   * Appends a message to its lane; resolves when it is durable. `soon`: somebody waits for that, and there is nobody else
+   * but the medium to say so.
+   */
+  append(lane: Lane, message: Message, lifeMs: number, senderWaits: boolean, soon: boolean): Promise<void> {
+    const { books, clock } = this.#parts;
+    if (senderWaits) this.#awaited.add(lane);
+    let durable: Promise<void> = this.#group.durable;
+    if (this.#whenNeeded) {
+      const now = clock.monotonic();
+      if (senderWaits) {
+        durable = new Promise((resolve, reject) => {
+          const done = (error: Error | null) => (error === null ? resolve() : reject(error));
+          lane.append(message, books.epoch, lifeMs, now, done);
+        });
+      } else lane.append(message, books.epoch, lifeMs, now, null);
+    } else lane.append(message, books.epoch, lifeMs, 0, null);
+    if (lane.tailFull) {
       this.#cut(lane);
       this.#timer.now();
     }
-    this.#timer.message(senderWaits);
-    return this.#group.durable;
+    if (soon) this.#wantsAll = true;
+    this.#timer.message(soon);
+    return durable;
   }
 
   /** Something in the books changed that can wait for the next commit. */
@@ -146,29 +165,27 @@ export class Committer {
     this.#timer.marks(1);
   }
 
-  /** One more message is settled; its mark goes to the medium with others. */
-  settled(): void {
-    this.#unmarked++;
-    this.#timer.marks(this.#unmarked);
-  }
-
-  /** Deletes a block with the next commit. */
-  remove(key: Buffer): void {
-    this.#deletions.push(key);
+  /** The same, as soon as the commit under way has ended. */
+  touchNow(): void {
     this.#dirty = true;
     this.#timer.now();
   }
 
-  /** Writes a record of its own with the next commit. */
-  add(change: Change): void {
-    this.#additions.push(change);
-    this.#dirty = true;
+  /** One more message is settled. Its mark goes to the medium with others; what was never written needs none. */
+  settled(onMedium: boolean): void {
+    if (!onMedium) {
+      this.#dirty = true;
+      return;
+    }
+    this.#unmarked++;
+    this.#timer.marks(this.#unmarked);
   }
 
   /** Makes everything so far durable. Rejects with the StoreError when the medium does not take it now. */
   async flush(): Promise<void> {
     while (this.#underWay !== null) await this.#underWay;
     do {
+      this.#wantsAll = true;
       await this.#commit();
       if (this.#fault !== null) throw this.#fault;
     } while (this.#sealed.length > 0);
@@ -180,9 +197,14 @@ export class Committer {
     this.#dirty = true;
     try {
       await this.flush();
+      // Only now is it known that everything is there.
+      this.#parts.books.clean = true;
+      this.#dirty = true;
+      await this.flush();
     } catch (error) {
       const fault = storeError(error, this.#parts.environment.directory);
       for (const { group } of this.#sealed) group.failed(fault);
+      for (const lane of this.#parts.lanes) lane.failed(fault);
       this.#group.failed(fault);
       throw error;
     } finally {
@@ -190,44 +212,87 @@ export class Committer {
     }
   }
 
+  /** Does something with the file while no commit is under way; those that become due wait for it. */
+  async exclusively(act: () => Promise<void>): Promise<void> {
+    while (this.#underWay !== null) await this.#underWay;
+    this.#timer.begun();
+    this.#begunAt = this.#parts.clock.monotonic();
+    const doing = act().finally(() => {
+      this.#underWay = null;
+      this.#timer.now();
+      this.#timer.ended();
+    });
+    this.#underWay = doing.catch(() => undefined);
+    await doing;
+  }
+
+  /**
+   * Takes a block out of the line for the medium that nobody waits for: the oldest of the lowest lane that has one, down to
+   * lane `from`. Null when there is none.
+   */
+  shed(from: number): Sealed | null {
+    let found = -1;
+    for (let at = this.#carried; at < this.#sealed.length; at++) {
+      const { header, awaited } = this.#sealed[at]!;
+      const { lane } = header;
+      if (!awaited && lane >= from && (found === -1 || lane > this.#sealed[found]!.header.lane)) found = at;
+    }
+    const block = this.#sealed[found];
+    if (block === undefined || !this.#parts.lanes[block.header.lane]!.forget(block)) return null;
+    this.#sealed.splice(found, 1);
+    this.#sealedBytes -= block.value.length;
+    block.group.written();
+    return block;
+  }
+
   #cut(lane: Lane): void {
     const sealed = lane.cut(this.#parts.books.epoch);
     if (sealed === null) return;
-    this.#sealed.push({ ...sealed, group: this.#group });
+    this.#sealed.push({ ...sealed, group: this.#group, awaited: this.#awaited.delete(lane) });
     this.#group.holds();
     this.#sealedBytes += sealed.value.length;
+  }
+
+  /** When the oldest message is due that is not on the medium; it may have been acknowledged meanwhile. */
+  #messagesDueAt(): number {
+    if (!this.#whenNeeded) return -Infinity;
+    const { lanes, wear, commitEveryMs } = this.#parts;
+    const everyMs = wear.stretched(commitEveryMs());
+    return Math.min(...lanes.map((lane) => lane.unwrittenSince + everyMs));
   }
 
   #commit(): Promise<void> {
     this.#underWay ??= this.#commitOnce().finally(() => {
       this.#underWay = null;
+      this.#carried = 0;
       this.#timer.ended();
     });
     return this.#underWay;
   }
 
   async #commitOnce(): Promise<void> {
-    const { environment, lanes } = this.#parts;
+    const { environment, lanes, amendments, room, wear } = this.#parts;
     this.#timer.begun();
     this.#begunAt = this.#parts.clock.monotonic();
-    for (const lane of lanes) this.#cut(lane);
-    // All that was accepted so far is in blocks now, so a group is whole when its last block is on the medium.
-    this.#group = new CommitGroup();
-    const sealed = this.#front();
-    if (sealed.length === 0 && this.#unmarked === 0 && !this.#dirty) return;
     try {
-      this.#makeRoom(sealed);
+      // Before anything is cut: what comes while the file grows is in this commit as well.
+      await room.prepare(this.waitingBytes);
     } catch (error) {
       this.#failed(storeError(error, environment.directory));
       return;
     }
-    const finished = lanes.map((lane) => lane.finished.length);
-    const deletions = this.#deletions.length;
-    const additions = this.#additions.length;
+    this.#cutDue();
+    const sealed = this.#front();
+    if (sealed.length === 0 && this.#unmarked === 0 && !this.#dirty && amendments.size === 0) return;
+    room.make(sealed);
+    const carried = amendments.snapshot();
     const unmarked = this.#unmarked;
-    const changes = this.#changes(sealed);
+    const boots = JSON.stringify(this.#parts.books.boots);
+    const changes = this.#changes(sealed, boots);
+    changes.push(...amendments.changes(carried));
     const encoded = changes[0]![1]!;
     this.#dirty = false;
+    this.#carried = sealed.length;
     try {
       await environment.write(changes);
     } catch (error) {
@@ -237,25 +302,56 @@ export class Committer {
       return;
     }
     this.#sealed.splice(0, sealed.length);
-    for (const block of sealed) this.#sealedBytes -= block.value.length;
-    for (const block of sealed) lanes[block.header.lane]!.durableTo = block.header.lastSeq;
-    lanes.forEach((lane, number) => lane.finished.splice(0, finished[number]));
-    for (const key of this.#deletions.splice(0, deletions)) lanes[keyLane(key)]!.deleted(key);
-    this.#evictedPages = 0;
-    this.#additions.splice(0, additions);
+    this.#carried = 0;
+    amendments.settled(carried);
     this.#unmarked -= unmarked;
     this.#durableBooks = encoded;
-    this.wear.committed(changes);
-    if (this.#fault !== null) this.#parts.log.warn('the spool takes writes again');
-    this.#fault = null;
-    for (const { group } of sealed) group.written();
-    if (this.#sealed.length > 0) this.#timer.now();
+    this.#bootsWritten = boots;
+    wear.committed(changes);
+    this.#working();
+    let more = room.wanting || this.#sealed.length > 0;
+    for (const block of sealed) {
+      this.#sealedBytes -= block.value.length;
+      lanes[block.header.lane]!.written(block);
+      if (this.#parts.onWritten(block)) more = true;
+      block.group.written();
+    }
+    if (more) this.#timer.now();
+    else if (amendments.size > 0) this.#timer.marks(1);
     for (const listener of this.#listeners) listener();
+  }
+
+  /** Cuts the tails into blocks, where they are due; and blocks anew of which the upstream has taken a part meanwhile. */
+  #cutDue(): void {
+    const { lanes, clock, wear, commitEveryMs } = this.#parts;
+    const all = this.#wantsAll || !this.#whenNeeded;
+    this.#wantsAll = false;
+    if (this.#whenNeeded) this.#cutAgain();
+    const dueSince = clock.monotonic() + 0.5 - (all ? 0 : wear.stretched(commitEveryMs()));
+    for (const lane of lanes) if (all || lane.unwrittenSince <= dueSince) this.#cut(lane);
+    // All that was accepted so far is in blocks now, so a group is whole when its last block is on the medium. What is
+    // left out has promises of its own.
+    this.#group = new CommitGroup();
+  }
+
+  #cutAgain(): void {
+    const sealed: Waiting[] = [];
+    this.#sealedBytes = 0;
+    for (const block of this.#sealed) {
+      const left = this.#parts.lanes[block.header.lane]!.cutAgain(block);
+      if (left === null) {
+        block.group.written();
+        continue;
+      }
+      sealed.push({ ...block, ...left });
+      this.#sealedBytes += left.value.length;
+    }
+    this.#sealed = sealed;
   }
 
   /** The oldest blocks, as many as one commit may carry: at least one. */
   #front(): readonly Waiting[] {
-    const bytesMax = this.#parts.quota.bytes * COMMIT_SHARE;
+    const bytesMax = this.#parts.room.quotaBytes * COMMIT_SHARE;
     let count = 0;
     for (let bytes = 0; count < this.#sealed.length; count++) {
       bytes += this.#sealed[count]!.value.length;
@@ -264,35 +360,44 @@ export class Committer {
     return this.#sealed.slice(0, count);
   }
 
-  /** The books without what this commit does not carry. */
-  #booksUpTo(carried: number): Books {
-    const { books } = this.#parts;
-    if (carried === this.#sealed.length) return books;
-    const lanes = books.lanes.map((lane) => ({ ...lane }));
-    const ledger = { ...books.ledger };
-    for (const { header } of this.#sealed.slice(carried).toReversed()) {
-      lanes[header.lane]!.nextSeq = header.firstSeq;
-      lanes[header.lane]!.pending -= header.count;
-      ledger.accepted -= header.count;
+  /** What this commit leaves out: blocks beyond the first `carried`, and tails that are not due. */
+  #notCarried(carried: number): NotCarried {
+    const left: Pick<Sealed, 'header' | 'children'>[] = this.#sealed.slice(carried);
+    for (const lane of this.#parts.lanes) {
+      const tail = lane.tail;
+      if (tail !== null) left.push(tail);
     }
-    return { ...books, lanes, ledger };
+    if (left.length === 0) return CARRIES_ALL;
+    const lanes = new Map<number, { firstSeq: number; count: number }>();
+    const children = new Map<string, number>();
+    for (const { header, children: counts } of left) {
+      const lane = lanes.get(header.lane);
+      const firstSeq = Math.min(lane?.firstSeq ?? Infinity, header.firstSeq);
+      lanes.set(header.lane, { firstSeq, count: (lane?.count ?? 0) + header.count });
+      for (const [child, count] of counts) children.set(child, (children.get(child) ?? 0) + count);
+    }
+    return { lanes, children };
   }
 
-  /** All that goes into one transaction, the books first. */
-  #changes(sealed: readonly Sealed[]): Change[] {
-    const { books, losses, lanes, age, boots } = this.#parts;
+  /** The books and the blocks, the books first. */
+  #changes(sealed: readonly Sealed[], bootsText: string): Change[] {
+    const { books, losses, age, boots } = this.#parts;
     books.age = age.mark();
     boots.learn();
-    const changes: Change[] = [[BOOKS_KEY, encodeBooks(this.#booksUpTo(sealed.length))]];
+    const without = this.#notCarried(sealed.length);
+    const changes: Change[] = [
+      [BOOKS_KEY, encodeBooks(books, without)],
+      [CHILDREN_KEY, books.children.encode(without.children)],
+    ];
+    if (bootsText !== this.#bootsWritten) changes.push([BOOTS_KEY, seal(books.boots)]);
     if (losses.takeChanged()) changes.push([LOSSES_KEY, seal(losses.rows)]);
     for (const block of sealed) changes.push([block.key, block.value]);
-    for (const lane of lanes) for (const key of lane.finished) changes.push([key, null]);
-    for (const key of this.#deletions) changes.push([key, null]);
-    // The last word on each: pages that a transaction takes and gives back are never written, and a file that ends before
-    // them looks cut short.
-    const last = new Map(this.#additions.map((change) => [change[0].toString('latin1'), change]));
-    changes.push(...last.values());
     return changes;
+  }
+
+  #working(): void {
+    if (this.#fault !== null) this.#parts.log.warn('the spool takes writes again');
+    this.#fault = null;
   }
 
   #failed(fault: StoreError): void {
@@ -302,24 +407,5 @@ export class Committer {
     }
     this.#fault = fault;
     this.#timer.retryAfter(RETRY_MS);
-  }
-
-  /** Evicts until the new blocks fit into what the quota allows. */
-  #makeRoom(sealed: readonly Sealed[]): void {
-    const { environment, quota, clock, whenFull, log } = this.#parts;
-    const { live, pageBytes } = environment.read((reader) => reader.livePages());
-    const allowed = quota.pagesAllowed(clock.monotonic(), live, pageBytes, environment.fileBytes());
-    let wanted = live + COMMIT_OVERHEAD_PAGES - allowed - this.#evictedPages;
-    for (const block of sealed) wanted += pagesOf(block.value.length, pageBytes);
-    for (const [, value] of this.#additions) if (value !== null) wanted += pagesOf(value.length, pageBytes);
-    const full = wanted > 0;
-    if (full) this.#parts.onFull();
-    if (full && whenFull !== 'reject-new') {
-      const { keys, messages, freed } = this.#evictor.evict(environment, wanted, pageBytes);
-      this.#deletions.push(...keys);
-      this.#evictedPages += freed;
-      if (!this.#full) log.warn({ messages }, 'the spool is full: the oldest messages are being dropped, and counted');
-    }
-    this.#full = full;
   }
 }

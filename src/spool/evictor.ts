@@ -1,88 +1,134 @@
-import type { DropReason, Loss } from '../message/loss.ts';
 import { LANES } from '../message/message.ts';
-import type { Environment } from '../store/environment.ts';
-import { BlockDamaged, decodeBlock, readHeader } from './block.ts';
-import type { Books } from './books.ts';
-import { keySeq } from './keys.ts';
-import { lastOfDamaged, type Lane, type Placed } from './lane.ts';
-import type { Losses } from './losses.ts';
+import type { Reader } from '../store/environment.ts';
+import { LEVEL_MAX } from './block-index.ts';
+import type { Lane } from './lane.ts';
+import type { Opened, Pruning } from './pruning.ts';
+import { pagesOf } from './pages.ts';
+import { thinned } from './thinning.ts';
 
-/** Blocks dropped in one transaction at the most: a huge one would hold up the acknowledgements behind it. */
+/** Blocks touched in one transaction at the most: a huge one would hold up the acknowledgements behind it. */
 const BLOCKS_A_COMMIT_MAX = 256;
+/** Neighbouring blocks that are thinned together: enough for streams to have several messages in it ... */
+const WINDOW_BLOCKS_MIN = 8;
+/** ... and not more than fit in memory, about 48 KiB each. */
+const WINDOW_BLOCKS_MAX = 64;
+/** A step that leaves more than this of the room is not worth its writes: the window is made wider, or the oldest go. */
+const WORTH_SHARE = 0.8;
+/** After windows that could not be thinned, so many blocks are dropped before it is tried again. */
+const DROPS_BEFORE_THINNING = 32;
 
-/** Pages a value of so many bytes takes: its own overflow pages, or a share of a leaf when it is small. */
-export function pagesOf(valueBytes: number, pageBytes: number): number {
-  return Math.ceil((valueBytes + 16) / pageBytes);
+/** What happens at the quota: a sample of the old is kept, the oldest go, or what comes is refused. */
+export type WhenFull = 'thin' | 'drop-oldest' | 'reject-new';
+
+export interface EvictorParts {
+  readonly lanes: readonly Lane[];
+  readonly pruning: Pruning;
+  readonly pageBytes: number;
+  readonly read: <T>(look: (reader: Reader) => T) => T;
+  readonly whenFull: (lane: number) => WhenFull;
+  /** The indexes know all blocks. */
+  readonly indexed: () => boolean;
 }
 
-/** Makes room: whole blocks, lowest lane first, oldest first, never one that is in flight; and keeps the account of it. */
+/**
+ * Makes room: lowest lane first, oldest first, never what is in flight.
+ *
+ * Thinning keeps history coarser the older it is. Blocks have a level: how often they were thinned. When room is wanted,
+ * the level that takes most of it gives: its oldest blocks go over to the next level at about half their size. So all
+ * levels in use come to take the same room, each reaches twice as far back as the one before it, and with all eleven in
+ * use the spool reaches back 186 times as far as unthinned. What was thinned ten times and is the oldest is dropped.
+ */
 export class Evictor {
-  readonly #lanes: readonly Lane[];
-  readonly #books: Books;
-  readonly #losses: Losses;
+  readonly #parts: EvictorParts;
+  readonly #dropsLeft: number[] = Array.from({ length: LANES }, () => 0);
 
-  constructor(lanes: readonly Lane[], books: Books, losses: Losses) {
-    this.#lanes = lanes;
-    this.#books = books;
-    this.#losses = losses;
+  constructor(parts: EvictorParts) {
+    this.#parts = parts;
   }
 
-  /**
-   * Drops blocks until `pages` pages will be free, as far as that goes in one commit. Returns the keys to delete, and the
-   * pages that they free.
-   */
-  evict(
-    env: Environment,
-    pages: number,
-    pageBytes: number,
-  ): { readonly keys: Buffer[]; readonly messages: number; readonly freed: number } {
-    const keys: Buffer[] = [];
+  /** Lets go until `pages` pages will be free, as far as that goes in one commit. Returns how many will be. */
+  evict(pages: number): number {
     let freed = 0;
-    let messages = 0;
+    let blocks = 0;
     for (let number = LANES - 1; number >= 0 && freed < pages; number--) {
-      const lane = this.#lanes[number]!;
-      while (freed < pages && keys.length < BLOCKS_A_COMMIT_MAX) {
-        const entry = env.read((reader) => lane.blockWith(reader, lane.evictFrom));
-        if (entry === null) break;
-        messages += this.#drop(lane, entry);
-        keys.push(entry.key);
-        freed += pagesOf(entry.value.length, pageBytes);
+      const lane = this.#parts.lanes[number]!;
+      const whenFull = this.#parts.whenFull(number);
+      if (whenFull === 'reject-new') continue;
+      while (freed < pages && blocks < BLOCKS_A_COMMIT_MAX) {
+        const step = (whenFull === 'thin' ? this.#thin(lane) : null) ?? this.#dropOldest(lane);
+        if (step === null) break;
+        freed += step.freed;
+        blocks += step.blocks;
       }
     }
-    return { keys, messages, freed };
+    return freed;
   }
 
-  #drop(lane: Lane, block: Placed): number {
-    const loss = this.#lossOf(lane, block);
-    const books = this.#books.lanes[lane.number]!;
-    books.pending -= loss.count;
-    this.#books.ledger.dropped[loss.reason] = (this.#books.ledger.dropped[loss.reason] ?? 0) + loss.count;
-    if (loss.count > 0) this.#losses.add(loss);
-    lane.evicted(block.key, loss.lastSeq);
-    return loss.count;
+  /** Whether there is a block that could be let go. */
+  get possible(): boolean {
+    return this.#parts.lanes.some(
+      (lane) =>
+        this.#parts.whenFull(lane.number) !== 'reject-new' &&
+        this.#parts.read((reader) => lane.blockWith(reader, lane.changeableFrom)) !== null,
+    );
   }
 
-  /** What goes with a block: exact while it can be read, else what its neighbours say. */
-  #lossOf(lane: Lane, block: Placed): Loss & { readonly reason: DropReason } {
-    try {
-      const header = readHeader(block.value);
-      let { firstSeq, count } = header;
-      if (firstSeq <= lane.settledTo) {
-        const alive = decodeBlock(block.value).messages.filter((stored) => stored.seq > lane.settledTo);
-        count = alive.length;
-        firstSeq = alive[0]?.seq ?? header.lastSeq;
-      }
-      const { epoch, lastSeq, firstEventTime, lastEventTime } = header;
-      const times = { firstEventTime, lastEventTime };
-      return { epoch, lane: lane.number, reason: 'evicted', firstSeq, lastSeq, count, ...times, exact: true };
-    } catch (error) {
-      if (!(error instanceof BlockDamaged)) throw error;
-      const firstSeq = Math.max(keySeq(block.key), lane.settledTo + 1);
-      const lastSeq = Math.max(firstSeq, lastOfDamaged(block));
-      const count = lastSeq - firstSeq + 1;
-      const times = { firstEventTime: null, lastEventTime: null };
-      const epoch = this.#books.epoch;
-      return { epoch, lane: lane.number, reason: 'quarantined', firstSeq, lastSeq, count, ...times, exact: false };
+  #dropOldest(lane: Lane): Step | null {
+    const placed = this.#parts.read((reader) => lane.blockWith(reader, lane.changeableFrom));
+    if (placed === null) return null;
+    const opened = this.#parts.pruning.open(lane, placed);
+    if (opened === null) return { freed: pagesOf(placed.value.length, this.#parts.pageBytes), blocks: 1 };
+    const freed = this.#parts.pruning.drop(lane, opened, 'evicted');
+    lane.evicted(opened.header.lastSeq);
+    return { freed, blocks: 1 };
+  }
+
+  /** One step of thinning; null when the oldest block is to go instead. */
+  #thin(lane: Lane): Step | null {
+    if (!this.#parts.indexed()) return null;
+    if (this.#dropsLeft[lane.number]! > 0) {
+      this.#dropsLeft[lane.number]!--;
+      return null;
     }
+    let level = 0;
+    for (let other = 1; other <= LEVEL_MAX; other++) {
+      if (lane.index.pagesAt(other) > lane.index.pagesAt(level)) level = other;
+    }
+    if (level === LEVEL_MAX) return null;
+    for (let width = WINDOW_BLOCKS_MIN; width <= WINDOW_BLOCKS_MAX; width *= 2) {
+      const run = this.#oldest(lane, level, width);
+      if (run.length === 0) return null;
+      const { kept, gone } = thinned(run.flatMap(({ messages }) => messages));
+      if (kept.length <= (kept.length + gone.length) * WORTH_SHARE) {
+        const freed = this.#parts.pruning.replace(lane, run, kept, gone, level + 1, 'thinned');
+        return { freed: Math.max(freed, 0), blocks: run.length };
+      }
+      if (run.length < width) break;
+    }
+    this.#dropsLeft[lane.number] = DROPS_BEFORE_THINNING;
+    return null;
   }
+
+  /** The oldest neighbours of one level and epoch that may be changed, so many at the most. */
+  #oldest(lane: Lane, level: number, most: number): Opened[] {
+    const firstSeqs: number[] = [];
+    lane.index.walk(lane.changeableFrom, (block) => {
+      if (block.level === level) firstSeqs.push(block.firstSeq);
+      return firstSeqs.length < most && (firstSeqs.length === 0 || block.level === level);
+    });
+    const run: Opened[] = [];
+    for (const firstSeq of firstSeqs) {
+      const placed = this.#parts.read((reader) => lane.blockWith(reader, firstSeq));
+      const opened = placed === null ? null : this.#parts.pruning.open(lane, placed);
+      if (opened === null || opened.messages.length === 0) break;
+      if (opened.header.epoch !== (run[0] ?? opened).header.epoch) break;
+      run.push(opened);
+    }
+    return run;
+  }
+}
+
+interface Step {
+  readonly freed: number;
+  readonly blocks: number;
 }

@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import { Environment, type Reader } from '../store/environment.ts';
 import { StoreError } from '../store/store-error.ts';
-import { decodeBooks, type Books } from './books.ts';
-import { BOOKS_KEY } from './keys.ts';
+import { readBooks, type Books } from './books.ts';
 import { laneStats, ledgerStats, type SpoolStats } from './stats.ts';
 
 /** Map size for looking at a spool whose quota we need not know; LMDB takes the file's own size when that is larger. */
@@ -10,9 +9,9 @@ const LOOK_MAP_BYTES = 16 * 2 ** 20;
 
 /** The books as they are in one read transaction. */
 export function booksIn(reader: Reader): Books {
-  const bytes = reader.get(BOOKS_KEY);
-  if (bytes === null) throw new StoreError('damaged', 'the spool has no books: it was never used');
-  return decodeBooks(bytes);
+  const books = readBooks(reader);
+  if (books === null) throw new StoreError('damaged', 'the spool has no books: it was never used');
+  return books;
 }
 
 /** Looks at the spool of a stopped gateway (or of a running one, from outside). Throws StoreError `absent` when there is none. */

@@ -5,6 +5,8 @@
  *   [0xfe][number u56 BE]                               a dead letter: a block of one message
  *   [0xff][0][...]                                      the books (see books.ts)
  *   [0xff][1][...]                                      the loss reports that wait (see losses.ts)
+ *   [0xff][2][...]                                      the accounts of the children (see child-accounts.ts)
+ *   [0xff][3][...]                                      the last boots of the machine (see boot-table.ts)
  */
 const KEY_BYTES = 8;
 const DEAD = 0xfe;
@@ -47,3 +49,5 @@ export function isDeadLetter(key: Buffer): boolean {
 
 export const BOOKS_KEY: Buffer = Buffer.from([RESERVED, 0, 0, 0, 0, 0, 0, 0]);
 export const LOSSES_KEY: Buffer = Buffer.from([RESERVED, 1, 0, 0, 0, 0, 0, 0]);
+export const CHILDREN_KEY: Buffer = Buffer.from([RESERVED, 2, 0, 0, 0, 0, 0, 0]);
+export const BOOTS_KEY: Buffer = Buffer.from([RESERVED, 3, 0, 0, 0, 0, 0, 0]);

@@ -1,20 +1,31 @@
 import type { Message, Stored } from '../message/message.ts';
 import type { Reader } from '../store/environment.ts';
-import { BLOCK_RAW_BYTES, BlockBuilder, BlockDamaged, decodeBlock, type BlockHeader } from './block.ts';
-import type { LaneBooks } from './books.ts';
+import type { Amendments } from './amendments.ts';
+import {
+  BLOCK_RAW_BYTES,
+  BlockBuilder,
+  BlockDamaged,
+  decodeBlock,
+  type BlockHeader,
+  type ChildCounts,
+  type Cut,
+} from './block.ts';
+import { BlockIndex } from './block-index.ts';
 import { blockKey, keyLane, keySeq } from './keys.ts';
+import type { LaneBooks } from './ledger.ts';
+import { pagesOf } from './pages.ts';
+import { Unwritten, type Durable } from './unwritten.ts';
 
 /** A block on its way to the medium. */
-export interface Sealed {
+export interface Sealed extends Cut {
   readonly key: Buffer;
-  readonly value: Buffer;
-  readonly header: BlockHeader;
 }
 
-/** A block that has been read for sending and is not settled yet: nothing may evict it. */
+/** A block that has been read for sending and is not settled yet: nothing may change it. */
 interface Pinned {
   readonly key: Buffer;
   readonly lastSeq: number;
+  readonly pages: number;
 }
 
 /** A block as it lies in its lane: `nextSeq` is where the block after it begins. */
@@ -26,119 +37,231 @@ export interface Placed {
 
 /** A block that could not be read; its messages are gone. */
 export interface Unreadable {
-  readonly key: Buffer;
+  readonly placed: Placed;
   readonly why: string;
   readonly firstSeq: number;
   readonly lastSeq: number;
 }
 
+export interface LaneParts {
+  readonly number: number;
+  readonly books: LaneBooks;
+  readonly amendments: Amendments;
+  readonly pageBytes: number;
+  /** Messages may be sent before they are on the medium (`write: when-needed`). */
+  readonly sendsUnwritten: boolean;
+}
+
+/** What a lane asks of others while it reads a block. */
+export interface ReadingParts {
+  readonly read: <T>(look: (reader: Reader) => T) => T;
+  /** A block could not be read: it is to be booked as lost, and taken away. */
+  readonly lost: (block: Unreadable) => void;
+  /** Books what has expired in a block that nobody sends from yet; returns what is left to send. */
+  readonly alive: (placed: Placed, header: BlockHeader, messages: readonly Stored[]) => readonly Stored[];
+}
+
 /**
  * One priority's first-in-first-out line: the tail that is not on the medium yet, and the place up to which it has been
- * read for sending. Pure bookkeeping; the spool commits.
+ * read for sending. Pure bookkeeping; the committer brings it to the medium.
  */
 export class Lane {
   readonly number: number;
+  readonly index: BlockIndex = new BlockIndex();
   readonly #books: LaneBooks;
+  readonly #amendments: Amendments;
+  readonly #pageBytes: number;
   readonly #tail: BlockBuilder;
+  readonly #unwritten: Unwritten | null;
   /** The last number that is on the medium. */
   durableTo: number;
+  /** The last number that has been cut into a block. */
+  #sealedTo: number;
   /** The next number to read for sending. */
   #readFrom: number;
-  /** Where eviction goes on: everything between what was pinned and here has been evicted. */
-  #evictedTo = 0;
-  /** First numbers of blocks that the next commit deletes unsent: still on the medium, and gone all the same. */
-  readonly #gone = new Set<number>();
-  #reading: Stored[] = [];
+  #reading: readonly Stored[] = [];
   #readAt = 0;
   #pinned: Pinned[] = [];
-  /** Keys of blocks that are settled whole, to be deleted with the next commit. */
-  finished: Buffer[] = [];
 
-  constructor(number: number, books: LaneBooks) {
+  constructor({ number, books, amendments, pageBytes, sendsUnwritten }: LaneParts) {
     this.number = number;
     this.#books = books;
+    this.#amendments = amendments;
+    this.#pageBytes = pageBytes;
     this.#tail = new BlockBuilder(number);
-    this.durableTo = books.nextSeq - 1;
+    this.#unwritten = sendsUnwritten ? new Unwritten() : null;
+    this.durableTo = this.#sealedTo = books.nextSeq - 1;
     this.#readFrom = books.settledTo + 1;
   }
 
-  /** Appends to the tail; true when the tail is large enough to be cut. */
-  append(message: Message, lifeMs: number): boolean {
+  /** Appends to the tail. `durable` is called once the message is durable, where messages may be sent unwritten. */
+  append(message: Message, epoch: number, lifeMs: number, now: number, durable: Durable | null): void {
     const seq = this.#books.nextSeq++;
-    this.#books.pending++;
     this.#tail.add(seq, message, lifeMs);
-    return this.#tail.rawBytes >= BLOCK_RAW_BYTES;
+    this.#unwritten?.add({ lane: this.number, epoch, seq }, message, lifeMs, now, durable);
+    if (this.tailBytes >= BLOCK_RAW_BYTES) this.#refill();
   }
 
-  /** Cuts the tail into a block, if it holds anything. */
+  /** Cuts the tail into a block, if it holds anything that is to be written. */
   cut(epoch: number): Sealed | null {
+    this.#refill();
     if (this.#tail.count === 0) return null;
-    const { header, value } = this.#tail.cut(epoch);
-    return { key: blockKey(this.number, header.firstSeq), value, header };
+    return this.#sealed(this.#tail.cut(epoch));
+  }
+
+  /** A block that waits for the medium, without what the upstream has acknowledged meanwhile; null when that is all. */
+  cutAgain(sealed: Sealed): Sealed | null {
+    const { firstSeq, lastSeq, epoch } = sealed.header;
+    if (firstSeq > this.#books.settledTo) return sealed;
+    if (lastSeq <= this.#books.settledTo) return null;
+    const builder = new BlockBuilder(this.number);
+    for (const { seq, message, lifeMs } of this.#unwritten!.between(this.#books.settledTo + 1, lastSeq)) {
+      builder.add(seq, message, lifeMs);
+    }
+    return this.#sealed(builder.cut(epoch));
   }
 
   get tailBytes(): number {
     return this.#tail.rawBytes;
   }
 
+  /** The tail is large enough to be cut. */
+  get tailFull(): boolean {
+    return this.#tail.rawBytes >= BLOCK_RAW_BYTES;
+  }
+
+  /** The messages of the tail, counted; null when there are none. */
+  get tail(): { readonly header: BlockHeader; readonly children: ChildCounts } | null {
+    return this.#tail.count === 0 ? null : { header: this.#tail.header(0), children: this.#tail.children };
+  }
+
+  /** When the oldest message came that is neither on the medium nor acknowledged; where messages may be sent unwritten. */
+  get unwrittenSince(): number {
+    return this.#unwritten?.oldestSince ?? Infinity;
+  }
+
   /** Whether {@link next} would find a message. */
   get readable(): boolean {
-    return this.#readAt < this.#reading.length || this.#readFrom <= this.durableTo;
+    if (this.#readAt < this.#reading.length || this.#readFrom <= this.durableTo) return true;
+    return this.#unwritten !== null && this.#unwritten.lastSeq >= this.#readFrom;
   }
 
   /** The next message to send, oldest first; reads a block when the last one is used up. */
-  next(read: <T>(look: (reader: Reader) => T) => T, lost: (block: Unreadable) => void): Stored | null {
-    while (this.#readAt >= this.#reading.length) {
-      if (this.#readFrom > this.durableTo) return null;
-      const entry = read((reader) => this.blockWith(reader, this.#readFrom));
-      if (entry === null) {
-        // Everything up to here is gone (evicted, or lost with a damaged block).
+  next(parts: ReadingParts): Stored | null {
+    for (;;) {
+      if (this.#readAt < this.#reading.length) return this.#reading[this.#readAt++]!;
+      if (this.#readFrom > this.durableTo) return this.#nextUnwritten();
+      const placed = parts.read((reader) => this.blockWith(reader, this.#readFrom));
+      if (placed === null) {
+        // Everything up to here is gone (let go, or lost with a damaged block).
         this.#readFrom = this.durableTo + 1;
-        return null;
+        continue;
       }
-      try {
-        const { header, messages } = decodeBlock(entry.value);
-        this.#readFrom = header.lastSeq + 1;
-        this.#readAt = 0;
-        this.#reading = messages;
-        while ((messages[this.#readAt]?.seq ?? Infinity) <= this.#books.settledTo) this.#readAt++;
-        if (this.#readAt < messages.length) this.#pinned.push({ key: entry.key, lastSeq: header.lastSeq });
-      } catch (error) {
-        if (!(error instanceof BlockDamaged)) throw error;
-        const firstSeq = Math.max(keySeq(entry.key), this.#books.settledTo + 1);
-        const lastSeq = Math.max(firstSeq, lastOfDamaged(entry));
-        this.#readFrom = entry.nextSeq;
-        this.#gone.add(keySeq(entry.key));
-        lost({ key: entry.key, why: error.message, firstSeq, lastSeq });
-      }
+      this.#readBlock(placed, parts);
     }
-    return this.#reading[this.#readAt++]!;
   }
 
-  /** The block on the medium that holds number `from`, or the first after it; not one that is being deleted. */
+  #nextUnwritten(): Stored | null {
+    const stored = this.#unwritten?.from(this.#readFrom) ?? null;
+    if (stored !== null) this.#readFrom = stored.seq + 1;
+    return stored;
+  }
+
+  #readBlock(placed: Placed, { lost, alive }: ReadingParts): void {
+    try {
+      const { header, messages } = decodeBlock(placed.value);
+      const unsent = messages.filter(({ seq }) => seq >= this.#readFrom);
+      const left = alive(placed, header, unsent);
+      this.#readFrom = header.lastSeq + 1;
+      this.#readAt = 0;
+      this.#reading = left;
+      if (left.length > 0) this.#pin(placed.key, header.lastSeq, placed.value.length);
+    } catch (error) {
+      if (!(error instanceof BlockDamaged)) throw error;
+      const firstSeq = Math.max(keySeq(placed.key), this.#books.settledTo + 1);
+      const lastSeq = Math.max(firstSeq, lastOfDamaged(placed));
+      this.#readFrom = placed.nextSeq;
+      lost({ placed, why: error.message, firstSeq, lastSeq });
+    }
+  }
+
+  #pin(key: Buffer, lastSeq: number, bytes: number): void {
+    if (this.#pinned.at(-1)?.lastSeq === lastSeq) return;
+    this.#pinned.push({ key, lastSeq, pages: pagesOf(bytes, this.#pageBytes) });
+  }
+
+  /** The block that holds number `from`, or the first after it, as it will be after the next commit. */
   blockWith(reader: Reader, from: number): Placed | null {
-    let block = this.#blockAt(reader, from);
-    while (block !== null && this.#gone.has(keySeq(block.key))) block = this.#blockAt(reader, block.nextSeq);
-    return block;
-  }
-
-  #blockAt(reader: Reader, from: number): Placed | null {
-    let entry = reader.ceiling(blockKey(this.number, from));
+    let entry = this.#amendments.ceiling(reader, blockKey(this.number, from));
     if (entry === null || keyLane(entry.key) !== this.number || keySeq(entry.key) !== from) {
-      // Only the head can be half settled: its block begins before the number we want.
-      const before = reader.below(blockKey(this.number, from));
+      // A block may begin before the number we want: one that is half settled.
+      const before = this.#amendments.below(reader, blockKey(this.number, from));
       if (before !== null && keyLane(before.key) === this.number && lastSeqOf(before.value) >= from) entry = before;
     }
     if (entry === null || keyLane(entry.key) !== this.number) return null;
-    const after = reader.ceiling(blockKey(this.number, keySeq(entry.key) + 1));
+    const after = this.#amendments.ceiling(reader, blockKey(this.number, keySeq(entry.key) + 1));
     const nextSeq = after !== null && keyLane(after.key) === this.number ? keySeq(after.key) : this.durableTo + 1;
     return { ...entry, nextSeq };
   }
 
-  /** Everything up to `seq` is settled; blocks that are settled whole are finished. */
-  settle(seq: number): void {
+  /** Everything up to `seq` is settled; blocks that are settled whole go with the next commit. True when it lies on the medium. */
+  settle(seq: number): boolean {
     this.#books.settledTo = Math.max(this.#books.settledTo, seq);
-    while (this.#pinned.length > 0 && this.#pinned[0]!.lastSeq <= seq) this.finished.push(this.#pinned.shift()!.key);
+    while (this.#pinned.length > 0 && this.#pinned[0]!.lastSeq <= seq) {
+      const { key, pages } = this.#pinned.shift()!;
+      this.remove(key, pages);
+    }
+    this.#unwritten?.durableTo(seq);
+    return seq <= this.durableTo;
+  }
+
+  /** A block is on the medium. */
+  written({ key, value, header }: Sealed): void {
+    const { firstSeq, lastSeq, earliestExpiry: expiry, level } = header;
+    this.durableTo = lastSeq;
+    const pages = pagesOf(value.length, this.#pageBytes);
+    this.index.set({ firstSeq, expiry, level, pages });
+    if (this.#readFrom > firstSeq && this.#unwritten !== null) {
+      // It was being sent from memory.
+      if (lastSeq <= this.#books.settledTo) this.remove(key, pages);
+      else {
+        this.#pin(key, lastSeq, value.length);
+        if (this.#readFrom <= lastSeq) {
+          this.#reading = this.#unwritten.between(this.#readFrom, lastSeq);
+          this.#readAt = 0;
+          this.#readFrom = lastSeq + 1;
+        }
+      }
+    }
+    this.#unwritten?.durableTo(lastSeq);
+  }
+
+  /** A block is done with: the next commit deletes it. */
+  remove(key: Buffer, pages: number): void {
+    this.#amendments.delete(key, pages);
+    this.index.remove(keySeq(key));
+  }
+
+  /** Another block takes the place of the one at `key`, or stands among those that it was made of. */
+  replace({ key, value, header }: Sealed, pagesBefore: number): void {
+    const pages = pagesOf(value.length, this.#pageBytes);
+    this.#amendments.put(key, value, pagesBefore - pages);
+    const { firstSeq, earliestExpiry: expiry, level } = header;
+    this.index.set({ firstSeq, expiry, level, pages });
+  }
+
+  /** Messages that wait in memory, and that nobody waits for, are let go. False when they are being sent. */
+  forget(sealed: Sealed): boolean {
+    const { firstSeq, lastSeq } = sealed.header;
+    if (this.#unwritten === null) return true;
+    if (this.#readFrom > firstSeq) return false;
+    this.#unwritten.drop(firstSeq, lastSeq);
+    return true;
+  }
+
+  /** Nothing will be written any more: whoever waits for it hears why. */
+  failed(why: Error): void {
+    this.#unwritten?.failed(why);
   }
 
   /** Sending starts again at the first message that is not settled. */
@@ -147,32 +270,47 @@ export class Lane {
     this.#readAt = 0;
     this.#pinned = [];
     this.#readFrom = this.#books.settledTo + 1;
-    // What was in flight lies before what was evicted meanwhile, and is the oldest again.
-    this.#evictedTo = 0;
   }
 
-  /** The first number that may be evicted: after what is pinned, settled or evicted already. */
-  get evictFrom(): number {
-    const pinned = this.#pinned.at(-1)?.lastSeq ?? 0;
-    return Math.max(pinned, this.#books.settledTo, this.#evictedTo) + 1;
+  /** The first number that may be let go: after what is pinned or settled. */
+  get changeableFrom(): number {
+    return Math.max(this.#pinned.at(-1)?.lastSeq ?? 0, this.#books.settledTo) + 1;
   }
 
-  /** A block, up to number `lastSeq`, is being deleted unsent. */
-  evicted(key: Buffer, lastSeq: number): void {
-    this.#gone.add(keySeq(key));
-    this.#evictedTo = lastSeq;
+  /** The oldest block that may be let go has been, up to number `lastSeq`. */
+  evicted(lastSeq: number): void {
     // With nothing pinned in front of it, the head is what went: the settled mark moves over the gap.
     if (this.#pinned.length === 0) this.#books.settledTo = Math.max(this.#books.settledTo, lastSeq);
-  }
-
-  /** A block that was evicted or lost has left the medium. */
-  deleted(key: Buffer): void {
-    this.#gone.delete(keySeq(key));
   }
 
   get settledTo(): number {
     return this.#books.settledTo;
   }
+
+  #sealed(cut: Cut): Sealed {
+    this.#sealedTo = Math.max(this.#sealedTo, cut.header.lastSeq);
+    return { ...cut, key: blockKey(this.number, cut.header.firstSeq) };
+  }
+
+  /** Takes out of the tail what the upstream has acknowledged meanwhile. */
+  #refill(): void {
+    if (this.#unwritten === null || this.#tail.count === 0 || this.#tail.firstSeq > this.#books.settledTo) return;
+    this.#tail.clear();
+    const from = Math.max(this.#books.settledTo, this.#sealedTo) + 1;
+    for (const { seq, message, lifeMs } of this.#unwritten.between(from, this.#books.nextSeq - 1)) {
+      this.#tail.add(seq, message, lifeMs);
+    }
+  }
+}
+
+/** How many messages of whom, in a block that was read. */
+export function countChildren(messages: readonly Stored[]): ChildCounts {
+  const counts = new Map<string, number>();
+  for (const { message } of messages) {
+    const { child } = message.source;
+    counts.set(child, (counts.get(child) ?? 0) + 1);
+  }
+  return counts;
 }
 
 /** The last number of a block that cannot be read: what its header says where that can be, else all up to the next block. */

@@ -7,19 +7,20 @@ import { DATA_FILE } from '../store/data-file.ts';
 import { Environment } from '../store/environment.ts';
 import type { State } from '../store/state.ts';
 import { StoreError } from '../store/store-error.ts';
-import { decodeBooks, emptyBooks, unseal, type Books } from './books.ts';
-import { BOOKS_KEY, LOSSES_KEY } from './keys.ts';
+import { emptyBooks, readBooks, type Books } from './books.ts';
+import { NOBODY } from './child-accounts.ts';
+import { LOSSES_KEY } from './keys.ts';
+import { emptyAccount } from './ledger.ts';
 import { Losses } from './losses.ts';
-import { Quota, type Amount } from './quota.ts';
+import { mapBytesFor, Quota } from './quota.ts';
+import { unseal } from './seal.ts';
+import type { SpoolSettings } from './settings.ts';
 import { Spool } from './spool.ts';
 
 /** Numbers that a new epoch leaves out, so that none of the old one's that we do not know of is ever used again. */
 const EPOCH_GAP = 2 ** 20;
 /** How often the totals are copied to where no fault of the spool can reach them, ms. */
 const COPY_EVERY_MS = 60_000;
-/** LMDB's address space, in quotas and beyond: it must never be what refuses, since with its map full it cannot delete either. */
-const MAP_QUOTAS = 2;
-const MAP_EXTRA_BYTES = 128 * 2 ** 20;
 /** Share of the quota that a quarantined spool may take: more would leave the living one no room. */
 const QUARANTINE_SHARE = 0.5;
 const STATE_KEY = 'spool';
@@ -31,41 +32,21 @@ interface Totals {
   readonly ledger: Books['ledger'];
 }
 
-export interface SpoolSettings {
-  readonly dataDir: string;
-  readonly quota: Amount;
-  readonly keepFree: Amount;
-  readonly whenFull: 'thin' | 'drop-oldest' | 'reject-new';
-  readonly durability: 'strict' | 'relaxed';
-  readonly commitEveryMs: number;
-  readonly timeToLiveSecs: number;
-}
-
 /**
  * Opens `dataDir/spool/`, making it when it is not there. A spool that cannot be read is moved to `quarantine/`, a fresh one
  * takes its place with a new epoch, and what was pending is booked as `quarantined`. Throws when the spool is of a newer
  * format, and StoreError when the medium does not let us open or move it.
  */
 export async function openSpool(settings: SpoolSettings, state: State, clock: Clock, log: Logger): Promise<Spool> {
-  const directory = join(settings.dataDir, 'spool');
-  const quota = new Quota({
-    directory: settings.dataDir,
-    quota: settings.quota,
-    keepFree: settings.keepFree,
-    others: () => state.fileBytes() + quarantined,
-  });
-  let quarantined = quarantinedBytes(settings.dataDir);
+  const { dataDir } = settings;
+  const directory = join(dataDir, 'spool');
+  const quota = new Quota(dataDir, join(directory, DATA_FILE), settings);
   const totals = state.get(STATE_KEY) as Totals | undefined;
-  const open = () =>
-    Environment.open({
-      directory,
-      mapBytes: quota.bytes * MAP_QUOTAS + MAP_EXTRA_BYTES,
-      durability: settings.durability,
-    });
   const openRead = async () => {
-    const environment = open();
+    const { durability } = settings;
+    const environment = Environment.open({ directory, mapBytes: mapBytesFor(quota.bytes), durability });
     try {
-      return { environment, found: readBooks(environment) };
+      return { environment, found: readFound(environment) };
     } catch (error) {
       // LMDB knows its files by their place: open still, it would write into the quarantined ones.
       await environment.close();
@@ -75,12 +56,15 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
   const { environment, found } = await openRead().catch((error: unknown) => {
     if (!(error instanceof StoreError) || error.fault !== 'damaged') throw error;
     log.error(`${error.message}: moved to quarantine, starting afresh`);
-    quarantine(settings.dataDir, quota.bytes * QUARANTINE_SHARE, log);
-    quarantined = quarantinedBytes(settings.dataDir);
+    quarantine(dataDir, quota.bytes * QUARANTINE_SHARE, log);
     return openRead();
   });
   const { books, losses } = found ?? freshBooks(totals);
-  const spool = new Spool({ ...settings, environment, books, losses, quota, clock, log });
+  if (!books.clean && books.write === 'when-needed') {
+    log.warn('the gateway did not stop properly: numbers may have been used that nobody remembers, a new epoch begins');
+    beginEpoch(books, losses);
+  }
+  const spool = new Spool({ environment, books, losses, quota, settings, clock, log });
   const remember = () => state.put(STATE_KEY, totalsOf(spool.durableBooks()));
   if (found === null) {
     await spool.flush();
@@ -93,6 +77,7 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
     copying.cancel();
     await remember();
   });
+  spool.start();
   return spool;
 }
 
@@ -101,11 +86,13 @@ interface Found {
   readonly losses: Losses;
 }
 
-function readBooks(environment: Environment): Found | null {
-  const [books, losses] = environment.read((reader) => [reader.get(BOOKS_KEY), reader.get(LOSSES_KEY)]);
-  if (books === null || books === undefined) return null;
-  const rows = losses === null || losses === undefined ? [] : (unseal(losses, 'the loss reports') as Loss[]);
-  return { books: decodeBooks(books), losses: new Losses(rows) };
+function readFound(environment: Environment): Found | null {
+  return environment.read((reader) => {
+    const books = readBooks(reader);
+    if (books === null) return null;
+    const rows = reader.get(LOSSES_KEY);
+    return { books, losses: new Losses(rows === null ? [] : (unseal(rows, 'the loss reports') as Loss[])) };
+  });
 }
 
 /** Books for a spool that holds nothing: the first ever, or one that follows a lost one. */
@@ -114,31 +101,67 @@ function freshBooks(totals: Totals | undefined): Found {
   const nextSeqs = totals.lanes.map((lane) => lane.nextSeq + EPOCH_GAP);
   const books = emptyBooks(totals.epoch + 1, nextSeqs);
   const losses = new Losses();
-  const ledger = books.ledger;
+  const { ledger } = books;
   Object.assign(ledger, totals.ledger);
+  let lost = 0;
   totals.lanes.forEach((lane, number) => {
-    if (lane.pending === 0) return;
-    ledger.dropped.quarantined = (ledger.dropped.quarantined ?? 0) + lane.pending;
+    const { pending, settledTo, nextSeq } = lane;
+    Object.assign(books.lanes[number]!, emptyAccount(), { accepted: pending });
+    if (pending === 0) return;
+    books.lanes[number]!.dropped.quarantined = pending;
+    lost += pending;
     losses.add({
       epoch: totals.epoch,
       lane: number,
       reason: 'quarantined',
-      firstSeq: lane.settledTo + 1,
-      lastSeq: lane.nextSeq - 1,
-      count: lane.pending,
+      firstSeq: settledTo + 1,
+      lastSeq: nextSeq - 1,
+      count: pending,
       firstEventTime: null,
       lastEventTime: null,
       exact: false,
     });
   });
   // The dead letters went with the spool.
-  ledger.dropped.quarantined = (ledger.dropped.quarantined ?? 0) + ledger.deadLetters;
+  lost += ledger.deadLetters;
   ledger.deadLetters = 0;
+  if (lost > 0) {
+    ledger.dropped.quarantined = (ledger.dropped.quarantined ?? 0) + lost;
+    books.children.of(NOBODY).dropped.quarantined = lost;
+  }
   return { books, losses };
 }
 
-function totalsOf(books: Books): Totals {
-  return { epoch: books.epoch, lanes: books.lanes, ledger: books.ledger };
+/**
+ * The last run may have sent messages that were never written, under numbers that are not in the books: what comes now must
+ * not be taken for them. Whatever lies on the medium keeps its epoch.
+ */
+function beginEpoch(books: Books, losses: Losses): void {
+  books.lanes.forEach((lane, number) => {
+    if (lane.nextSeq === 1 && lane.accepted === 0) return;
+    const last = lane.nextSeq - 1;
+    losses.add({
+      epoch: books.epoch,
+      lane: number,
+      reason: 'unclean-stop',
+      firstSeq: last,
+      lastSeq: last,
+      count: 0,
+      firstEventTime: null,
+      lastEventTime: null,
+      exact: false,
+    });
+    lane.nextSeq += EPOCH_GAP;
+  });
+  books.epoch++;
+}
+
+function totalsOf({ epoch, lanes, ledger }: Pick<Books, 'epoch' | 'lanes' | 'ledger'>): Totals {
+  return {
+    epoch,
+    lanes: lanes.map(({ nextSeq, settledTo, pending }) => ({ nextSeq, settledTo, pending })),
+    ledger,
+  };
 }
 
 function quarantine(dataDir: string, bytesMax: number, log: Logger): void {
@@ -147,13 +170,8 @@ function quarantine(dataDir: string, bytesMax: number, log: Logger): void {
   rmSync(place, { recursive: true, force: true });
   mkdirSync(place, { recursive: true });
   if (existsSync(join(dataDir, 'spool'))) renameSync(join(dataDir, 'spool'), join(place, 'spool'));
-  const bytes = quarantinedBytes(dataDir);
+  const bytes = statSync(join(place, 'spool', DATA_FILE), { throwIfNoEntry: false })?.size ?? 0;
   if (bytes <= bytesMax) return;
   log.warn({ bytes }, 'the quarantined spool would take up too much of the quota: it was deleted');
   rmSync(place, { recursive: true, force: true });
-}
-
-/** What the quarantine takes of the quota. */
-function quarantinedBytes(dataDir: string): number {
-  return statSync(join(dataDir, 'quarantine', 'spool', DATA_FILE), { throwIfNoEntry: false })?.size ?? 0;
 }

@@ -1,71 +1,151 @@
-import { statfsSync } from 'node:fs';
+import { readdirSync, statfsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 
 /** Share of the quota that live pages may fill: the file settles at 1.04-1.07 times what is live (measured). */
 const LIVE_SHARE = 0.9;
+/** Share of the file that live pages may fill; the rest is what LMDB cannot use again yet. */
+const FILE_SHARE = 0.93;
+/** Share of the quota that the file is filled up to; the rest is for what LMDB may add to it all the same. */
+const TARGET_SHARE = 0.97;
 /** Pages that always stay free, so that LMDB can delete when all else is full: without any it wedges. */
 const RESERVE_PAGES_MIN = 128;
 const RESERVE_SHARE = 0.02;
-/** How often the filesystem is asked for its free space, ms; and whenever our own file has grown. */
-const FREE_SPACE_EVERY_MS = 1000;
-/** We stop growing by this share of it before the floor: pages that a commit frees are of use only to the next but one. */
-const FLOOR_MARGIN_SHARE = 0.03;
+/** The file grows by this part of the quota at once ... */
+const STEP_SHARE = 1 / 64;
+/** ... within these bounds, bytes. */
+const STEP_BYTES_MIN = 256 * 1024;
+const STEP_BYTES_MAX = 4 * 2 ** 20;
+/** How often the other files under `dataDir` are looked at, ms. */
+const OTHERS_EVERY_MS = 10_000;
+
+/** LMDB's address space, in quotas and beyond: it must never be what refuses, since with its map full it cannot delete either. */
+const MAP_QUOTAS = 2;
+const MAP_EXTRA_BYTES = 128 * 2 ** 20;
+
+export function mapBytesFor(quotaBytes: number): number {
+  return quotaBytes * MAP_QUOTAS + MAP_EXTRA_BYTES;
+}
 
 export type Amount = { readonly bytes: number } | { readonly percent: number };
 
-export interface QuotaOptions {
-  readonly directory: string;
+export interface QuotaSettings {
   readonly quota: Amount;
   readonly keepFree: Amount;
-  /** Bytes under `dataDir` that are not the spool's. */
-  readonly others: () => number;
 }
 
-/** How much the spool may hold: the quota, and less where other programs have filled the disk. */
+/**
+ * How much the spool may hold, and how far its file may grow: the quota for everything under `dataDir`, and less where
+ * other programs have filled the disk. The file grows by being filled with zeros ahead of need, never by LMDB itself: so a
+ * commit finds its room in what we hold already, however full the disk is.
+ */
 export class Quota {
-  readonly #options: QuotaOptions;
-  #askedAt = -Infinity;
-  #askedFor = 0;
-  #freeBytes = Infinity;
-  #keepFreeBytes = 0;
-  #totalBytes = 0;
+  readonly #dataDir: string;
+  readonly #dataFile: string;
+  #settings: QuotaSettings;
+  #others = 0;
+  #othersAskedAt = -Infinity;
+  #totalBytes: number | null = null;
 
-  constructor(options: QuotaOptions) {
-    this.#options = options;
+  /** `dataFile`: the spool's own file; everything else under `dataDir` counts as others'. */
+  constructor(dataDir: string, dataFile: string, settings: QuotaSettings) {
+    this.#dataDir = dataDir;
+    this.#dataFile = dataFile;
+    this.#settings = settings;
+  }
+
+  set settings(settings: QuotaSettings) {
+    this.#settings = settings;
   }
 
   /** The quota in bytes; a percentage is of the filesystem that holds the spool. */
   get bytes(): number {
-    const { quota } = this.#options;
+    const { quota } = this.#settings;
     if ('bytes' in quota) return quota.bytes;
-    this.#ask();
-    return Math.floor((this.#totalBytes * quota.percent) / 100);
+    this.#totalBytes ??= this.#filesystem()?.total ?? null;
+    return Math.floor(((this.#totalBytes ?? Infinity) * quota.percent) / 100);
   }
 
-  /** Pages that live data may fill now, given the pages it fills and how long the file is. */
-  pagesAllowed(now: number, live: number, pageBytes: number, fileBytes: number): number {
-    const total = Math.floor((this.bytes - this.#options.others()) / pageBytes);
-    const reserve = Math.max(RESERVE_PAGES_MIN, Math.ceil(total * RESERVE_SHARE));
+  /** What the file may come to, bytes. */
+  targetBytes(now: number): number {
+    return Math.floor((this.bytes - this.#othersBytes(now)) * TARGET_SHARE);
+  }
+
+  /** Pages that live data may fill, in a file of so many bytes. */
+  pagesAllowed(now: number, fileBytes: number, pageBytes: number): number {
+    const total = Math.floor((this.bytes - this.#othersBytes(now)) / pageBytes);
+    const reserve = reserveOf(total);
     const soft = Math.floor(total * LIVE_SHARE) - reserve;
-    if (now - this.#askedAt >= FREE_SPACE_EVERY_MS || fileBytes !== this.#askedFor) {
-      this.#ask();
-      this.#askedAt = now;
-      this.#askedFor = fileBytes;
-    }
-    if (this.#freeBytes >= this.#keepFreeBytes * (1 + FLOOR_MARGIN_SHARE)) return soft;
-    // The disk is short of room: stay within the file as it is, which need not grow for that.
-    return Math.min(soft, Math.max(live, Math.floor((fileBytes / pageBytes) * LIVE_SHARE) - reserve));
+    return Math.min(soft, Math.floor((fileBytes / pageBytes) * FILE_SHARE) - reserve);
   }
 
-  #ask(): void {
+  /**
+   * Bytes by which the file is to grow so that `livePages` fit in it; 0 when they do, or when it must not. A step at a
+   * time, ahead of need.
+   */
+  growth(now: number, livePages: number, fileBytes: number, pageBytes: number): number {
+    const target = this.targetBytes(now);
+    const reserve = reserveOf(Math.floor((this.bytes - this.#othersBytes(now)) / pageBytes));
+    const needed = Math.ceil((livePages + reserve) / FILE_SHARE) * pageBytes;
+    if (needed <= fileBytes) return 0;
+    const step = Math.min(Math.max(this.bytes * STEP_SHARE, STEP_BYTES_MIN), STEP_BYTES_MAX);
+    return this.#within(target, fileBytes, Math.max(step, needed - fileBytes), pageBytes);
+  }
+
+  /** The same towards the target, whatever is needed now: `bytes` at the most. */
+  filling(now: number, fileBytes: number, bytes: number, pageBytes: number): number {
+    return this.#within(this.targetBytes(now), fileBytes, bytes, pageBytes);
+  }
+
+  /** Whole pages of `wanted` that neither pass the target nor leave others less than `keepFree`. */
+  #within(target: number, fileBytes: number, wanted: number, pageBytes: number): number {
+    const most = Math.min(wanted, target - fileBytes);
+    if (most < pageBytes) return 0;
+    const filesystem = this.#filesystem();
+    if (filesystem === null) return 0;
+    const { keepFree } = this.#settings;
+    const floor = 'bytes' in keepFree ? keepFree.bytes : (filesystem.total * keepFree.percent) / 100;
+    return Math.max(0, Math.floor(Math.min(most, filesystem.free - floor) / pageBytes) * pageBytes);
+  }
+
+  #filesystem(): { readonly total: number; readonly free: number } | null {
     try {
-      const fs = statfsSync(this.#options.directory);
-      this.#totalBytes = fs.blocks * fs.bsize;
-      this.#freeBytes = fs.bavail * fs.bsize;
-      const { keepFree } = this.#options;
-      this.#keepFreeBytes = 'bytes' in keepFree ? keepFree.bytes : (this.#totalBytes * keepFree.percent) / 100;
+      const { blocks, bavail, bsize } = statfsSync(this.#dataDir);
+      return { total: blocks * bsize, free: bavail * bsize };
     } catch {
-      // A filesystem that cannot be asked says so on the next write; until then the quota alone holds.
-      this.#freeBytes = Infinity;
+      // A filesystem that cannot be asked says why on the next write; until then the file does not grow.
+      return null;
     }
   }
+
+  /** Bytes under `dataDir` that are not the spool's. */
+  #othersBytes(now: number): number {
+    if (now - this.#othersAskedAt < OTHERS_EVERY_MS) return this.#others;
+    this.#othersAskedAt = now;
+    this.#others = bytesUnder(this.#dataDir, this.#dataFile);
+    return this.#others;
+  }
+
+  /** A file under `dataDir` has come or gone. */
+  othersChanged(): void {
+    this.#othersAskedAt = -Infinity;
+  }
+}
+
+function reserveOf(totalPages: number): number {
+  return Math.max(RESERVE_PAGES_MIN, Math.ceil(totalPages * RESERVE_SHARE));
+}
+
+function bytesUnder(folder: string, without: string): number {
+  let bytes = 0;
+  try {
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      const path = join(folder, entry.name);
+      if (path === without) continue;
+      if (entry.isDirectory()) bytes += bytesUnder(path, without);
+      else bytes += statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    }
+  } catch {
+    // What went while we looked takes no room.
+  }
+  return bytes;
 }

@@ -1,37 +1,35 @@
 import type { Logger } from 'pino';
 import { AgeClock } from '../clock/age.ts';
-import type { Clock } from '../clock/clock.ts';
+import type { Clock, Timer } from '../clock/clock.ts';
 import type { Loss, RefusalReason } from '../message/loss.ts';
 import type { AcceptedAt, Message, Stored } from '../message/message.ts';
 import type { Environment } from '../store/environment.ts';
-import { BlockBuilder } from './block.ts';
-import { BootTable } from './boot-table.ts';
 import { decodeBooks, pendingOf, type Books } from './books.ts';
-import { Committer } from './committer.ts';
-import { deadLetterKey } from './keys.ts';
-import { Lane, type Unreadable } from './lane.ts';
+import { BootTable } from './boot-table.ts';
+import type { Lane } from './lane.ts';
+import type { Bookkeeper } from './ledger.ts';
 import type { Losses } from './losses.ts';
-import type { Quota } from './quota.ts';
+import { spoolParts, type SpoolParts } from './parts.ts';
+import { lossOf } from './pruning.ts';
+import { mapBytesFor, type Quota } from './quota.ts';
+import { lifeMsOf, whenFullOf, type SpoolSettings } from './settings.ts';
+import { snapshotOf, type SpoolSnapshot } from './snapshot.ts';
 
-/** Bytes that may wait for a medium that does not keep up, before messages are refused at the door. */
+/** Bytes that may wait for a medium that does not keep up or cannot be written, before the oldest of them go. */
 const WAITING_BYTES_MAX = 16 * 2 ** 20;
-/** Dead letters kept; beyond it, and when the quota is used up, the oldest are dropped. */
-const DEAD_LETTERS_MAX = 1000;
-/** Dead letters dropped at once to make room. */
-const DEAD_LETTERS_A_COMMIT = 64;
 /** Of so many messages one goes to a lower lane that has some, however much the higher ones hold. */
 const LOWER_LANE_SHARE = 16;
+/** How often it is looked for what has expired, ms. */
+const SWEEP_EVERY_MS = 10_000;
 
 export interface SpoolOptions {
   readonly environment: Environment;
   readonly books: Books;
   readonly losses: Losses;
   readonly quota: Quota;
+  readonly settings: SpoolSettings;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly whenFull: 'thin' | 'drop-oldest' | 'reject-new';
-  readonly commitEveryMs: number;
-  readonly timeToLiveSecs: number;
 }
 
 /** The spool has no room, or the medium does not keep up: the message was not taken on, and was counted as refused. */
@@ -44,37 +42,62 @@ export class SpoolFull extends Error {
 
 /**
  * The durable queue. Messages go in at {@link accept}, come out in order at {@link next}, and leave when they are settled.
- * What is on the medium and when is the {@link Committer}'s business; which message is next, the {@link Lane}s'.
+ * What is on the medium and when is the committer's business; which message is next, the lanes'; what has to go, the
+ * evictor's and the expirer's.
  */
 export class Spool {
-  readonly #options: SpoolOptions;
+  readonly #environment: Environment;
+  readonly #clock: Clock;
+  readonly #log: Logger;
   readonly #books: Books;
   readonly #losses: Losses;
-  readonly #clock: Clock;
+  readonly #quota: Quota;
   readonly #age: AgeClock;
   readonly #boots: BootTable;
+  readonly #bookkeeper: Bookkeeper;
   readonly #lanes: readonly Lane[];
-  readonly #committer: Committer;
+  readonly #parts: SpoolParts;
+  readonly #sweepTimer: Timer;
+  readonly #moreListeners: (() => void)[] = [];
+  #settings: SpoolSettings;
   #beforeClose: () => Promise<void> = () => Promise.resolve();
   #sinceLower = 0;
+  #sweeping = false;
+  #shrinking = false;
+  #shedding = false;
+  #sending = false;
   #closing = false;
 
   constructor(options: SpoolOptions) {
-    this.#options = options;
     const { books, clock } = options;
+    this.#environment = options.environment;
+    this.#clock = clock;
+    this.#log = options.log;
     this.#books = books;
     this.#losses = options.losses;
-    this.#clock = clock;
+    this.#quota = options.quota;
+    this.#settings = options.settings;
+    books.write = options.settings.write;
+    books.clean = false;
     this.#age = new AgeClock(clock, books.age);
     this.#boots = new BootTable(books, clock);
-    this.#lanes = books.lanes.map((lane, number) => new Lane(number, lane));
-    this.#committer = new Committer({
+    this.#parts = spoolParts({
       ...options,
-      lanes: this.#lanes,
       age: this.#age,
       boots: this.#boots,
-      onFull: () => this.#discardDeadLetters(DEAD_LETTERS_A_COMMIT),
+      settings: () => this.#settings,
+      sending: () => this.#sending,
     });
+    this.#bookkeeper = this.#parts.bookkeeper;
+    this.#lanes = this.#parts.lanes;
+    this.#sweepTimer = clock.every(SWEEP_EVERY_MS, () => this.#sweep());
+    this.#parts.committer.onCommit(() => this.#committed());
+  }
+
+  /** Begins what goes on in the background: the index of what was there, and the filling of the file. */
+  start(): void {
+    this.#parts.indexing.start();
+    if (this.#settings.prefill) this.#parts.room.fillUp();
   }
 
   /** The stamp for a message that is about to be accepted. */
@@ -89,49 +112,69 @@ export class Spool {
   }
 
   /**
-   * Takes a message on. Resolves when it is durable on the medium, and not before; rejects with {@link SpoolFull} when it
-   * was refused, or with a StoreError when the spool was closed over a medium that did not take it. `senderWaits`: someone
-   * holds back an acknowledgement until then, so the commit comes soon rather than within `commitEveryMs`.
+   * Takes a message on. Resolves when it is durable (on the medium; with `write: when-needed` also when the upstream has
+   * acknowledged it), and not before; rejects with {@link SpoolFull} when it was refused, or with a StoreError when the
+   * spool was closed over a medium that did not take it. `senderWaits`: someone holds back an acknowledgement until then, so
+   * the commit comes soon rather than within `commitEveryMs`; and what nobody waits for may be let go in memory, booked and
+   * reported, when the medium cannot be written for long.
    */
   accept(message: Message, senderWaits: boolean): Promise<void> {
-    if (this.#closing) return Promise.reject(new SpoolFull('the gateway is stopping'));
-    if (this.#committer.full && this.#options.whenFull === 'reject-new') {
-      return this.#refuse('the quota is used up and storeAndForward.whenFull is reject-new');
-    }
-    if (this.#committer.waitingBytes > WAITING_BYTES_MAX) return this.#refuse('the medium does not keep up');
+    const { committer, room, wear } = this.#parts;
     const lane = this.#lanes[message.priority];
     if (lane === undefined) throw new Error(`no lane ${message.priority}`);
-    this.#books.ledger.accepted++;
-    this.#committer.wear.payload(message.body.length);
-    const lifeMs = (message.expiresAfterSecs ?? this.#options.timeToLiveSecs) * 1000;
-    return this.#committer.append(lane, message, lifeMs, senderWaits);
+    if (this.#closing) return Promise.reject(new SpoolFull('the gateway is stopping'));
+    if (room.full && (room.stuck || whenFullOf(this.#settings, lane.number) === 'reject-new')) {
+      return this.#refuse(
+        room.stuck
+          ? 'the quota is used up, and nothing can be let go'
+          : 'the quota is used up and storeAndForward.whenFull is reject-new',
+      );
+    }
+    if (committer.waitingBytes > WAITING_BYTES_MAX && !this.#shed(lane.number, senderWaits)) {
+      return this.#refuse('the medium does not keep up');
+    }
+    this.#bookkeeper.accepted(lane.number, message.source.child);
+    wear.payload(message.body.length);
+    const sent = this.#sending && this.#books.write === 'when-needed';
+    const durable = committer.append(
+      lane,
+      message,
+      lifeMsOf(this.#settings, message),
+      senderWaits,
+      senderWaits && !sent,
+    );
+    if (sent) this.#more();
+    return durable;
   }
 
   /** Counts what was turned away at the door before it came to a message. */
   refused(reason: RefusalReason): void {
-    const { refused } = this.#books.ledger;
-    refused[reason] = (refused[reason] ?? 0) + 1;
-    this.#committer.touch();
+    this.#bookkeeper.refused(reason);
+    this.#parts.committer.touch();
   }
 
   /** Accepts and at once drops a message that no route wants: it was acknowledged, so it is in the account. */
-  discard(reason: 'no-route' | 'loop'): void {
-    const { ledger } = this.#books;
-    ledger.accepted++;
-    ledger.dropped[reason] = (ledger.dropped[reason] ?? 0) + 1;
-    this.#committer.touch();
+  discard(reason: 'no-route' | 'loop', { priority: lane, source, eventTime, acceptedAt }: Message): void {
+    this.#bookkeeper.turnedDown(reason, lane, source.child);
+    const time = eventTime ?? acceptedAt.wall;
+    // It never had a number.
+    const numbers = { firstSeq: 0, lastSeq: 0, count: 1, exact: true };
+    const { epoch } = this.#books;
+    this.#losses.add({ epoch, lane, reason, ...numbers, firstEventTime: time, lastEventTime: time });
+    this.#parts.committer.touch();
   }
 
-  /** Calls `listener` whenever more may be there to send: after each commit. */
+  /** Calls `listener` whenever more may be there to send: after each commit, and for each message that may go unwritten. */
   onCommit(listener: () => void): void {
-    this.#committer.onCommit(listener);
+    this.#moreListeners.push(listener);
   }
 
   /**
-   * The next message to send, in the order of its lane; null when there is none on the medium. Lane 0 goes first; lower
-   * lanes keep a share of one in 16. Each message comes once until {@link rewind}.
+   * The next message to send, in the order of its lane; null when there is none. Lane 0 goes first; lower lanes keep a share
+   * of one in 16. Each message comes once until {@link rewind}.
    */
   next(): Stored | null {
+    this.#sending = true;
     let first: Lane | null = null;
     for (const lane of this.#lanes) {
       if (!lane.readable) continue;
@@ -139,20 +182,20 @@ export class Spool {
         first = lane;
         if (this.#sinceLower < LOWER_LANE_SHARE) break;
       } else {
+        const stored = lane.next(this.#parts.reading(lane));
+        if (stored === null) continue;
         this.#sinceLower = 0;
-        const stored = this.#nextOf(lane);
-        if (stored !== null) return stored;
+        return stored;
       }
     }
     if (first === null) return null;
     this.#sinceLower++;
-    return this.#nextOf(first) ?? this.next();
+    return first.next(this.#parts.reading(first)) ?? (first.readable ? null : this.next());
   }
 
   /** The upstream has a message: it was the oldest unsettled one of its lane. `matched` is false when nobody subscribed. */
   delivered(stored: Stored, matched: boolean): void {
-    this.#books.ledger.delivered++;
-    if (!matched) this.#books.ledger.unmatched++;
+    this.#bookkeeper.delivered(stored.lane, stored.message.source.child, matched);
     this.#settle(stored);
   }
 
@@ -161,42 +204,27 @@ export class Spool {
    * the rest goes on.
    */
   deadLetter(stored: Stored, reason: string): void {
-    this.#books.ledger.deadLetters++;
-    if (this.#books.ledger.deadLetters > DEAD_LETTERS_MAX) this.#discardDeadLetters(1);
-    const { lane, epoch, seq, message } = stored;
-    const time = message.eventTime ?? message.acceptedAt.wall;
-    const times = { firstEventTime: time, lastEventTime: time };
-    this.#losses.add({
-      epoch,
-      lane,
-      reason: 'dead-letter',
-      firstSeq: seq,
-      lastSeq: seq,
-      count: 1,
-      ...times,
-      exact: true,
-    });
-    const properties = { ...stored.message.properties, 'dead-letter-reason': reason };
-    const builder = new BlockBuilder(stored.lane);
-    builder.add(stored.seq, { ...stored.message, properties }, Infinity);
-    this.#committer.add([deadLetterKey(this.#books.nextDeadLetter++), builder.cut(stored.epoch).value]);
+    this.#parts.deadLetters.add(stored, reason);
+    this.#losses.add(lossOf([stored], 'dead-letter'));
     this.#settle(stored);
+    this.#parts.committer.touchSoon();
   }
 
   /** Sending begins again at the first message of each lane that is not settled; what was in flight will come again. */
   rewind(): void {
+    this.#sending = false;
     for (const lane of this.#lanes) lane.rewind();
     this.#losses.thaw();
   }
 
   /** When a message was accepted, as well as it is known by now: a boot that learned the time later corrects its stamps. */
-  acceptedTime(accepted: AcceptedAt): { at: number; clock: 'synced' | 'restored' | 'unknown' } {
+  acceptedTime(accepted: AcceptedAt): ReturnType<BootTable['timeOf']> {
     return this.#boots.timeOf(accepted);
   }
 
   /** Settled messages whose marks are not on the medium: they would be sent again after a crash. */
   get unmarked(): number {
-    return this.#committer.unmarked;
+    return this.#parts.committer.unmarked;
   }
 
   /** Losses to report before any further message; frozen until they are reported or {@link rewind}. */
@@ -212,24 +240,77 @@ export class Spool {
   /** The upstream has acknowledged the first `count` of {@link lossesToReport}. */
   lossesReported(count: number): void {
     this.#losses.reported(count);
-    this.#committer.touchSoon();
+    this.#parts.committer.touchSoon();
   }
 
   /** Makes everything accepted so far durable. Rejects with the StoreError when the medium does not take it now. */
   flush(): Promise<void> {
-    return this.#committer.flush();
+    return this.#parts.committer.flush();
+  }
+
+  /** Takes up other settings while it runs; those of the files themselves (`durability`, `write`) wait for a restart. */
+  configure(settings: SpoolSettings): void {
+    const before = this.#settings;
+    this.#settings = { ...settings, write: before.write, durability: before.durability };
+    this.#quota.settings = settings;
+    this.#parts.wear.budgetBytesPerDay = settings.wearBudget ?? null;
+    if (before.timeToLiveSecs !== settings.timeToLiveSecs) this.#parts.indexing.start();
+    void this.#parts.committer.exclusively(() => {
+      this.#environment.stretch(mapBytesFor(this.#quota.bytes));
+      return Promise.resolve();
+    });
+    this.#parts.committer.touchNow();
+  }
+
+  /** Makes the file as small as what is in it. Rejects when there is no room for the copy, or the medium does not take it. */
+  async compact(copied: (bytes: number) => void = () => undefined): Promise<void> {
+    await this.#parts.committer.exclusively(async () => {
+      this.#parts.room.mustHaveRoomForCopy();
+      await this.#environment.recreate(copied);
+    });
+  }
+
+  /** Dead letters, oldest first. */
+  get deadLetters() {
+    return this.#parts.deadLetters.list();
+  }
+
+  /** Sends dead letters again, as new messages at the end of their lanes; all of them when no numbers are given. */
+  async retryDeadLetters(numbers?: ReadonlySet<number>): Promise<number> {
+    const letters = this.#parts.deadLetters.list(numbers);
+    for (const letter of letters) {
+      const { message, lane } = this.#parts.deadLetters.revive(letter);
+      // Its time begins anew: it was laid apart, not waiting.
+      const again = { ...message, acceptedAt: { ...message.acceptedAt, age: this.#age.now() } };
+      const life = lifeMsOf(this.#settings, message);
+      void this.#parts.committer.append(this.#lanes[lane]!, again, life, false, false);
+    }
+    this.#parts.committer.touchNow();
+    await this.flush();
+    return letters.length;
+  }
+
+  /** Lets dead letters go, counted as discarded; all of them when no numbers are given. */
+  async dropDeadLetters(numbers?: ReadonlySet<number>): Promise<number> {
+    const letters = this.#parts.deadLetters.list(numbers);
+    for (const letter of letters) this.#parts.deadLetters.discard(letter);
+    this.#parts.committer.touchNow();
+    await this.flush();
+    return letters.length;
   }
 
   /** Flushes and closes. What the medium does not take is reported to its senders as failed, and logged. */
   async close(): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;
-    const { log, environment } = this.#options;
-    await this.#committer.stop().catch((error: unknown) => {
-      log.error({ err: error }, 'the last commit failed; readings of the last moments are lost');
+    this.#sweepTimer.cancel();
+    this.#parts.indexing.stop();
+    this.#parts.room.stop();
+    await this.#parts.committer.stop().catch((error: unknown) => {
+      this.#log.error({ err: error }, 'the last commit failed; readings of the last moments are lost');
     });
-    await this.#beforeClose().catch((error: unknown) => log.warn({ err: error }, 'the totals could not be copied'));
-    await environment.close();
+    await this.#beforeClose().catch((error: unknown) => this.#log.warn({ err: error }, 'the totals could not be copied'));
+    await this.#environment.close();
   }
 
   /** Calls `last` when everything is on the medium and before the environment is closed. */
@@ -237,96 +318,83 @@ export class Spool {
     this.#beforeClose = last;
   }
 
-  /** The account as it stands on the medium. */
-  durableBooks(): Books {
-    return decodeBooks(this.#committer.durableBooks);
+  /** The account as it stands on the medium, without the children's. */
+  durableBooks(): Omit<Books, 'children' | 'boots'> {
+    return decodeBooks(this.#parts.committer.durableBooks);
   }
 
   /** How the spool is doing now. */
   snapshot(): SpoolSnapshot {
-    const { environment, quota } = this.#options;
-    const { live, pageBytes } = environment.read((reader) => reader.livePages());
-    const committer = this.#committer;
-    return {
+    return snapshotOf({
+      ...this.#parts,
+      environment: this.#environment,
+      quota: this.#quota,
       pending: pendingOf(this.#books),
       age: this.#age.now(),
-      livePages: live,
-      freePages: Math.max(0, environment.usedPages() - live),
-      pageBytes,
-      fileBytes: environment.fileBytes(),
-      quotaBytes: quota.bytes,
-      full: committer.full,
-      fault: committer.fault?.message ?? null,
-      commitUnderWayMs: Math.round(committer.underWayMs),
-      commitUnderWay: committer.underWay,
-      commits: committer.wear.commits,
-      wear: committer.wear.figures(),
+      commitEveryMs: this.#settings.commitEveryMs,
       lossRows: this.#losses.size,
-    };
+    });
   }
 
   /** For tools: a look at the medium. */
   get environment(): Environment {
-    return this.#options.environment;
-  }
-
-  #nextOf(lane: Lane): Stored | null {
-    return lane.next(
-      (look) => this.#options.environment.read(look),
-      (block) => this.#lost(lane.number, block),
-    );
+    return this.#environment;
   }
 
   #settle(stored: Stored): void {
-    this.#books.lanes[stored.lane]!.pending--;
-    this.#lanes[stored.lane]!.settle(stored.seq);
-    this.#committer.settled();
+    this.#parts.committer.settled(this.#lanes[stored.lane]!.settle(stored.seq));
   }
 
-  /** A block on the medium is not what was written there: its messages are lost, and the account says so. */
-  #lost(lane: number, { key, why, firstSeq, lastSeq }: Unreadable): void {
-    this.#options.log.error({ lane, firstSeq, lastSeq }, `spool: ${why}`);
-    const { epoch, ledger, lanes } = this.#books;
-    const count = Math.min(lastSeq - firstSeq + 1, lanes[lane]!.pending);
-    lanes[lane]!.pending -= count;
-    ledger.dropped.quarantined = (ledger.dropped.quarantined ?? 0) + count;
-    const times = { firstEventTime: null, lastEventTime: null };
-    this.#losses.add({ epoch, lane, reason: 'quarantined', firstSeq, lastSeq, count, ...times, exact: false });
-    this.#committer.remove(key);
+  #committed(): void {
+    // What is due may be more than one commit carries.
+    if (this.#sweeping) this.#clock.soon(() => this.#sweep());
+    this.#shedding = false;
+    this.#shrink();
+    this.#more();
   }
 
-  /** Drops the oldest dead letters. Their gaps were reported when they became dead letters. */
-  #discardDeadLetters(count: number): void {
-    const { ledger, nextDeadLetter } = this.#books;
-    const going = Math.min(count, ledger.deadLetters);
-    if (going === 0) return;
-    // Numbers are given in turn and the oldest goes first, so those that there are have no gap.
-    const oldest = nextDeadLetter - ledger.deadLetters;
-    for (let number = oldest; number < oldest + going; number++) this.#committer.add([deadLetterKey(number), null]);
-    ledger.deadLetters -= going;
-    ledger.dropped.discarded = (ledger.dropped.discarded ?? 0) + going;
+  #more(): void {
+    for (const listener of this.#moreListeners) listener();
+  }
+
+  #sweep(): void {
+    if (this.#closing || this.#parts.committer.underWay) return;
+    this.#sweeping = this.#parts.expirer.sweep();
+    if (this.#sweeping) this.#parts.committer.touchNow();
+  }
+
+  /** A file larger than a lowered quota shrinks when there is nothing in it. */
+  #shrink(): void {
+    if (this.#shrinking || this.#closing) return;
+    if (pendingOf(this.#books) > 0 || this.#books.ledger.deadLetters > 0) return;
+    if (this.#environment.fileBytes() <= this.#quota.bytes) return;
+    this.#shrinking = true;
+    this.#clock.soon(() => {
+      this.compact()
+        .then(() => this.#log.info('the spool is empty: its file has shrunk to the quota'))
+        .catch((error: unknown) => this.#log.warn({ err: error }, 'the file could not be made smaller'))
+        .finally(() => (this.#shrinking = false));
+    });
+  }
+
+  /** The memory for what waits is full: the oldest of the lowest lane goes for a newer one. False when it must not. */
+  #shed(lane: number, senderWaits: boolean): boolean {
+    if (whenFullOf(this.#settings, lane) === 'reject-new') return false;
+    // Who waits for an acknowledgement keeps the message: it displaces only what is worth less.
+    const block = this.#parts.committer.shed(senderWaits ? lane + 1 : lane);
+    if (block === null) return false;
+    if (!this.#shedding) this.#log.error('memory is full of readings that the medium does not take: the oldest are let go');
+    this.#shedding = true;
+    const { header, children } = block;
+    this.#bookkeeper.dropped('evicted', header.lane, children);
+    const { epoch, firstSeq, lastSeq, count, firstEventTime, lastEventTime } = header;
+    const times = { firstEventTime, lastEventTime };
+    this.#losses.add({ epoch, lane: header.lane, reason: 'evicted', firstSeq, lastSeq, count, ...times, exact: true });
+    return true;
   }
 
   #refuse(why: string): Promise<never> {
     this.refused('rejected');
     return Promise.reject(new SpoolFull(why));
   }
-}
-
-export interface SpoolSnapshot {
-  readonly pending: number;
-  readonly age: number;
-  readonly livePages: number;
-  readonly freePages: number;
-  readonly pageBytes: number;
-  readonly fileBytes: number;
-  readonly quotaBytes: number;
-  readonly full: boolean;
-  readonly fault: string | null;
-  /** How long the commit under way has been; 0 when there is none. */
-  readonly commitUnderWayMs: number;
-  readonly commitUnderWay: boolean;
-  readonly commits: number;
-  readonly wear: { readonly bytesPerDay: number; readonly bytesPerPayloadByte: number; readonly measured: boolean };
-  readonly lossRows: number;
 }

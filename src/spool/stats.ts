@@ -1,6 +1,6 @@
 import type { Reader } from '../store/environment.ts';
 import { readHeader } from './block.ts';
-import { droppedOf, pendingOf, type Books } from './books.ts';
+import { even, pendingOf, type Books } from './books.ts';
 import { blockKey, keyLane } from './keys.ts';
 
 /** What `holdfast spool stats --json` prints: accepted = delivered + pending + deadLetters + dropped. */
@@ -51,14 +51,13 @@ export function laneStats(reader: Reader, books: Books, ageNow: number): LaneSta
   return stats;
 }
 
-export function ledgerStats(books: Books): SpoolStats['ledger'] {
+export function ledgerStats(books: Pick<Books, 'ledger' | 'lanes'>): SpoolStats['ledger'] {
   return { ...books.ledger, pending: pendingOf(books) };
 }
 
-/** Whether the account is even. */
+/** Whether the account is even, of the whole and of each lane. */
 export function balanced(books: Books): boolean {
-  const { accepted, delivered, deadLetters } = books.ledger;
-  return accepted === delivered + pendingOf(books) + deadLetters + droppedOf(books.ledger);
+  return even(books.ledger, pendingOf(books)) && books.lanes.every((lane) => even(lane, lane.pending));
 }
 
 function headerOrNull(value: Buffer) {

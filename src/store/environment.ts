@@ -1,8 +1,17 @@
-import { mkdirSync, statfsSync, statSync, truncateSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, renameSync, rmSync, statfsSync, statSync, truncateSync } from 'node:fs';
+import { open as openFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import lmdb from 'node-lmdb';
 import { DATA_FILE, inspectDataFile } from './data-file.ts';
 import { StoreError, storeError } from './store-error.ts';
+
+/** Zeros appended to the data file in one write. */
+const ZEROS = Buffer.alloc(256 * 1024);
+/** What one transaction of a copy carries, bytes. */
+const COPY_BYTES = 2 * 2 ** 20;
+/** The folder in which a data file is made anew, beside the environment's own. */
+const COPY_SUFFIX = '.new';
+const LOCK_FILE = 'lock.mdb';
 
 /** With less than this free a filesystem counts as full. */
 const FULL_BYTES = 2 ** 20;
@@ -29,6 +38,11 @@ export interface Reader {
   below(key: Buffer): Entry | null;
   /** Walks entries from `key` upwards until `visit` returns false. */
   scan(key: Buffer, visit: (entry: Entry) => boolean): void;
+  /**
+   * The same with only the first `bytes` of each value, and how many it has: of a block on pages of its own no more than
+   * the first is read.
+   */
+  scanHeads(key: Buffer, bytes: number, visit: (entry: Entry, valueBytes: number) => boolean): void;
   /** Pages holding live data, exactly, the two meta pages included; the free list is not in it. */
   livePages(): { readonly live: number; readonly pageBytes: number };
 }
@@ -47,19 +61,27 @@ export interface Entry {
  */
 export class Environment {
   readonly directory: string;
-  readonly #env: lmdb.Env;
-  readonly #dbi: lmdb.Dbi;
-  readonly #readOnly: boolean;
-  readonly #pageBytes: number;
-  #writing: Promise<void> | null = null;
+  readonly pageBytes: number;
+  readonly #options: EnvironmentOptions;
+  #env: lmdb.Env;
+  #dbi: lmdb.Dbi;
+  /** Which file is open: a path can come to name another. */
+  #file: { readonly dev: number; readonly ino: number };
+  #writing: Promise<unknown> | null = null;
   #closed = false;
 
-  private constructor(directory: string, env: lmdb.Env, dbi: lmdb.Dbi, readOnly: boolean) {
-    this.directory = directory;
-    this.#env = env;
-    this.#dbi = dbi;
-    this.#readOnly = readOnly;
-    this.#pageBytes = this.read((reader) => reader.livePages().pageBytes);
+  private constructor(options: EnvironmentOptions) {
+    this.directory = options.directory;
+    this.#options = options;
+    ({ env: this.#env, dbi: this.#dbi } = openLmdb(options));
+    try {
+      const { dev, ino } = statSync(join(this.directory, DATA_FILE));
+      this.#file = { dev, ino };
+      this.pageBytes = this.read((reader) => reader.livePages().pageBytes);
+    } catch (error) {
+      this.#env.close();
+      throw storeError(error, this.directory);
+    }
   }
 
   /** Opens or makes the environment. Throws {@link StoreError}: `damaged` when the data file must not be opened. */
@@ -74,32 +96,8 @@ export class Environment {
     if (state.kind === 'damaged') throw new StoreError('damaged', `${join(directory, DATA_FILE)} ${state.why}`);
     if (state.kind === 'unreadable') throw storeError(state.error, join(directory, DATA_FILE));
     if (state.kind === 'absent' && readOnly) throw new StoreError('absent', `there is no store in ${directory}`);
-    const env = new lmdb.Env();
-    try {
-      env.open({
-        path: directory,
-        // Twice a file that is larger than it should be: a lowered quota must leave room to delete in.
-        mapSize: Math.max(options.mapBytes, state.kind === 'sound' ? state.bytes * 2 : 0),
-        maxDbs: 1,
-        maxReaders: 32,
-        readOnly,
-        noMetaSync: options.durability === 'relaxed',
-        noReadAhead: true,
-      });
-    } catch (error) {
-      throw storeError(error, directory);
-    }
-    try {
-      return new Environment(
-        directory,
-        env,
-        env.openDbi({ name: null, create: !readOnly, keyIsBuffer: true }),
-        readOnly,
-      );
-    } catch (error) {
-      env.close();
-      throw storeError(error, directory);
-    }
+    rmSync(directory + COPY_SUFFIX, { recursive: true, force: true });
+    return new Environment(options);
   }
 
   /**
@@ -109,7 +107,7 @@ export class Environment {
    */
   write(changes: readonly Change[]): Promise<void> {
     if (this.#closed) return Promise.reject(new StoreError('closed', 'the store is closed'));
-    if (this.#readOnly) throw new Error('write to a store opened for reading');
+    if (this.#options.readOnly === true) throw new Error('write to a store opened for reading');
     if (this.#writing !== null) throw new Error('two batches in flight');
     const operations: lmdb.Operation[] = [];
     for (const [key, value] of changes) {
@@ -160,11 +158,114 @@ export class Environment {
    * file ends before them, and would be taken for one that was cut short.
    */
   #fillUp(): void {
-    const bytes = this.usedPages() * this.#pageBytes;
+    const bytes = this.usedPages() * this.pageBytes;
     try {
       if (this.fileBytes() < bytes) truncateSync(join(this.directory, DATA_FILE), bytes);
     } catch {
       // The commit stands; should the next one not lengthen the file, it is looked at again after that.
+    }
+  }
+
+  /**
+   * Lengthens the data file by so many zeros. Durable when it resolves; rejects with a {@link StoreError}, and the file is
+   * then longer by as much as there was room for. Takes its turn as a batch does. LMDB finds its pages in what is there
+   * already: cheaper than lengthening the file with each commit (half the bytes, measured), and possible on a full disk.
+   * Through O_APPEND, since LMDB may have lengthened it itself.
+   */
+  fill(bytes: number): Promise<void> {
+    return this.#turn(async () => {
+      const file = await openFile(join(this.directory, DATA_FILE), 'a');
+      try {
+        for (let left = bytes; left > 0; left -= ZEROS.length) {
+          await file.appendFile(left < ZEROS.length ? ZEROS.subarray(0, left) : ZEROS);
+        }
+        await file.datasync();
+      } finally {
+        await file.close();
+      }
+    });
+  }
+
+  /** Gives LMDB at least so much address space: a raised quota needs it. Not while a batch is under way. */
+  stretch(mapBytes: number): void {
+    if (this.#env.info().mapSize < mapBytes) this.#env.resize(mapBytes);
+  }
+
+  /** Whether the path names another file by now, or none: what we write is nowhere then. */
+  get displaced(): 'no' | 'gone' | 'other filesystem' {
+    const found = statSync(join(this.directory, DATA_FILE), { throwIfNoEntry: false });
+    if (found?.ino === this.#file.ino && found.dev === this.#file.dev) return 'no';
+    let up = this.directory;
+    while (statSync(up, { throwIfNoEntry: false }) === undefined && dirname(up) !== up) up = dirname(up);
+    return statSync(up).dev === this.#file.dev ? 'gone' : 'other filesystem';
+  }
+
+  /**
+   * Makes the data file anew with what is live: as small as it can be, or where it was when it was taken away. Takes its
+   * turn as a batch does, and needs room for the copy beside the old file. Nothing is lost at any moment: the copy takes
+   * the old file's name when it is whole and on the medium. `copied` is told how many bytes are done.
+   */
+  recreate(copied: (bytes: number) => void = () => undefined): Promise<void> {
+    return this.#turn(async () => {
+      const place = this.directory + COPY_SUFFIX;
+      rmSync(place, { recursive: true, force: true });
+      mkdirSync(place, { recursive: true, mode: 0o750 });
+      const copy = Environment.open({ ...this.#options, directory: place });
+      try {
+        await this.#copyTo(copy, copied);
+      } finally {
+        await copy.close();
+      }
+      this.#dbi.close();
+      this.#env.close();
+      try {
+        mkdirSync(this.directory, { recursive: true, mode: 0o750 });
+        rmSync(join(this.directory, LOCK_FILE), { force: true });
+        renameSync(join(place, DATA_FILE), join(this.directory, DATA_FILE));
+        rmSync(place, { recursive: true, force: true });
+      } finally {
+        ({ env: this.#env, dbi: this.#dbi } = openLmdb(this.#options));
+        const { dev, ino } = statSync(join(this.directory, DATA_FILE));
+        this.#file = { dev, ino };
+      }
+      const folder = await openFile(this.directory, 'r');
+      await folder.sync().finally(() => folder.close());
+    });
+  }
+
+  async #copyTo(copy: Environment, copied: (bytes: number) => void): Promise<void> {
+    let from: Buffer = Buffer.alloc(1);
+    let done = 0;
+    for (;;) {
+      const changes: Change[] = [];
+      let bytes = 0;
+      this.read((reader) =>
+        reader.scan(from, ({ key, value }) => {
+          changes.push([key, value]);
+          bytes += value.length;
+          return bytes < COPY_BYTES;
+        }),
+      );
+      if (changes.length === 0) return;
+      await copy.write(changes);
+      copied((done += bytes));
+      // The next possible key: the same with a zero byte behind it.
+      from = Buffer.concat([changes.at(-1)![0], Buffer.alloc(1)]);
+    }
+  }
+
+  /** One thing at a time happens to the file. */
+  async #turn(act: () => Promise<void>): Promise<void> {
+    if (this.#closed) throw new StoreError('closed', 'the store is closed');
+    if (this.#writing !== null) throw new Error('two batches in flight');
+    const writing = act();
+    this.#writing = writing;
+    try {
+      await writing;
+    } catch (error) {
+      throw writeError(error, this.directory);
+    } finally {
+      this.#writing = null;
     }
   }
 
@@ -186,6 +287,32 @@ function writeError(error: unknown, directory: string): StoreError {
   const { bavail, bsize } = statfsSync(directory);
   if (bavail * bsize >= FULL_BYTES) return found;
   return new StoreError('full', `${directory}: No space left on device`);
+}
+
+function openLmdb(options: EnvironmentOptions): { readonly env: lmdb.Env; readonly dbi: lmdb.Dbi } {
+  const { directory, readOnly = false } = options;
+  const env = new lmdb.Env();
+  try {
+    const bytes = statSync(join(directory, DATA_FILE), { throwIfNoEntry: false })?.size ?? 0;
+    env.open({
+      path: directory,
+      // Twice a file that is larger than it should be: a lowered quota must leave room to delete in.
+      mapSize: Math.max(options.mapBytes, bytes * 2),
+      maxDbs: 1,
+      maxReaders: 32,
+      readOnly,
+      noMetaSync: options.durability === 'relaxed',
+      noReadAhead: true,
+    });
+  } catch (error) {
+    throw storeError(error, directory);
+  }
+  try {
+    return { env, dbi: env.openDbi({ name: null, create: !readOnly, keyIsBuffer: true }) };
+  } catch (error) {
+    env.close();
+    throw storeError(error, directory);
+  }
 }
 
 class TxnReader implements Reader {
@@ -210,10 +337,22 @@ class TxnReader implements Reader {
   }
 
   scan(key: Buffer, visit: (entry: Entry) => boolean): void {
+    this.#walk(key, (at, cursor) => visit({ key: at, value: cursor.getCurrentBinary() }));
+  }
+
+  scanHeads(key: Buffer, bytes: number, visit: (entry: Entry, valueBytes: number) => boolean): void {
+    this.#walk(key, (at, cursor) => {
+      // A view of the map, copied before anything else happens: used later it would be a SIGSEGV.
+      const view = cursor.getCurrentBinaryUnsafe();
+      return visit({ key: at, value: Buffer.from(view.subarray(0, bytes)) }, view.length);
+    });
+  }
+
+  #walk(key: Buffer, visit: (at: Buffer, cursor: lmdb.Cursor) => boolean): void {
     const cursor = new lmdb.Cursor(this.#txn, this.#dbi);
     try {
       for (let at = cursor.goToRange(key); at !== null; at = cursor.goToNext()) {
-        if (!visit({ key: Buffer.from(at), value: cursor.getCurrentBinary() })) return;
+        if (!visit(Buffer.from(at), cursor)) return;
       }
     } finally {
       cursor.close();

@@ -46,6 +46,7 @@ declare module 'node-lmdb' {
       goToNext(): Buffer | null;
       goToPrev(): Buffer | null;
       getCurrentBinary(): Buffer;
+      getCurrentBinaryUnsafe(): Buffer;
       close(): void;
     }
   }

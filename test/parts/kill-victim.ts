@@ -38,6 +38,8 @@ async function main(options: VictimOptions): Promise<void> {
       durability: 'strict',
       commitEveryMs: 50,
       timeToLiveSecs: 7200,
+      write: 'always',
+      prefill: true,
     },
     state,
     clock,

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Loss } from '../../src/message/loss.ts';
 import { LANES, type Stored } from '../../src/message/message.ts';
-import { droppedOf, type Ledger } from '../../src/spool/books.ts';
+import { droppedOf, type Ledger } from '../../src/spool/ledger.ts';
 import { SpoolFull } from '../../src/spool/spool.ts';
 import { noise, SpoolRig, type RigOptions } from './spool-rig.ts';
 

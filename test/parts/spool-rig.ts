@@ -6,10 +6,12 @@ import type { Clock } from '../../src/clock/clock.ts';
 import { SystemClock } from '../../src/clock/system-clock.ts';
 import { LANE_UNSPECIFIED, type Message, type Stored } from '../../src/message/message.ts';
 import { ulid } from '../../src/message/ulid.ts';
-import { droppedOf, pendingOf, type Books } from '../../src/spool/books.ts';
+import { pendingOf, type Books } from '../../src/spool/books.ts';
 import { booksIn } from '../../src/spool/files.ts';
 import { verify, type Verification } from '../../src/spool/inspection.ts';
-import { openSpool, type SpoolSettings } from '../../src/spool/opening.ts';
+import { droppedOf } from '../../src/spool/ledger.ts';
+import { openSpool } from '../../src/spool/opening.ts';
+import type { SpoolSettings } from '../../src/spool/settings.ts';
 import type { Spool } from '../../src/spool/spool.ts';
 import { State } from '../../src/store/state.ts';
 import { scratch } from './scratch.ts';
@@ -55,6 +57,8 @@ export class SpoolRig {
       durability: 'strict',
       commitEveryMs: 20,
       timeToLiveSecs: 7200,
+      write: 'always',
+      prefill: false,
       ...given,
     };
     try {

@@ -1,0 +1,111 @@
+import type { Stored } from '../message/message.ts';
+import type { Reader } from '../store/environment.ts';
+import type { Amendments } from './amendments.ts';
+import { BlockBuilder, BlockDamaged, decodeBlock } from './block.ts';
+import type { Books } from './books.ts';
+import { NOBODY } from './child-accounts.ts';
+import { deadLetterKey, isDeadLetter, keySeq } from './keys.ts';
+import type { Bookkeeper } from './ledger.ts';
+import { pagesOf } from './pages.ts';
+
+/** Dead letters kept; beyond it, and when the quota is used up, the oldest are dropped. */
+const DEAD_LETTERS_MAX = 1000;
+/** Dead letters dropped at once to make room. */
+const DROPPED_AT_ONCE = 64;
+/** The property that says why. */
+const REASON = 'dead-letter-reason';
+
+/** A message that the upstream will never take, with the number by which one names it. */
+export interface DeadLetter {
+  readonly number: number;
+  readonly reason: string;
+  readonly stored: Stored;
+}
+
+export interface DeadLettersParts {
+  readonly books: Books;
+  readonly bookkeeper: Bookkeeper;
+  readonly amendments: Amendments;
+  readonly pageBytes: number;
+  readonly read: <T>(look: (reader: Reader) => T) => T;
+}
+
+/** Messages that the upstream refused for good: kept apart, so that they hold up nobody, until somebody decides or room is wanted. */
+export class DeadLetters {
+  readonly #parts: DeadLettersParts;
+
+  constructor(parts: DeadLettersParts) {
+    this.#parts = parts;
+  }
+
+  /** Lays a message apart with the reason; it is on the medium with the next commit. */
+  add(stored: Stored, reason: string): void {
+    const { books, bookkeeper, amendments, pageBytes } = this.#parts;
+    bookkeeper.deadLetter(stored.lane, stored.message.source.child);
+    if (books.ledger.deadLetters > DEAD_LETTERS_MAX) this.#discardOldest(1);
+    const properties = { ...stored.message.properties, [REASON]: reason };
+    const builder = new BlockBuilder(stored.lane);
+    builder.add(stored.seq, { ...stored.message, properties }, Infinity);
+    const { value } = builder.cut(stored.epoch);
+    amendments.put(deadLetterKey(books.nextDeadLetter++), value, -pagesOf(value.length, pageBytes));
+  }
+
+  /** Room is wanted: the oldest go. */
+  makeRoom(): void {
+    this.#discardOldest(DROPPED_AT_ONCE);
+  }
+
+  /** All of them, oldest first, or those with these numbers. */
+  list(numbers?: ReadonlySet<number>): DeadLetter[] {
+    const found: DeadLetter[] = [];
+    for (let number = 0; ; ) {
+      const letter = this.#after(number);
+      if (letter === null) return found;
+      number = letter.number;
+      if (letter.stored !== null && (numbers === undefined || numbers.has(number))) {
+        found.push({ ...letter, stored: letter.stored });
+      }
+    }
+  }
+
+  /** Takes one out so that it can be sent again: without the reason, and pending once more. */
+  revive({ number, stored }: DeadLetter): Stored {
+    const { amendments, bookkeeper } = this.#parts;
+    bookkeeper.revived(stored.lane, stored.message.source.child);
+    amendments.delete(deadLetterKey(number), 0);
+    const { [REASON]: _, ...properties } = stored.message.properties ?? {};
+    return { ...stored, message: { ...stored.message, properties } };
+  }
+
+  /** Lets one go. Its gap was reported when it became a dead letter. */
+  discard(letter: Pick<DeadLetter, 'number'> & { readonly stored: Stored | null }): void {
+    const { amendments, bookkeeper, pageBytes } = this.#parts;
+    const { stored } = letter;
+    bookkeeper.discarded(stored?.lane ?? 10, stored?.message.source.child ?? NOBODY);
+    amendments.delete(deadLetterKey(letter.number), pagesOf(stored?.message.body.length ?? 0, pageBytes));
+  }
+
+  #discardOldest(count: number): void {
+    let number = 0;
+    for (let n = 0; n < count; n++) {
+      const letter = this.#after(number);
+      if (letter === null) return;
+      number = letter.number;
+      this.discard(letter);
+    }
+  }
+
+  /** The first one behind `number`; its message is null when it cannot be read. */
+  #after(number: number): { readonly number: number; readonly reason: string; readonly stored: Stored | null } | null {
+    const { read, amendments } = this.#parts;
+    const entry = read((reader) => amendments.ceiling(reader, deadLetterKey(number + 1)));
+    if (entry === null || !isDeadLetter(entry.key)) return null;
+    try {
+      const stored = decodeBlock(entry.value).messages[0]!;
+      return { number: keySeq(entry.key), reason: stored.message.properties?.[REASON] ?? '', stored };
+    } catch (error) {
+      if (!(error instanceof BlockDamaged)) throw error;
+      return { number: keySeq(entry.key), reason: 'it cannot be read', stored: null };
+    }
+  }
+}

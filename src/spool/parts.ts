@@ -1,0 +1,147 @@
+import type { Logger } from 'pino';
+import { bytesWrittenBelow } from '../board/block-device.ts';
+import type { AgeClock } from '../clock/age.ts';
+import type { Clock } from '../clock/clock.ts';
+import type { Message } from '../message/message.ts';
+import type { Environment, Reader } from '../store/environment.ts';
+import { Amendments } from './amendments.ts';
+import type { Books } from './books.ts';
+import type { BootTable } from './boot-table.ts';
+import { Committer } from './committer.ts';
+import { DeadLetters } from './dead-letters.ts';
+import { Evictor } from './evictor.ts';
+import { Expirer } from './expirer.ts';
+import { Indexing } from './indexing.ts';
+import { Lane, type ReadingParts } from './lane.ts';
+import { Bookkeeper } from './ledger.ts';
+import type { Losses } from './losses.ts';
+import { Merger } from './merger.ts';
+import { Pruning } from './pruning.ts';
+import type { Quota } from './quota.ts';
+import { Room } from './room.ts';
+import { lifeMsOf, whenFullOf, type SpoolSettings } from './settings.ts';
+import { WearMeter } from './wear.ts';
+
+export interface PartsOptions {
+  readonly environment: Environment;
+  readonly books: Books;
+  readonly losses: Losses;
+  readonly quota: Quota;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly age: AgeClock;
+  readonly boots: BootTable;
+  /** As they are now. */
+  readonly settings: () => SpoolSettings;
+  /** The upstream takes messages. */
+  readonly sending: () => boolean;
+}
+
+export interface SpoolParts {
+  readonly bookkeeper: Bookkeeper;
+  readonly lanes: readonly Lane[];
+  readonly wear: WearMeter;
+  readonly room: Room;
+  readonly committer: Committer;
+  readonly expirer: Expirer;
+  readonly indexing: Indexing;
+  readonly deadLetters: DeadLetters;
+  /** What a lane asks of others while it reads. */
+  readonly reading: (lane: Lane) => ReadingParts;
+}
+
+/** The parts of a spool, connected: none of them knows more of the others than it is given here. */
+export function spoolParts(options: PartsOptions): SpoolParts {
+  const { environment, books, losses, quota, clock, log, age, boots, settings, sending } = options;
+  const { pageBytes } = environment;
+  const read = <T>(look: (reader: Reader) => T): T => environment.read(look);
+  const lifeMs = (message: Message) => lifeMsOf(settings(), message);
+  const amendments = new Amendments();
+  const bookkeeper = new Bookkeeper(books.ledger, books.lanes, books.children);
+  const sendsUnwritten = books.write === 'when-needed';
+  const lanes = books.lanes.map(
+    (lane, number) => new Lane({ number, books: lane, amendments, pageBytes, sendsUnwritten }),
+  );
+  const device = () => bytesWrittenBelow(settings().dataDir);
+  const wear = new WearMeter(clock, device, settings().wearBudget ?? null);
+  const pruning = new Pruning({
+    bookkeeper,
+    losses,
+    pageBytes,
+    log,
+    lifeMs,
+    epoch: () => books.epoch,
+    pending: (lane) => books.lanes[lane]!.pending,
+  });
+  const expirer = new Expirer({
+    lanes,
+    pruning,
+    pageBytes,
+    read,
+    age: () => age.now(),
+    lifeMs,
+    commonLifeMs: () => settings().timeToLiveSecs * 1000,
+  });
+  const earliest = expirer.earliest.bind(expirer);
+  const indexing = new Indexing({ lanes, amendments, pageBytes, read, earliest, clock, log });
+  const evictor = new Evictor({
+    lanes,
+    pruning,
+    pageBytes,
+    read,
+    whenFull: (lane) => whenFullOf(settings(), lane),
+    indexed: () => indexing.complete,
+  });
+  const deadLetters = new DeadLetters({ books, bookkeeper, amendments, pageBytes, read });
+  const merger = new Merger({ lanes, pruning, read, worthIt: () => !sending() && wear.atEase });
+  const room = new Room({
+    environment,
+    amendments,
+    evictor,
+    quota,
+    wear,
+    clock,
+    log,
+    onFull: () => deadLetters.makeRoom(),
+    exclusively: (act) => committer.exclusively(act),
+  });
+  const committer = new Committer({
+    environment,
+    books,
+    losses,
+    lanes,
+    amendments,
+    room,
+    age,
+    boots,
+    wear,
+    clock,
+    log,
+    commitEveryMs: () => settings().commitEveryMs,
+    onWritten: (block) => merger.written(block),
+  });
+  const reading = (lane: Lane): ReadingParts => ({
+    read,
+    lost: (block) => {
+      pruning.lost(lane, block);
+      committer.touchNow();
+    },
+    alive: (placed, header, messages) => {
+      const left = expirer.alive(lane, placed, header, messages);
+      if (left.length < messages.length) committer.touchSoon();
+      return left;
+    },
+  });
+  const readings = lanes.map(reading);
+  return {
+    bookkeeper,
+    lanes,
+    wear,
+    room,
+    committer,
+    expirer,
+    indexing,
+    deadLetters,
+    reading: (lane) => readings[lane.number]!,
+  };
+}

@@ -1,0 +1,214 @@
+import type { Logger } from 'pino';
+import type { Clock, Timer } from '../clock/clock.ts';
+import type { Environment } from '../store/environment.ts';
+import { StoreError, storeError } from '../store/store-error.ts';
+import type { Amendments } from './amendments.ts';
+import type { Evictor } from './evictor.ts';
+import type { Sealed } from './lane.ts';
+import { pagesOf } from './pages.ts';
+import type { Quota } from './quota.ts';
+import type { WearMeter } from './wear.ts';
+
+/** Pages that a commit may add besides its blocks: tree pages and the books. */
+const COMMIT_OVERHEAD_PAGES = 8;
+/** After the disk refused to let the file grow, it is not asked again for so long, ms. */
+const GROWTH_REFUSED_MS = 10_000;
+/** What is filled in one step while nothing else is to be done, bytes: as much as takes about {@link STEP_MS}. */
+const STEP_BYTES_MIN = 128 * 1024;
+const STEP_BYTES_MAX = 4 * 2 ** 20;
+const STEP_MS = 100;
+/** Of the time, filling takes one part in so many. */
+const STEP_REST = 4;
+/** A copy of the file is larger than what is live by this much. */
+const COPY_SHARE = 1.05;
+/** A copy as small as this always has room. */
+const SMALL_COPY_BYTES = 2 ** 20;
+/** Progress is told at each of so many parts of the whole. */
+const PROGRESS_PARTS = 4;
+
+export interface RoomParts {
+  readonly environment: Environment;
+  readonly amendments: Amendments;
+  readonly evictor: Evictor;
+  readonly quota: Quota;
+  readonly wear: WearMeter;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** What is worth less than what waits in a lane goes first. */
+  readonly onFull: () => void;
+  /** Does something with the file while no commit is under way. */
+  readonly exclusively: (act: () => Promise<void>) => Promise<void>;
+}
+
+/** How far the file has been filled towards the quota. */
+export interface Filling {
+  readonly bytes: number;
+  readonly targetBytes: number;
+  /** Why it does not go on, where it does not. */
+  readonly held: 'no' | 'keepFree' | 'no space';
+}
+
+/**
+ * Room in the file: it grows ahead of need as far as it may, and where it may not, the evictor makes room in what there is.
+ * Once a gateway runs, the file is filled up to the quota bit by bit: on a full disk that is what it can go on in.
+ */
+export class Room {
+  readonly #parts: RoomParts;
+  #full = false;
+  #wanting = false;
+  #stuck = false;
+  #growthRefusedAt = -Infinity;
+  #held: Filling['held'] = 'no';
+  #fillTimer: Timer | null = null;
+  #stepBytes = STEP_BYTES_MIN;
+  #told = 0;
+
+  constructor(parts: RoomParts) {
+    this.#parts = parts;
+  }
+
+  get quotaBytes(): number {
+    return this.#parts.quota.bytes;
+  }
+
+  /** There is no room for more without something being let go. */
+  get full(): boolean {
+    return this.#full;
+  }
+
+  /** Room is wanted, and there is nothing that may be let go. */
+  get stuck(): boolean {
+    return this.#stuck;
+  }
+
+  /** More is to be let go than one commit can. */
+  get wanting(): boolean {
+    return this.#wanting;
+  }
+
+  filling(): Filling {
+    const { environment, quota, clock } = this.#parts;
+    const targetBytes = quota.targetBytes(clock.monotonic());
+    return { bytes: environment.fileBytes(), targetBytes, held: this.#held };
+  }
+
+  /**
+   * Before a commit of about so many bytes: sees that the file is where it should be, and lengthens it where that is needed.
+   * Throws StoreError when there is nowhere to write.
+   */
+  async prepare(bytes: number): Promise<void> {
+    await this.#restore();
+    const { environment, quota, clock } = this.#parts;
+    const { live, pageBytes } = environment.read((reader) => reader.livePages());
+    const pages = live + Math.ceil(bytes / pageBytes) + COMMIT_OVERHEAD_PAGES;
+    const now = clock.monotonic();
+    if (now - this.#growthRefusedAt < GROWTH_REFUSED_MS) return;
+    const growth = quota.growth(now, pages, environment.fileBytes(), pageBytes);
+    if (growth > 0) await this.#fill(growth);
+  }
+
+  /** Lets go what must go so that these blocks fit. */
+  make(sealed: readonly Sealed[]): void {
+    const { environment, amendments, evictor, quota, clock, log } = this.#parts;
+    const { live, pageBytes } = environment.read((reader) => reader.livePages());
+    const allowed = quota.pagesAllowed(clock.monotonic(), environment.fileBytes(), pageBytes);
+    let wanted = live + COMMIT_OVERHEAD_PAGES - allowed - amendments.pagesFreed;
+    for (const { value } of sealed) wanted += pagesOf(value.length, pageBytes);
+    this.#wanting = this.#stuck = false;
+    if (wanted > 0) {
+      this.#parts.onFull();
+      if (!this.#full) log.warn('the spool is full: the oldest messages of the lowest lane are let go, and counted');
+      const freed = evictor.evict(wanted);
+      this.#wanting = freed > 0 && freed < wanted;
+      this.#stuck = freed === 0 && amendments.pagesFreed <= 0;
+    }
+    this.#full = wanted > 0;
+  }
+
+  /** Throws StoreError `full` unless a copy of what is live has room beside the file, within the quota. */
+  mustHaveRoomForCopy(): void {
+    const { environment, quota, clock } = this.#parts;
+    const { live, pageBytes } = environment.read((reader) => reader.livePages());
+    const copy = Math.ceil(live * COPY_SHARE) * pageBytes;
+    const file = environment.fileBytes();
+    if (copy <= SMALL_COPY_BYTES || quota.filling(clock.monotonic(), file, copy, pageBytes) >= copy) return;
+    throw new StoreError(
+      'full',
+      `a copy of what is stored takes ${copy} bytes beside the file's ${file}: more than the quota and keepFree leave`,
+    );
+  }
+
+  /** Begins to fill the file up to the quota, in steps between commits. */
+  fillUp(): void {
+    this.#fillTimer ??= this.#parts.clock.after(STEP_MS, () => void this.#step());
+  }
+
+  stop(): void {
+    this.#fillTimer?.cancel();
+  }
+
+  async #step(): Promise<void> {
+    const { environment, quota, clock, exclusively, log } = this.#parts;
+    let took = GROWTH_REFUSED_MS;
+    try {
+      const { pageBytes } = environment;
+      const before = environment.fileBytes();
+      const bytes = quota.filling(clock.monotonic(), before, this.#stepBytes, pageBytes);
+      if (bytes === 0) this.#held = before + pageBytes < quota.targetBytes(clock.monotonic()) ? 'keepFree' : 'no';
+      else {
+        await exclusively(async () => {
+          const begun = clock.monotonic();
+          await this.#fill(bytes);
+          took = clock.monotonic() - begun;
+        });
+        if (took < STEP_MS / 2) this.#stepBytes = Math.min(this.#stepBytes * 2, STEP_BYTES_MAX);
+        if (took > STEP_MS * 2) this.#stepBytes = Math.max(this.#stepBytes / 2, STEP_BYTES_MIN);
+        this.#tell();
+      }
+    } catch (error) {
+      log.debug({ err: error }, 'the file cannot be filled up now');
+    }
+    this.#fillTimer = clock.after(Math.max(took * STEP_REST, 10), () => void this.#step());
+  }
+
+  #tell(): void {
+    const { bytes, targetBytes } = this.filling();
+    const part = Math.floor((bytes / targetBytes) * PROGRESS_PARTS + 0.01);
+    if (part <= this.#told) return;
+    this.#told = part;
+    const percent = Math.min(100, Math.round((bytes / targetBytes) * 100));
+    this.#parts.log.info({ bytes, targetBytes }, `the spool's file is filled up to ${percent} % of its quota`);
+  }
+
+  /** Lengthens the file. A disk without room is no failure: what we hold is what we go on in. */
+  async #fill(bytes: number): Promise<void> {
+    const { environment, wear, clock, log } = this.#parts;
+    const before = environment.fileBytes();
+    try {
+      await environment.fill(bytes);
+      this.#held = 'no';
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.fault !== 'full') throw error;
+      this.#growthRefusedAt = clock.monotonic();
+      if (this.#held !== 'no space') log.warn('the disk is full: the spool goes on in the room that it has');
+      this.#held = 'no space';
+    } finally {
+      wear.filled(environment.fileBytes() - before);
+    }
+  }
+
+  /** Somebody took the file away: LMDB has it open still, and what it holds is brought back to where it belongs. */
+  async #restore(): Promise<void> {
+    const { environment, log, quota } = this.#parts;
+    const displaced = environment.displaced;
+    if (displaced === 'no') return;
+    if (displaced === 'other filesystem') {
+      throw new StoreError('absent', `${environment.directory} is on another filesystem than it was: is it mounted?`);
+    }
+    log.error(`${environment.directory} was taken away: it is made anew with all that it held`);
+    quota.othersChanged();
+    await environment.recreate().catch((error: unknown) => {
+      throw storeError(error, environment.directory);
+    });
+  }
+}

@@ -1,0 +1,63 @@
+import type { Environment } from '../store/environment.ts';
+import type { SpoolParts } from './parts.ts';
+import type { Quota } from './quota.ts';
+import type { Filling } from './room.ts';
+import type { WearFigures } from './wear.ts';
+
+/** How a spool is doing now. */
+export interface SpoolSnapshot {
+  readonly pending: number;
+  readonly age: number;
+  readonly livePages: number;
+  readonly freePages: number;
+  readonly pageBytes: number;
+  readonly fileBytes: number;
+  readonly quotaBytes: number;
+  /** How far the file has been filled towards the quota. */
+  readonly filling: Filling;
+  readonly full: boolean;
+  readonly fault: string | null;
+  /** What waits for the medium in memory. */
+  readonly waitingBytes: number;
+  /** How long the commit under way has been; 0 when there is none. */
+  readonly commitUnderWayMs: number;
+  readonly commitUnderWay: boolean;
+  readonly commits: number;
+  readonly wear: WearFigures;
+  readonly lossRows: number;
+  /** The index of the blocks is complete: thinning and expiry know them all. */
+  readonly indexed: boolean;
+}
+
+export interface SnapshotOf extends Pick<SpoolParts, 'committer' | 'room' | 'wear' | 'indexing'> {
+  readonly environment: Environment;
+  readonly quota: Quota;
+  readonly pending: number;
+  readonly age: number;
+  readonly commitEveryMs: number;
+  readonly lossRows: number;
+}
+
+export function snapshotOf(of: SnapshotOf): SpoolSnapshot {
+  const { environment, quota, committer, room, wear, indexing } = of;
+  const { live, pageBytes } = environment.read((reader) => reader.livePages());
+  return {
+    pending: of.pending,
+    age: of.age,
+    livePages: live,
+    freePages: Math.max(0, environment.usedPages() - live),
+    pageBytes,
+    fileBytes: environment.fileBytes(),
+    quotaBytes: quota.bytes,
+    filling: room.filling(),
+    full: room.full,
+    fault: committer.fault?.message ?? null,
+    waitingBytes: committer.waitingBytes,
+    commitUnderWayMs: Math.round(committer.underWayMs),
+    commitUnderWay: committer.underWay,
+    commits: wear.commits,
+    wear: wear.figures(of.commitEveryMs),
+    lossRows: of.lossRows,
+    indexed: indexing.complete,
+  };
+}
