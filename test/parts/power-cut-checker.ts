@@ -93,14 +93,14 @@ async function look(cut: number, history: History, dataDir: string): Promise<Cut
     if (!there.has(name) && !settled.has(name) && !reported(reports, lane, seq)) missing.push([lane, seq]);
   }
 
-  const { epoch } = rig.books();
-  const accepted = Promise.all(LANES_USED.map((lane) => rig.accept('after the cut', lane)));
-  const durable = accepted.then(
+  const accepted = LANES_USED.map((lane) => rig.accept('after the cut', lane));
+  const durable = Promise.all([...accepted, rig.spool.flush()]).then(
     () => true,
     () => false,
   );
   const goesOn = await Promise.race([durable, sleep(COMMIT_MS_MAX, false, { ref: false })]);
   if (!goesOn) problems.push(`takes no message: ${rig.spool.snapshot().fault}`);
+  const { epoch } = rig.books();
   const reused: number[] = [];
   for (const stored of rig.take()) {
     if (stored.seq <= (known.get(stored.lane) ?? 0)) reused.push(stored.lane);

@@ -1,5 +1,6 @@
-import { droppedOf, type Books } from '../../src/spool/books.ts';
-import type { SpoolSettings } from '../../src/spool/opening.ts';
+import type { Books } from '../../src/spool/books.ts';
+import { droppedOf } from '../../src/spool/ledger.ts';
+import type { SpoolSettings } from '../../src/spool/settings.ts';
 import { chance } from './chance.ts';
 
 /** Lanes that a {@link History} uses: the first, one in the middle, the last. */
@@ -18,6 +19,8 @@ export const STANDARD = {
   durability: 'strict',
   commitEveryMs: 50,
   timeToLiveSecs: 7200,
+  write: 'always',
+  prefill: true,
 } as const satisfies StorySettings;
 
 /** Something that happened to a message when so many entries were in the log of writes. */
@@ -27,7 +30,7 @@ export type Happened = readonly [entries: number, lane: number, seq: number];
 export interface History {
   readonly settings: StorySettings;
   /** The books as each commit left them, the first of which made the spool; {@link UNPROMISED}: as they were found. */
-  readonly commits: [entries: number, state: string, nextSeqs: readonly number[]][];
+  readonly commits: (readonly [entries: number, state: string, nextSeqs: readonly number[]])[];
   /** Messages whose senders have their acknowledgement. */
   readonly acknowledged: Happened[];
   /** Messages that have been handed out for sending, once each, and those that the upstream took or refused. */
@@ -40,7 +43,7 @@ export interface History {
 export const UNPROMISED: number = Number.MAX_SAFE_INTEGER;
 
 /** The books in one text: two spools with the same one hold the same messages. */
-export function stateOf({ epoch, lanes, ledger }: Books): string {
+export function stateOf({ epoch, lanes, ledger }: Pick<Books, 'epoch' | 'lanes' | 'ledger'>): string {
   const { accepted, delivered, deadLetters } = ledger;
   const each = lanes.map(({ nextSeq, settledTo, pending }) => `${nextSeq}/${settledTo}/${pending}`);
   return `${epoch}: ${each.join(' ')} ${accepted} ${delivered} ${deadLetters} ${droppedOf(ledger)}`;

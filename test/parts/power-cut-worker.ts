@@ -33,6 +33,8 @@ export interface WorkerOptions {
   readonly settings: StorySettings;
   /** Messages that it accepts in this life. */
   readonly messages: number;
+  /** Part of them that the upstream takes or refuses: when it is small the quota fills. */
+  readonly settledShare: number;
   readonly seed: number;
   readonly end: 'stop' | 'kill';
 }
@@ -41,8 +43,6 @@ export interface WorkerOptions {
 const WAITING_MAX = 24;
 /** One message in so many has a sender that does not wait. */
 const HASTY = 8;
-/** Part of the messages that the upstream takes or refuses; more come in than go out, so that the quota fills. */
-const SETTLED_SHARE = 0.35;
 /** One in so many of those it refuses. */
 const REFUSED = 50;
 /** A connection carries so many messages; then it breaks, and sending begins again. */
@@ -66,8 +66,12 @@ async function main(options: WorkerOptions): Promise<void> {
     ? (JSON.parse(readFileSync(options.history, 'utf8')) as History)
     : { settings, commits: [], acknowledged: [], sent: [], settled: [], evicted: 0 };
   const { commits, acknowledged, sent, settled } = history;
-  const note = (at: number, books: Books) =>
-    commits.push([at, stateOf(books), books.lanes.map(({ nextSeq }) => nextSeq)]);
+  const note = (at: number, books: Pick<Books, 'epoch' | 'lanes' | 'ledger'>) => {
+    const state = stateOf(books);
+    // Some news is no commit.
+    if (at !== UNPROMISED && commits.at(-1)?.[1] === state) return;
+    commits.push([at, state, books.lanes.map(({ nextSeq }) => nextSeq)]);
+  };
   const first = commits.length === 0;
   if (!first) note(UNPROMISED, await lookAtSpool(dataDir, (_, books) => books));
   const state = new State(join(dataDir, 'state'));
@@ -119,7 +123,7 @@ async function main(options: WorkerOptions): Promise<void> {
       sentTo.set(stored.lane, stored.seq);
       sent.push([entries(), stored.lane, stored.seq]);
     }
-    const count = Math.min(flight.length, accepted * SETTLED_SHARE - settled.length + settledBefore);
+    const count = Math.min(flight.length, accepted * options.settledShare - settled.length + settledBefore);
     for (const stored of flight.splice(0, Math.max(0, Math.floor(random() * count)))) {
       if (random() < 1 / REFUSED) spool.deadLetter(stored, 'refused');
       else spool.delivered(stored, true);

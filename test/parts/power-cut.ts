@@ -19,6 +19,8 @@ export interface StoryOptions {
   readonly settings: StorySettings;
   /** Messages of each life; all lives but the last end with a SIGKILL. */
   readonly messages: readonly number[];
+  /** Part of them that the upstream takes or refuses; 0.35 when left out, and the quota fills. */
+  readonly settledShare?: number;
   readonly cuts: number;
   readonly seed: number;
 }
@@ -31,7 +33,8 @@ export interface Story {
 }
 
 /** Lets a spool live on a disk that remembers, then cuts the power at random moments of that life, and looks each time. */
-export async function cutPower({ settings, messages, cuts, seed }: StoryOptions): Promise<Story> {
+export async function cutPower(options: StoryOptions): Promise<Story> {
+  const { settings, messages, settledShare = 0.35, cuts, seed } = options;
   const stack = await BlockStack.start({ bytes: DISK_BYTES, recordWrites: true });
   const place = spacious();
   onEnd(() => {
@@ -46,7 +49,10 @@ export async function cutPower({ settings, messages, cuts, seed }: StoryOptions)
     mkdirSync(dataDir);
     for (const [life, count] of messages.entries()) {
       const end = life === messages.length - 1 ? 'stop' : 'kill';
-      const work: WorkerOptions = { dataDir, log, history: file, settings, messages: count, seed: seed + life, end };
+      const work: WorkerOptions = {
+        ...{ dataDir, log, history: file, settings, settledShare, end },
+        ...{ messages: count, seed: seed + life },
+      };
       const { ended, lines } = await part('power-cut-worker.ts', work);
       if (lines.at(-1) !== 'done') throw new Error(`the worker ended (${ended})`);
     }
