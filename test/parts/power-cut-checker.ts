@@ -33,7 +33,7 @@ export interface Cut {
   readonly promised: number;
   /** Number of the commit that the books are of; -1: there is no spool; null: of none that there was. */
   readonly found: number | null;
-  /** Acknowledged messages that are neither there, nor settled before the cut, nor in a loss report. */
+  /** Acknowledged messages that are neither there, nor delivered before the cut, nor in a loss report. */
   readonly missing: readonly (readonly [lane: number, seq: number])[];
   /** Lanes in which the next message got a number that the upstream, or a sender, knows for another one. */
   readonly reused: readonly number[];
@@ -67,11 +67,8 @@ async function look(cut: number, history: History, dataDir: string): Promise<Cut
   const promised = history.commits.findLastIndex(([entries]) => entries <= cut);
   const happened = (list: readonly Happened[]) => list.filter(([entries]) => entries <= cut);
   const acknowledged = happened(history.acknowledged);
-  const settled = new Set(happened(history.settled).map(([, lane, seq]) => `${lane}:${seq}`));
-  const known = new Map<number, number>();
-  for (const [, lane, seq] of [...acknowledged, ...happened(history.sent)]) {
-    known.set(lane, Math.max(seq, known.get(lane) ?? 0));
-  }
+  const delivered = new Set(happened(history.delivered).map(nameOf));
+  const known = new Set([...acknowledged, ...happened(history.sent)].map(nameOf));
 
   const found = await booksFound(history, dataDir, problems);
   const rig = await SpoolRig.open({ ...STANDARD, ...history.settings, dataDir });
@@ -79,18 +76,18 @@ async function look(cut: number, history: History, dataDir: string): Promise<Cut
 
   const there = new Set<string>();
   const before = new Map<number, number>();
-  for (const { lane, seq, message } of rig.take()) {
+  for (const { lane, seq, epoch, message } of rig.take()) {
     if (seq <= (before.get(lane) ?? 0)) problems.push(`lane ${lane}: number ${seq} after ${before.get(lane)}`);
     before.set(lane, seq);
-    there.add(`${lane}:${seq}`);
+    there.add(nameOf([0, lane, seq, epoch]));
     if (!message.body.equals(expectedBody(lane, seq)))
       problems.push(`number ${seq} of lane ${lane} says something else`);
   }
   const reports = rig.spool.lossesToReport();
   const missing: [number, number][] = [];
-  for (const [, lane, seq] of acknowledged) {
-    const name = `${lane}:${seq}`;
-    if (!there.has(name) && !settled.has(name) && !reported(reports, lane, seq)) missing.push([lane, seq]);
+  for (const message of acknowledged) {
+    const name = nameOf(message);
+    if (!there.has(name) && !delivered.has(name) && !reported(reports, message)) missing.push([message[1], message[2]]);
   }
 
   const accepted = LANES_USED.map((lane) => rig.accept('after the cut', lane));
@@ -103,7 +100,7 @@ async function look(cut: number, history: History, dataDir: string): Promise<Cut
   const { epoch } = rig.books();
   const reused: number[] = [];
   for (const stored of rig.take()) {
-    if (stored.seq <= (known.get(stored.lane) ?? 0)) reused.push(stored.lane);
+    if (known.has(nameOf([0, stored.lane, stored.seq, stored.epoch]))) reused.push(stored.lane);
     if (stored.epoch !== epoch) problems.push(`a message of epoch ${stored.epoch} in a spool of epoch ${epoch}`);
   }
   await rig.audit().catch((error: Error) => problems.push(error.message));
@@ -141,8 +138,15 @@ function expectedBody(lane: number, seq: number): Buffer {
   return body;
 }
 
-function reported(reports: readonly Loss[], lane: number, seq: number): boolean {
-  return reports.some((row) => row.lane === lane && row.firstSeq <= seq && seq <= row.lastSeq);
+/** What the upstream and everybody else knows a message by. */
+function nameOf([, lane, seq, epoch]: Happened): string {
+  return `${epoch}:${lane}:${seq}`;
+}
+
+function reported(reports: readonly Loss[], [, lane, seq, epoch]: Happened): boolean {
+  return reports.some(
+    (row) => row.epoch === epoch && row.lane === lane && row.firstSeq <= seq && seq <= row.lastSeq && row.count > 0,
+  );
 }
 
 /** Straight to the pipe: what comes next may end this process. */

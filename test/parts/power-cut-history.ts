@@ -24,7 +24,7 @@ export const STANDARD = {
 } as const satisfies StorySettings;
 
 /** Something that happened to a message when so many entries were in the log of writes. */
-export type Happened = readonly [entries: number, lane: number, seq: number];
+export type Happened = readonly [entries: number, lane: number, seq: number, epoch: number];
 
 /** What a spool on a disk that remembers its writes has promised, and when. */
 export interface History {
@@ -33,9 +33,9 @@ export interface History {
   readonly commits: (readonly [entries: number, state: string, nextSeqs: readonly number[]])[];
   /** Messages whose senders have their acknowledgement. */
   readonly acknowledged: Happened[];
-  /** Messages that have been handed out for sending, once each, and those that the upstream took or refused. */
+  /** Messages that have been handed out for sending, once each, and those that the upstream took. */
   readonly sent: Happened[];
-  readonly settled: Happened[];
+  readonly delivered: Happened[];
   evicted: number;
 }
 

@@ -32,6 +32,32 @@ export interface Story {
   readonly cuts: readonly Cut[];
 }
 
+/** The story in one line. */
+export function summary({ history, requests, cuts }: Story): string {
+  const { commits, acknowledged, delivered, evicted } = history;
+  const ahead = cuts.filter(({ found, promised }) => found !== null && found > promised).length;
+  return (
+    `${cuts.length} cuts in ${requests} requests, ${commits.length} commits, ${acknowledged.length} acknowledged, ` +
+    `${delivered.length} delivered, ${evicted} evicted; ${ahead} cuts found a commit that nobody had heard of`
+  );
+}
+
+/** Cuts after which something is not as it was promised, in words; the first ten. */
+export function violations({ cuts }: Story): string {
+  const bad = cuts.filter(
+    ({ promised, found, missing, reused, problems }) =>
+      found === null || found < promised || missing.length + reused.length + problems.length > 0,
+  );
+  return bad.slice(0, 10).map(told).join('\n');
+}
+
+/** A cut in words: what is needed to see why it is complained of. */
+export function told(cut: Cut): string {
+  const { missing, problems } = cut;
+  const some = missing.slice(0, 5).map(([lane, seq]) => `${lane}:${seq}`);
+  return `${JSON.stringify({ ...cut, missing: missing.length, problems: problems.slice(0, 5) })} missing ${some.join(' ')}`;
+}
+
 /** Lets a spool live on a disk that remembers, then cuts the power at random moments of that life, and looks each time. */
 export async function cutPower(options: StoryOptions): Promise<Story> {
   const { settings, messages, settledShare = 0.35, cuts, seed } = options;
