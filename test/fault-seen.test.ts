@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, rmSync, statfsSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { BlockStack, noBlockStack } from './parts/block-stack.ts';
@@ -26,7 +26,8 @@ const file = (dataDir: string) => join(dataDir, 'spool/data.mdb');
 
 const damages: Readonly<Record<string, Damage>> = {
   'cut short': {
-    to: (dataDir) => truncateSync(file(dataDir), Math.floor(statSync(file(dataDir)).size / 2)),
+    // Behind what is in use the file is filled up with zeros, which nobody would miss.
+    to: (dataDir) => truncateSync(file(dataDir), 5 * 4096),
     check: /is \d+ bytes long, \d+ are in use: it was cut short/,
     log: /it was cut short: moved to quarantine, starting afresh/,
     kept: true,
@@ -108,33 +109,41 @@ test('a second gateway on the same directory ends with 1 and one line, and the f
   }
 });
 
+/** Fills what is left of a filesystem, to the last block. */
+function hog(path: string): void {
+  const fd = openSync(path, 'w');
+  try {
+    for (;;) writeSync(fd, Buffer.alloc(65_536));
+  } catch (error) {
+    assert.equal((error as NodeJS.ErrnoException).code, 'ENOSPC');
+  } finally {
+    closeSync(fd);
+  }
+}
+
 test(
-  'a disk that another program fills: status and check name it, methods work, and all is well when there is room again',
+  'a disk that another program fills: the gateway goes on within what it has, check names it, and nothing is unaccounted for',
   { skip: noBlockStack() },
-  async () => {
+  async (context) => {
     const stack = await BlockStack.start({ bytes: 64 * MIB });
     const dir = scratch();
     const dataDir = join(stack.dir, 'data');
     mkdirSync(dataDir);
-    const gateway = await startGateway({ dir, yaml: gatewayYaml({ dataDir, quota: '32MiB', everyMs: 2 }) });
+    const gateway = await startGateway({ dir, yaml: gatewayYaml({ dataDir, quota: '40MiB', everyMs: 2 }) });
     try {
       const status = () => seenStatus(gateway.config);
       await until('messages', async () => (await status()).ledger.accepted > 200);
-      const hog = join(stack.dir, 'hog');
-      const { bavail, bsize } = statfsSync(stack.dir);
-      writeFileSync(hog, Buffer.alloc(bavail * bsize - 65_536));
-      await until('the fault', async () => (await status()).spool.fault !== null);
-      assert.match((await status()).spool.fault!, /No space left on device/);
-      const shown = await holdfast(['status', '-c', gateway.config]);
-      assert.match(shown.stdout, /^spool +.*No space left on device; /m);
-      const { code, stdout } = await holdfast(['check', '--only', 'data-dir,disk-space', '-c', gateway.config]);
-      assert.match(stdout, /^(FAIL|WARN) {2}/m, `check ended with ${code}`);
+      hog(join(stack.dir, 'hog'));
+      const { accepted } = (await status()).ledger;
+      await until('more messages', async () => (await status()).ledger.accepted > accepted + 1000);
+      const { spool, ledger } = await status();
+      context.diagnostic(JSON.stringify({ spool, ledger }));
+      const { stdout } = await holdfast(['check', '--only', 'data-dir', '-c', gateway.config]);
+      assert.match(stdout, /^FAIL {2}data-dir .*(the disk is full|no space left on device)/m);
+      assert.deepEqual([spool.fault, errorsIn(gateway)], [null, []]);
       assert.equal((await holdfast(['method', 'invoke', 'press-1', 'reset', '-c', gateway.config])).code, 0);
-      assert.equal(errorsIn(gateway).length, 1, errorsIn(gateway).join('\n'));
-      const { accepted, dropped } = (await status()).ledger;
-      assert.deepEqual(dropped, {});
-      rmSync(hog);
-      await until('new messages on the medium', async () => (await status()).ledger.accepted > accepted + 100);
+      rmSync(join(stack.dir, 'hog'));
+      await until('new messages', async () => (await status()).ledger.accepted > ledger.accepted + 1000);
       assert.equal((await status()).spool.fault, null);
       assert.equal((await holdfast(['spool', 'verify', '-c', gateway.config])).code, 0);
       assert.equal(await gateway.stop(), 0);

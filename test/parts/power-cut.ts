@@ -75,10 +75,8 @@ export async function cutPower(options: StoryOptions): Promise<Story> {
     mkdirSync(dataDir);
     for (const [life, count] of messages.entries()) {
       const end = life === messages.length - 1 ? 'stop' : 'kill';
-      const work: WorkerOptions = {
-        ...{ dataDir, log, history: file, settings, settledShare, end },
-        ...{ messages: count, seed: seed + life },
-      };
+      const where = { dataDir, log, history: file };
+      const work: WorkerOptions = { ...where, settings, settledShare, messages: count, seed: seed + life, end };
       const { ended, lines } = await part('power-cut-worker.ts', work);
       if (lines.at(-1) !== 'done') throw new Error(`the worker ended (${ended})`);
     }
