@@ -21,7 +21,11 @@ class AppendLog implements Sink {
   readonly #file: number;
   readonly #clock = new SystemClock(() => true);
   readonly #block = new BlockBuilder(LANE_UNSPECIFIED);
-  readonly #timer = new CommitTimer(this.#clock, () => 250, () => this.#commit());
+  readonly #timer = new CommitTimer(
+    this.#clock,
+    () => 250,
+    () => this.#commit(),
+  );
   #group = new CommitGroup();
   #seq = 0;
 

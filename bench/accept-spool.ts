@@ -1,5 +1,5 @@
 import { produce } from './producers.ts';
-import { openInProcess, store } from './stored.ts';
+import { openInProcess, quiet, store } from './stored.ts';
 import { contend, processorTime } from './worker.ts';
 
 /** Holdfast: what a connected child gets, an acknowledgement once its message is in the spool, on the medium. */
@@ -15,6 +15,7 @@ interface Args {
 await contend<Args>(async ({ folder, stored, producers, ms }) => {
   const open = await openInProcess(folder);
   await store(open, stored);
+  await quiet(open);
   return async () => {
     const used = processorTime();
     const from = performance.now();

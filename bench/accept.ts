@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { connectAsync } from 'mqtt';
 import { PublishBatch } from '../src/upstream/publish-packet.ts';
 import { Broker } from './broker.ts';
-import { Disk } from './disk.ts';
+import { Disk, deviceText } from './disk.ts';
 import { mqttSocket } from './mqtt-socket.ts';
 import { table, type Goal, type Report } from './page.ts';
 import { interleave, show, spread, type Contender, type Results } from './rounds.ts';
@@ -178,14 +178,11 @@ function report(
       { goal: `${who}: within 2 times of the limit`, measured: show(limits), met: limits <= 2 },
     ];
   });
-  const device = disk.own
-    ? 'an ext4 of their own on a loop device'
-    : 'the device below the temporary folder, with whatever else writes there (only root can make one for the purpose)';
   return {
     title: 'Accepting durably while offline',
     method: [
       `Bodies of 256 B; each producer sends its next message when the last one is acknowledged; ${sizes.ms / 1000} s, ` +
-        `${sizes.rounds} rounds in turn, median (least to most). Bytes and flushes are those that reached ${device}, journal ` +
+        `${sizes.rounds} rounds in turn, median (least to most). Bytes and flushes are those that reached ${deviceText(disk)}, journal ` +
         `included, between a sync before and one after.`,
       `Holdfast and the limit run in the producers' process, as a connected child's connection will; mosquitto 2.0.11 is ` +
         `reached over loopback by one process with bare sockets (the row that saves nothing shows what that way costs), and ` +
@@ -193,7 +190,9 @@ function report(
         `rewriting its whole file each time, so its rate falls as messages gather: the second half begins with what an outage has left behind. ` +
         `Of ${LOOKS} of its acknowledgements, ${saved} came when the message was in its file: where it is not all of them, ` +
         `mosquitto acknowledges before it saves, a kill can lose what it acknowledged, and its figure flatters it. ` +
-        `The limit appends the same blocks, made at the same cadence, to a file, with fdatasync.`,
+        `The limit appends the same blocks, made at the same cadence, to a file, with fdatasync. Its file grows, as a log's ` +
+        `does: each of its flushes is two, and brings the journal's part with it. Holdfast's is filled up to its quota before ` +
+        `anything is counted, and does not grow (what a log writes into a file that is long already is under \`wear\`).`,
     ],
     tables: results.map((result, n) =>
       table(

@@ -38,3 +38,13 @@ export function bodies(seed = 1, bytes = TYPICAL_BYTES): () => Buffer {
     return Buffer.from(JSON.stringify(reading));
   };
 }
+
+/** The same for bodies that no compression makes smaller. */
+export function noise(seed = 1, bytes = TYPICAL_BYTES): () => Buffer {
+  const random = chance(seed);
+  return () => {
+    const body = Buffer.alloc(bytes);
+    for (let at = 0; at < bytes; at++) body[at] = 256 * random();
+    return body;
+  };
+}

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Upstream } from '../src/upstream/upstream.ts';
-import { openInProcess, store } from './stored.ts';
+import { openInProcess, quiet, store } from './stored.ts';
 import { contend, processorTime } from './worker.ts';
 
 /** Holdfast: messages stored in a spool, then drained to a broker. */
@@ -18,6 +18,7 @@ await contend<Args>(async ({ url, count, window, protocol }) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'holdfast-bench-drain-'));
   const open = await openInProcess(dataDir);
   await store(open, count);
+  await quiet(open);
   const { spool, clock, log } = open;
   const upstream = new Upstream({
     gateway: 'line-4',

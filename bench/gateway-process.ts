@@ -1,7 +1,8 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
 import { lookAtSpool } from '../src/spool/files.ts';
 import { ROOT } from './worker.ts';
 
@@ -16,7 +17,10 @@ export interface GatewayOptions {
   readonly folder: string;
   readonly children: number;
   readonly upstream?: string;
-  readonly nodeFlags?: readonly string[];
+  /** How often each child speaks; once a minute when it is left out. */
+  readonly sendEveryMs?: number;
+  /** Settings of `storeAndForward`, as a line of YAML. */
+  readonly storage?: string;
 }
 
 /** Resident memory of a process, bytes: all, its own, and pages of files (the program, the spool's map). */
@@ -26,28 +30,44 @@ export interface Resident {
   readonly files: number;
 }
 
-/** `holdfast run` in a process of its own, with simulated children that speak once a minute. */
+/** What `holdfast status` says, as far as a bench wants to know. */
+interface Status {
+  readonly upstream: { readonly state: string } | null;
+  readonly ledger: { readonly accepted: number; readonly delivered: number };
+}
+
+let built = false;
+
+/** Builds {@link BUNDLE} from the sources as they are, once. */
+export function buildBundle(): void {
+  if (!built) execFileSync(process.execPath, [join(ROOT, 'scripts', 'build.mjs')], { stdio: 'ignore' });
+  built = true;
+}
+
+/** `holdfast run` in a process of its own, with simulated children. */
 export class GatewayProcess {
   readonly #child: ChildProcess;
   readonly #startedAt: number;
+  readonly #file: string;
   readonly #dataDir: string;
   readonly #running: Promise<number>;
   readonly #ended: Promise<unknown>;
 
-  constructor({ folder, children, upstream, nodeFlags = [] }: GatewayOptions) {
-    const file = join(folder, 'gateway.yaml');
-    const child = (_: unknown, n: number) => `  - { id: press-${n + 1}, simulated: { sendIntervalMs: 60s } }`;
+  constructor({ folder, children, upstream, sendEveryMs = 60_000, storage = 'keepFree: 1%' }: GatewayOptions) {
+    const file = (this.#file = join(folder, 'gateway.yaml'));
+    const simulated = `simulated: { sendIntervalMs: ${sendEveryMs}, messageCount: -1 }`;
+    const child = (_: unknown, n: number) => `  - { id: press-${n + 1}, ${simulated} }`;
     const lines = [
       'gateway: { id: line-4, dataDir: data }',
       ...(upstream === undefined ? [] : [`upstream: { url: "${upstream}" }`]),
-      'storeAndForward: { keepFree: 1% }',
+      `storeAndForward: { ${storage} }`,
       'children:',
       ...Array.from({ length: children }, child),
     ];
     writeFileSync(file, `${lines.join('\n')}\n`);
     this.#dataDir = join(folder, 'data');
     this.#startedAt = performance.now();
-    this.#child = spawn(process.execPath, [...nodeFlags, BUNDLE, 'run', '-c', file], {
+    this.#child = spawn(process.execPath, [BUNDLE, 'run', '-c', file], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     this.#ended = new Promise((resolve) => this.#child.once('exit', resolve));
@@ -76,6 +96,17 @@ export class GatewayProcess {
       if (ms > FIRST_MS_MAX) throw new Error('the gateway accepts nothing');
       await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
     }
+  }
+
+  /** Asks it, as a user would. */
+  async status(): Promise<Status> {
+    const { stdout } = await promisify(execFile)(process.execPath, [BUNDLE, 'status', '-c', this.#file, '--json']);
+    return JSON.parse(stdout) as Status;
+  }
+
+  /** Length of its spool's file, bytes. */
+  fileBytes(): number {
+    return statSync(join(this.#dataDir, 'spool', 'data.mdb')).size;
   }
 
   resident(): Resident {

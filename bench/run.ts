@@ -1,14 +1,22 @@
 import { ACCEPT, ACCEPT_QUICK, accept } from './accept.ts';
+import { DAY, DAY_QUICK, day } from './day.ts';
 import { DRAIN, DRAIN_QUICK, drain } from './drain.ts';
+import { LOOP, LOOP_QUICK, loop } from './loop.ts';
 import { markdown, writeToPage, type Report } from './page.ts';
+import { SCALE, SCALE_QUICK, scale } from './scale.ts';
 import { START, START_QUICK, start } from './start.ts';
+import { WEAR, WEAR_QUICK, wear } from './wear.ts';
 
 /** `npm run bench -- [name...] [--quick]`: prints tables, and writes them into docs/benchmarks.md unless --quick. */
 
 const BENCHES: Record<string, (quick: boolean) => Promise<Report>> = {
   accept: (quick) => accept(quick ? ACCEPT_QUICK : ACCEPT),
+  day: (quick) => day(quick ? DAY_QUICK : DAY),
   drain: (quick) => drain(quick ? DRAIN_QUICK : DRAIN),
+  loop: (quick) => loop(quick ? LOOP_QUICK : LOOP),
+  scale: (quick) => scale(quick ? SCALE_QUICK : SCALE),
   start: (quick) => start(quick ? START_QUICK : START),
+  wear: (quick) => wear(quick ? WEAR_QUICK : WEAR),
 };
 
 // Disks and folders are cleared away when the process exits.

@@ -1,15 +1,15 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { lookAtSpool } from '../src/spool/files.ts';
 import { Broker, freePort } from './broker.ts';
-import { BUNDLE, GatewayProcess, residentMemory, type Resident } from './gateway-process.ts';
+import { BUNDLE, buildBundle, GatewayProcess, residentMemory, type Resident } from './gateway-process.ts';
 import { table, type Report } from './page.ts';
 import { interleave, median, show, spread, type Results } from './rounds.ts';
 import { openInProcess, store } from './stored.ts';
-import { ROOT, type Figures } from './worker.ts';
+import type { Figures } from './worker.ts';
 
 /** How long the gateway takes to start, and how much memory it then takes. */
 
@@ -33,7 +33,7 @@ const EMPTY = 'first start, nothing stored';
 const AGAIN = 'started again';
 
 export async function start(sizes: StartSizes): Promise<Report> {
-  execFileSync(process.execPath, [join(ROOT, 'scripts', 'build.mjs')], { stdio: 'ignore' });
+  buildBundle();
   const full = mkdtempSync(join(tmpdir(), 'holdfast-bench-start-'));
   const withStored = `${AGAIN}, ${show(sizes.stored)} stored, upstream away`;
   try {

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -13,6 +14,13 @@ const READY = 'ready';
 /** A number of things measured. */
 export type Figures = Readonly<Record<string, number>>;
 
+export interface WorkerOptions {
+  /** Environment variables besides our own. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Bundled first: what translates TypeScript as it is loaded takes memory, where memory is what is measured. */
+  readonly bundled?: boolean;
+}
+
 /** A contender's process, prepared. */
 export class Worker {
   readonly #child: ChildProcess;
@@ -26,10 +34,12 @@ export class Worker {
   }
 
   /** Starts `bench/NAME.ts`; resolves when it is prepared. */
-  static async start(name: string, args: object, nodeFlags: readonly string[] = []): Promise<Worker> {
-    const file = fileURLToPath(new URL(`${name}.ts`, import.meta.url));
-    const child = spawn(process.execPath, [...nodeFlags, '--import', 'tsx', file, JSON.stringify(args)], {
+  static async start(name: string, args: object, options: WorkerOptions = {}): Promise<Worker> {
+    const { environment = {}, bundled = false } = options;
+    const program = bundled ? [await bundle(name)] : ['--import', 'tsx', sourceOf(name)];
+    const child = spawn(process.execPath, [...program, JSON.stringify(args)], {
       cwd: ROOT,
+      env: { ...process.env, ...environment },
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     const worker = new Worker(name, child, createInterface({ input: child.stdout }));
@@ -57,6 +67,26 @@ export class Worker {
     if (done === true) throw new Error(`${this.#name} ended without an answer`);
     return value;
   }
+}
+
+function sourceOf(name: string): string {
+  return fileURLToPath(new URL(`${name}.ts`, import.meta.url));
+}
+
+/** One file of JavaScript that needs nothing but the packages in `node_modules`. */
+async function bundle(name: string): Promise<string> {
+  const outfile = join(ROOT, '.scratch', 'bench', `${name}.mjs`);
+  // Here, since workers load this file as well.
+  const { build } = await import('esbuild');
+  await build({
+    entryPoints: [sourceOf(name)],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    packages: 'external',
+  });
+  return outfile;
 }
 
 /** The other side: `prepare` is not measured, what it returns is. The process exits afterwards. */

@@ -9,13 +9,16 @@ import type { Profile } from './config/profile-schema.ts';
 import { catalogue, type DriverKind, type DriverOptions } from './drivers/catalogue.ts';
 import type { Driver, DriverContext } from './drivers/driver.ts';
 import { DriverSupervisor } from './drivers/supervisor.ts';
+import type { Incoming } from './message/exchange.ts';
 import type { Reading } from './message/message.ts';
 import { Router } from './router/router.ts';
-import { booksIn } from './spool/files.ts';
-import { peek, verify } from './spool/inspection.ts';
+import { booksIn, SpoolFiles } from './spool/files.ts';
+import { peek, verifyFiles } from './spool/inspection.ts';
+import { takeIn } from './spool/intake.ts';
 import { openSpool } from './spool/opening.ts';
 import type { Spool } from './spool/spool.ts';
 import { laneStats, ledgerStats, type SpoolStats } from './spool/stats.ts';
+import { Complaints } from './store/complaints.ts';
 import { State } from './store/state.ts';
 import { Upstream } from './upstream/upstream.ts';
 import { VERSION } from './config/version.ts';
@@ -66,7 +69,12 @@ export class Gateway {
     const { storeAndForward } = loaded.config;
     const state = new State(`${dataDir}/state`);
     try {
-      const spool = await openSpool({ dataDir, prefill: true, ...storeAndForward }, state, platform.clock, platform.log);
+      const spool = await openSpool(
+        { dataDir, prefill: true, ...storeAndForward },
+        state,
+        platform.clock,
+        platform.log,
+      );
       return new Gateway(loaded, platform, state, spool);
     } catch (error) {
       await state.close();
@@ -157,8 +165,19 @@ export class Gateway {
     return this.#spool.environment.read((reader) => peek(reader, booksIn(reader), count, lane));
   }
 
-  verify() {
-    return this.#spool.environment.read((reader) => verify(reader, booksIn(reader)));
+  /** Takes messages in that another spool gave out. Resolves when each is durable (null) or refused (why). */
+  takeIn(messages: readonly Incoming[]) {
+    return takeIn(this.#spool, messages);
+  }
+
+  async verify() {
+    const complaints = new Complaints();
+    const files = SpoolFiles.own(this.#spool.environment, (error) => complaints.add(error.message));
+    try {
+      return await verifyFiles(files, complaints, () => this.#platform.clock.monotonic());
+    } finally {
+      await files.close();
+    }
   }
 
   #addChild(child: ChildConfig): void {

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { accept } from '../bench/accept.ts';
+import { day } from '../bench/day.ts';
 import { drain } from '../bench/drain.ts';
+import { loop } from '../bench/loop.ts';
 import type { Report } from '../bench/page.ts';
+import { scale } from '../bench/scale.ts';
 import { start } from '../bench/start.ts';
+import { wear } from '../bench/wear.ts';
 
 /** Tables, and in none of them a figure that was not measured. */
 function sound(report: Report): void {
@@ -16,5 +20,9 @@ function sound(report: Report): void {
 describe('the benchmarks run, with sizes that say nothing', { concurrency: true }, () => {
   test('accept', async () => sound(await accept({ rounds: 1, ms: 50, stored: 100 })));
   test('drain', async () => sound(await drain({ rounds: 1, near: 500, small: 0, far: 0, level: 0 })));
+  test('wear', async () => sound(await wear({ rounds: 1, count: 250, single: 10, bodyBytes: [256], sqlite: false })));
+  test('loop', async () => sound(await loop({ rounds: 1, ms: 50, perSecond: 1000, flushMs: [5] })));
+  test('scale', async () => sound(await scale({ rounds: 1, stored: [500, 1000], count: 250 })));
+  test('day', async () => sound(await day({ settleMs: 0, ms: 500 })));
   test('start', async () => sound(await start({ rounds: 1, idleMs: 0, stored: 100 })));
 });

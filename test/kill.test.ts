@@ -69,7 +69,7 @@ async function killed(context: TestContext, kills: number, protocol: '5' | '3.1.
       if (story === 'goes') await gate.close();
       if (story === 'comes') await gate.open();
       await sleep(lives - turns);
-      assert.equal(await victim.end('SIGKILL'), 'SIGKILL');
+      assert.equal(await victim.end('SIGKILL'), 'SIGKILL', `it ended before it was killed:\n${victim.log}`);
       await victim.until('nothing refused', () => true);
       acknowledged.push(...victim.acknowledged);
       pending.push(await audit(dataDir));

@@ -199,7 +199,7 @@ export class Stage {
 
     const again = await Gateway.open(this.#parts.loaded, this.#parts.platform);
     const stats = again.spoolStats();
-    const { problems } = again.verify();
+    const { problems } = await again.verify();
     await again.stop();
     const { epoch } = stats;
     const settled = stats.lanes.map(({ lane, nextSeq, pending }) => ({ epoch, lane, seq: nextSeq - 1 - pending }));

@@ -127,11 +127,37 @@ export async function main(argv: readonly string[]): Promise<number> {
     .action(does(async (options) => (await import('./spool-peek.ts')).spoolPeek(options)));
   spool
     .command('verify')
-    .description('read every block, and hold it against the books')
+    .description('read every page and every block, and hold them against the books')
     .addOption(config())
     .addOption(json())
     .addHelpText('after', examples('holdfast spool verify'))
     .action(does(async (options) => (await import('./spool-verify.ts')).spoolVerify(options)));
+
+  spool
+    .command('export')
+    .description('write every message that waits, oldest first; none is taken out')
+    .addOption(config())
+    .addOption(
+      new Option('--format <format>', 'one JSON text a line, or a table').choices(['jsonl', 'csv']).default('jsonl'),
+    )
+    .addOption(new Option('--lane <lane>', 'of this lane only, 0 to 10').argParser(count(0, 10)))
+    .option('--child <id>', 'of this child only')
+    .option('--quarantine', 'of the spool that was set aside, as far as it can be read')
+    .option('--dead-letters', 'the dead letters, in place of what waits')
+    .option('-o, --output <file>', 'into this file, not to standard output')
+    .addHelpText(
+      'after',
+      examples('holdfast spool export -o backlog.jsonl', 'holdfast spool export --quarantine --format csv'),
+    )
+    .action(does(async (options) => (await import('./spool-export.ts')).spoolExport(options)));
+  spool
+    .command('import')
+    .description('take in messages that were exported')
+    .argument('<file>', 'of JSON lines; - for standard input')
+    .addOption(config())
+    .addOption(json())
+    .addHelpText('after', examples('holdfast spool import backlog.jsonl'))
+    .action(does(async (file, options) => (await import('./spool-import.ts')).spoolImport(file, options)));
 
   const configuration = program.command('config').description('look at the configuration');
   configuration

@@ -1,9 +1,10 @@
 import { peeked, type Peeked } from '../health/requests.ts';
+import { lookAtSpool } from '../spool/files.ts';
 import { peek } from '../spool/inspection.ts';
 import { configured, type CommonOptions } from './configured.ts';
 import { ask } from './control-client.ts';
-import { FINE, print, printable, printJson, say } from './output.ts';
-import { fromFiles, runningOrStopped } from './spool-source.ts';
+import { FINE, FOUND_A_PROBLEM, print, printable, printJson, say } from './output.ts';
+import { fromFiles, runningOrStopped, type Answer } from './spool-source.ts';
 
 export interface PeekOptions extends CommonOptions {
   readonly number: number;
@@ -14,20 +15,23 @@ export interface PeekOptions extends CommonOptions {
 export async function spoolPeek(options: PeekOptions): Promise<number> {
   const where = configured(options.config);
   const { number: count, lane } = options;
-  const found = await runningOrStopped(
-    async () => {
+  const { found, whole } = await runningOrStopped(
+    async (): Promise<Answer<Peeked[]>> => {
       const items: Peeked[] = [];
       for await (const item of ask<Peeked>(where, 'spool peek', { count, ...(lane !== undefined && { lane }) })) {
         items.push(item);
       }
-      return items;
+      return { found: items, whole: true };
     },
-    () => fromFiles(where, (reader, books) => peek(reader, books, count, lane).map(peeked)),
+    () =>
+      fromFiles(where, (complain) =>
+        lookAtSpool(where.dataDir, (reader, books) => peek(reader, books, count, lane).map(peeked), complain),
+      ),
   );
   if (options.json === true) printJson(found);
   else if (found.length === 0) say('nothing waits');
   else for (const message of found) print(lineOf(message));
-  return FINE;
+  return whole ? FINE : FOUND_A_PROBLEM;
 }
 
 function lineOf({ lane, epoch, seq, acceptedAt, child, module, output, body }: Peeked): string {

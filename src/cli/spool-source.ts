@@ -1,13 +1,8 @@
-import { lookAtSpool } from '../spool/files.ts';
-import type { Books } from '../spool/books.ts';
-import type { Reader } from '../store/environment.ts';
+import { Complaints } from '../store/complaints.ts';
 import { StoreError } from '../store/store-error.ts';
 import type { Configured } from './configured.ts';
-import { NoGateway } from './control-client.ts';
-import { CliError } from './output.ts';
-
-/** The file may grow beyond what we have mapped between our opening and our reading; then it is opened anew. */
-const TRIES_MAX = 5;
+import { askOne, NoGateway } from './control-client.ts';
+import { CliError, printable, say } from './output.ts';
 
 /** Asks the running gateway, or looks at the files when none runs. */
 export async function runningOrStopped<T>(running: () => Promise<T>, stopped: () => Promise<T>): Promise<T> {
@@ -19,16 +14,34 @@ export async function runningOrStopped<T>(running: () => Promise<T>, stopped: ()
   }
 }
 
-/** Looks at the spool's files from this process, in one read transaction: also while the gateway writes to them. */
-export async function fromFiles<T>(where: Configured, look: (reader: Reader, books: Books) => T): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await absentIsClear(where, () => lookAtSpool(where.dataDir, look));
-    } catch (error) {
-      if (tries < TRIES_MAX && (error as Error).message.includes('MDB_MAP_RESIZED')) continue;
-      throw error;
-    }
-  }
+/** Whether a gateway answers. One that is starting or stopping has the spool open all the same. */
+export function gatewayRuns(where: Configured): Promise<boolean> {
+  return runningOrStopped(
+    async () => {
+      await askOne(where, 'status').catch((error: unknown) => {
+        if (error instanceof NoGateway) throw error;
+      });
+      return true;
+    },
+    () => Promise.resolve(false),
+  );
+}
+
+/** What was asked for, and whether it is all that there is. */
+export interface Answer<T> {
+  readonly found: T;
+  readonly whole: boolean;
+}
+
+/** Looks at the files of a stopped gateway as far as they can be read, and says what cannot. */
+export async function fromFiles<T>(
+  where: Configured,
+  look: (complain: (error: StoreError) => void) => Promise<T>,
+): Promise<Answer<T>> {
+  const complaints = new Complaints();
+  const found = await absentIsClear(where, () => look((error) => complaints.add(error.message)));
+  for (const complaint of complaints.listed) say(printable(complaint));
+  return { found, whole: complaints.count === 0 };
 }
 
 /** Says what it means when there is no spool. */

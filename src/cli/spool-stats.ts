@@ -3,23 +3,23 @@ import { Quota } from '../spool/quota.ts';
 import type { SpoolStats } from '../spool/stats.ts';
 import { configured, type CommonOptions, type Configured } from './configured.ts';
 import { askOne } from './control-client.ts';
-import { bytesText, FINE, print, printJson, say, spanText, table } from './output.ts';
-import { absentIsClear, runningOrStopped } from './spool-source.ts';
+import { bytesText, FINE, FOUND_A_PROBLEM, print, printJson, say, spanText, table } from './output.ts';
+import { fromFiles, runningOrStopped, type Answer } from './spool-source.ts';
 import { countsText, ledgerText } from './spool-text.ts';
 
 /** `holdfast spool stats`: the ledger and what waits, of a running gateway or a stopped one. */
 export async function spoolStats(options: CommonOptions): Promise<number> {
   const where = configured(options.config);
-  const stats = await runningOrStopped(
-    () => askOne<SpoolStats>(where, 'spool stats'),
+  const { found, whole } = await runningOrStopped(
+    async (): Promise<Answer<SpoolStats>> => ({ found: await askOne(where, 'spool stats'), whole: true }),
     () => {
       say('no gateway is running; this is what its files say');
-      return absentIsClear(where, () => statsFromFiles(where.dataDir, quotaBytes(where)));
+      return fromFiles(where, (complain) => statsFromFiles(where.dataDir, quotaBytes(where), complain));
     },
   );
-  if (options.json === true) printJson(stats);
-  else show(stats);
-  return FINE;
+  if (options.json === true) printJson(found);
+  else show(found);
+  return whole ? FINE : FOUND_A_PROBLEM;
 }
 
 function show({ epoch, ledger, lanes, file, wear }: SpoolStats): void {

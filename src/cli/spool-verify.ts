@@ -1,29 +1,23 @@
-import { verify, type Verification } from '../spool/inspection.ts';
+import { spoolFile, SpoolFiles } from '../spool/files.ts';
+import { verifyFiles, verifyStopped, type Verification } from '../spool/inspection.ts';
+import { Complaints } from '../store/complaints.ts';
 import { StoreError } from '../store/store-error.ts';
-import { configured, type CommonOptions } from './configured.ts';
-import { askOne, NoGateway } from './control-client.ts';
+import { configured, type CommonOptions, type Configured } from './configured.ts';
+import { askOne } from './control-client.ts';
 import { FINE, FOUND_A_PROBLEM, print, printJson } from './output.ts';
-import { fromFiles } from './spool-source.ts';
+import { absentIsClear, gatewayRuns } from './spool-source.ts';
 
 /** A large spool on a slow card takes minutes. */
 const VERIFY_MS_MAX = 600_000;
 
 /**
- * `holdfast spool verify`: every block against its checksum and against the books. Read from the files by this process even
- * when a gateway runs, so that the gateway need not stand still for it; asks the gateway only where this user may not read.
+ * `holdfast spool verify`: all pages, every block against its checksum, and both against the books. Read from the file by
+ * this process even when a gateway runs, so that the gateway need not stand still for it; asks the gateway only where this
+ * user may not read.
  */
 export async function spoolVerify(options: CommonOptions): Promise<number> {
   const where = configured(options.config);
-  let found: Verification;
-  try {
-    found = await fromFiles(where, verify);
-  } catch (error) {
-    if (!(error instanceof StoreError)) throw error;
-    found = await askOne<Verification>(where, 'spool verify', {}, { silenceMsMax: VERIFY_MS_MAX }).catch((asking) => {
-      if (!(asking instanceof NoGateway)) throw asking;
-      return { blocks: 0, messages: 0, deadLetters: 0, problems: [error.message], problemCount: 1 };
-    });
-  }
+  const found = (await gatewayRuns(where)) ? await running(where) : await stopped(where);
   const { blocks, messages, deadLetters, problems, problemCount } = found;
   const ok = problemCount === 0;
   if (options.json === true) printJson({ ok, ...found });
@@ -34,4 +28,27 @@ export async function spoolVerify(options: CommonOptions): Promise<number> {
     print(ok ? `sound: ${what}` : `not sound: ${problemCount} problems; ${what}`);
   }
   return ok ? FINE : FOUND_A_PROBLEM;
+}
+
+async function running(where: Configured): Promise<Verification> {
+  const complaints = new Complaints();
+  let files: SpoolFiles;
+  try {
+    files = await SpoolFiles.running(where.dataDir, (error) => complaints.add(error.message));
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    return askOne<Verification>(where, 'spool verify', {}, { silenceMsMax: VERIFY_MS_MAX });
+  }
+  try {
+    return await verifyFiles(files, complaints, () => performance.now());
+  } finally {
+    await files.close();
+  }
+}
+
+async function stopped(where: Configured): Promise<Verification> {
+  const path = spoolFile(where.dataDir);
+  const found = await absentIsClear(where, () => verifyStopped(path, () => performance.now()));
+  // What was read while a gateway started may fit nothing.
+  return found.problemCount > 0 && (await gatewayRuns(where)) ? running(where) : found;
 }

@@ -3,7 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from 'pino';
 
 /** Largest request, bytes; a longer one is not from our own tools. */
-const REQUEST_BYTES_MAX = 512 * 1024;
+export const REQUEST_BYTES_MAX = 512 * 1024;
 /** Tools connected at once. */
 const CONNECTIONS_MAX = 16;
 /** How long a tool may hold one of them before it has asked, ms. */

@@ -1,4 +1,6 @@
 import { nearest } from '../config/nearest.ts';
+import { rfc3339 } from '../dialects/holdfast.ts';
+import { incoming, NoMessage, type Incoming } from '../message/exchange.ts';
 import type { Stored } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
 import type { SpoolStats } from '../spool/stats.ts';
@@ -61,7 +63,9 @@ export interface Asked {
   restart(id: string): Promise<boolean>;
   spoolStats(): SpoolStats;
   peek(count: number, lane?: number): readonly Stored[];
-  verify(): Verification;
+  verify(): Promise<Verification>;
+  /** Resolves when each is durable (null) or refused (why). */
+  takeIn(messages: readonly Incoming[]): Promise<readonly (string | null)[]>;
   readonly commands: {
     invoke(
       id: string,
@@ -148,12 +152,30 @@ export function requests(
       const most = Math.min(typeof count === 'number' ? count : 10, PEEK_COUNT_MAX);
       for (const stored of gateway().peek(most, typeof lane === 'number' ? lane : undefined)) send(peeked(stored));
     },
-    'spool verify': (_, { send }) => send(gateway().verify()),
+    'spool verify': async (_, { send }) => send(await gateway().verify()),
+    'spool import': async ({ messages }, { send }) => {
+      const read = (Array.isArray(messages) ? messages : []).map(incomingOrWhy);
+      const sound = read.filter((each) => typeof each !== 'string');
+      const taken = [...(await gateway().takeIn(sound))];
+      send(read.map((each) => (typeof each === 'string' ? each : (taken.shift() ?? null))) satisfies Imported);
+    },
     invoke: async ({ child, name, payload, timeoutSecs }, { send }) => {
       const secs = typeof timeoutSecs === 'number' ? timeoutSecs : undefined;
       send(await gateway().commands.invoke(String(child), String(name), payload ?? null, secs));
     },
   };
+}
+
+/** What `spool import` answers: for each message null when it is durable, or why it was not taken. */
+export type Imported = (string | null)[];
+
+function incomingOrWhy(form: unknown): Incoming | string {
+  try {
+    return incoming(form);
+  } catch (error) {
+    if (error instanceof NoMessage) return error.message;
+    throw error;
+  }
 }
 
 function statusOf({ upstream, ...status }: Status): GatewayStatus {
@@ -189,7 +211,7 @@ export function peeked({ lane, epoch, seq, message }: Stored) {
     child: message.source.child,
     module: message.source.module ?? null,
     output: message.source.output ?? null,
-    eventTime: message.eventTime === undefined ? null : new Date(message.eventTime).toISOString(),
+    eventTime: message.eventTime === undefined ? null : rfc3339(message.eventTime),
     acceptedAt: new Date(message.acceptedAt.wall).toISOString(),
     contentType: message.contentType ?? null,
     properties: message.properties ?? {},

@@ -40,3 +40,11 @@ export function ulidText(id: Ulid): string {
   }
   return text;
 }
+
+/** The id of these 26 characters; null when they are none. */
+export function ulidFrom(text: string): Ulid | null {
+  if (!/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/.test(text)) return null;
+  let bits = 0n;
+  for (let i = 0; i < text.length; i++) bits = bits * 32n + BigInt(ALPHABET.indexOf(text[i]!));
+  return Buffer.from(bits.toString(16).padStart(32, '0'), 'hex');
+}

@@ -98,8 +98,12 @@ export class BlockIndex {
     this.#expiries[at] = expiry;
     this.#levels[at] = Math.min(level, LEVEL_MAX);
     this.#pages[at] = Math.max(1, Math.round(pages * 16));
-    this.#byLevel[this.#levels[at]!]! += this.#pages[at]!;
+    this.#add(this.#levels[at]!, this.#pages[at]!);
     this.#soonest = Math.min(this.#soonest, expiry);
+  }
+
+  #add(level: number, pages: number): void {
+    this.#byLevel[level] = (this.#byLevel[level] ?? 0) + pages;
   }
 
   #read(at: number): Indexed {
@@ -114,7 +118,7 @@ export class BlockIndex {
   /** Makes a slot a hole. */
   #forget(at: number): void {
     if (this.#pages[at] === 0) return;
-    this.#byLevel[this.#levels[at]!]! -= this.#pages[at]!;
+    this.#add(this.#levels[at]!, -this.#pages[at]!);
     this.#pages[at] = 0;
     this.#holes++;
   }
@@ -156,6 +160,6 @@ export class BlockIndex {
 }
 
 function grown<Kind extends Float64Array | Uint8Array | Uint16Array>(old: Kind, larger: Kind): Kind {
-  larger.set(old as never);
+  larger.set(old);
   return larger;
 }

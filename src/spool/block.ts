@@ -10,7 +10,7 @@ const BLOCK_VERSION_OLDEST = 1;
 export const BLOCK_RAW_BYTES = 48 * 1024;
 
 const CODEC_RAW = 0;
-const CODEC_DEFLATE = 1;
+export const CODEC_DEFLATE = 1;
 const DEFLATE_LEVEL = 1;
 /** Below this, deflate's own overhead and time buy nothing. */
 const DEFLATE_FROM_BYTES = 128;
@@ -167,11 +167,7 @@ export class BlockBuilder {
  * Messages of one lane, in order, as blocks that stand for the whole of the range from `place.firstSeq` to `place.lastSeq`;
  * the first has the key of that number. At least one message. `lifeMs`: how long a message may live.
  */
-export function pack(
-  messages: readonly Stored[],
-  place: Place,
-  lifeMs: (message: Message) => number,
-): Cut[] {
+export function pack(messages: readonly Stored[], place: Place, lifeMs: (message: Message) => number): Cut[] {
   const cuts: Cut[] = [];
   const { lane, epoch } = messages[0]!;
   const builder = new BlockBuilder(lane);
@@ -228,11 +224,11 @@ export function readHeader(value: Buffer): BlockHeader {
   if (value[0]! < BLOCK_VERSION_OLDEST || value[0]! > BLOCK_VERSION)
     throw new BlockDamaged(`block has format ${value[0]}, this program reads up to ${BLOCK_VERSION}`);
   if (value.readUInt32BE(CRC_AT) !== blockCrc(value)) throw new BlockDamaged('block does not match its checksum');
-  return headerOf(value);
+  return headerAsItStands(value);
 }
 
-/** Reads the header of a block of which only the beginning is at hand, unchecked: what is done by it must bear that it is wrong. */
-export function headerOf(value: Buffer): BlockHeader {
+/** Reads a header from a block's first {@link BLOCK_HEADER_BYTES} without the rest, so without knowing whether it is sound. */
+export function headerAsItStands(value: Buffer): BlockHeader {
   return {
     lane: value[2]!,
     level: value[3]!,

@@ -5,6 +5,17 @@ import type { Boot, Books } from './books.ts';
 /** Boots whose clock is remembered; messages of earlier ones that never knew the time keep `clock: unknown`. */
 const BOOTS_MAX = 64;
 
+/** When a message was accepted, as well as these boots know it. */
+export function timeIn(
+  boots: readonly Boot[],
+  accepted: AcceptedAt,
+): { at: number; clock: 'synced' | 'restored' | 'unknown' } {
+  if (accepted.clock === 'synced') return { at: accepted.wall, clock: 'synced' };
+  const offset = boots.find((boot) => boot.number === accepted.boot)?.offset ?? null;
+  if (offset === null) return { at: accepted.wall, clock: 'unknown' };
+  return { at: accepted.monotonic + offset, clock: 'restored' };
+}
+
 /**
  * Corrects the stamps of messages that were taken on before the time was known. A board without a real-time clock boots in
  * the past; once the kernel is synchronised, the difference between wall and monotonic time dates everything of that boot.
@@ -34,11 +45,8 @@ export class BootTable {
 
   /** When a message was accepted, as well as it is known by now. */
   timeOf(accepted: AcceptedAt): { at: number; clock: 'synced' | 'restored' | 'unknown' } {
-    if (accepted.clock === 'synced') return { at: accepted.wall, clock: 'synced' };
     if (accepted.boot === this.#this.number) this.learn();
-    const offset = this.#boots.find((boot) => boot.number === accepted.boot)?.offset ?? null;
-    if (offset === null) return { at: accepted.wall, clock: 'unknown' };
-    return { at: accepted.monotonic + offset, clock: 'restored' };
+    return timeIn(this.#boots, accepted);
   }
 
   #find(id: string): Boot {

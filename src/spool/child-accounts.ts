@@ -3,6 +3,7 @@ import { DROP_REASONS } from '../message/loss.ts';
 import { StoreError } from '../store/store-error.ts';
 import type { ChildCounts } from './block.ts';
 import { crc32c } from './crc32c.ts';
+import { sealed } from './seal.ts';
 import { emptyAccount, type Account } from './ledger.ts';
 
 /** Children with an account of their own; those that come later share one. */
@@ -65,7 +66,7 @@ export class ChildAccounts {
 
   /** Throws StoreError `damaged` when the record is not what was written. */
   static decode(bytes: Buffer): ChildAccounts {
-    if (bytes.length < 5 || bytes.readUInt32BE(0) !== crc32c(bytes, 4)) {
+    if (bytes.length < 5 || !sealed(bytes)) {
       throw new StoreError('damaged', 'the accounts of the children do not match their checksum');
     }
     if (bytes[4] !== VERSION) throw new Error(`the accounts of the children have format ${bytes[4]}`);

@@ -390,7 +390,8 @@ export class Committer {
       [CHILDREN_KEY, books.children.encode(without.children)],
     ];
     if (bootsText !== this.#bootsWritten) changes.push([BOOTS_KEY, seal(books.boots)]);
-    if (losses.takeChanged()) changes.push([LOSSES_KEY, seal(losses.rows)]);
+    // All records are there from the first commit on: one that is missing is damage.
+    if (losses.takeChanged() || this.#bootsWritten === '') changes.push([LOSSES_KEY, seal(losses.rows)]);
     for (const block of sealed) changes.push([block.key, block.value]);
     return changes;
   }

@@ -14,12 +14,19 @@ const DEAD_LETTERS_MAX = 1000;
 const DROPPED_AT_ONCE = 64;
 /** The property that says why. */
 const REASON = 'dead-letter-reason';
+/** The property that holds its number: a key by itself is in no checksum. */
+const NUMBER = 'dead-letter-number';
 
 /** A message that the upstream will never take, with the number by which one names it. */
 export interface DeadLetter {
   readonly number: number;
   readonly reason: string;
   readonly stored: Stored;
+}
+
+/** Whether a dead letter lies under its own number; those of format 1 do not say. */
+export function liesInPlace(number: number, { message }: Stored): boolean {
+  return (message.properties?.[NUMBER] ?? String(number)) === String(number);
 }
 
 export interface DeadLettersParts {
@@ -43,11 +50,12 @@ export class DeadLetters {
     const { books, bookkeeper, amendments, pageBytes } = this.#parts;
     bookkeeper.deadLetter(stored.lane, stored.message.source.child);
     if (books.ledger.deadLetters > DEAD_LETTERS_MAX) this.#discardOldest(1);
-    const properties = { ...stored.message.properties, [REASON]: reason };
+    const number = books.nextDeadLetter++;
+    const properties = { ...stored.message.properties, [REASON]: reason, [NUMBER]: String(number) };
     const builder = new BlockBuilder(stored.lane);
     builder.add(stored.seq, { ...stored.message, properties }, Infinity);
     const { value } = builder.cut(stored.epoch);
-    amendments.put(deadLetterKey(books.nextDeadLetter++), value, -pagesOf(value.length, pageBytes));
+    amendments.put(deadLetterKey(number), value, -pagesOf(value.length, pageBytes));
   }
 
   /** Room is wanted: the oldest go. */
@@ -58,7 +66,7 @@ export class DeadLetters {
   /** All of them, oldest first, or those with these numbers. */
   list(numbers?: ReadonlySet<number>): DeadLetter[] {
     const found: DeadLetter[] = [];
-    for (let number = 0; ; ) {
+    for (let number = 0; ;) {
       const letter = this.#after(number);
       if (letter === null) return found;
       number = letter.number;
@@ -73,7 +81,7 @@ export class DeadLetters {
     const { amendments, bookkeeper } = this.#parts;
     bookkeeper.revived(stored.lane, stored.message.source.child);
     amendments.delete(deadLetterKey(number), 0);
-    const { [REASON]: _, ...properties } = stored.message.properties ?? {};
+    const { [REASON]: _reason, [NUMBER]: _number, ...properties } = stored.message.properties ?? {};
     return { ...stored, message: { ...stored.message, properties } };
   }
 

@@ -1,11 +1,15 @@
 import { join } from 'node:path';
+import { DATA_FILE } from '../store/data-file.ts';
 import { Environment, type Reader } from '../store/environment.ts';
+import { PageFile } from '../store/page-file.ts';
 import { StoreError } from '../store/store-error.ts';
 import { readBooks, type Books } from './books.ts';
 import { laneStats, ledgerStats, type SpoolStats } from './stats.ts';
 
-/** Map size for looking at a spool whose quota we need not know; LMDB takes the file's own size when that is larger. */
-const LOOK_MAP_BYTES = 16 * 2 ** 20;
+/** Map size for pinning the commits of a running gateway: nothing is read through the map. */
+const PIN_MAP_BYTES = 16 * 2 ** 20;
+/** Looks that are tried before a file that changes all the time is given up. */
+const TRIES_MAX = 5;
 
 /** The books as they are in one read transaction. */
 export function booksIn(reader: Reader): Books {
@@ -14,25 +18,124 @@ export function booksIn(reader: Reader): Books {
   return books;
 }
 
-/** Looks at the spool of a stopped gateway (or of a running one, from outside). Throws StoreError `absent` when there is none. */
+/**
+ * Looks at a spool's file as it is after its newest commit, without LMDB. Made for a gateway that is stopped; where one
+ * writes all the same, a look that it got in the way of is taken again. Throws StoreError: `absent` when there is none, and
+ * for a damaged page, unless `complain` hears of it: then what can be read is read.
+ */
 export async function lookAtSpool<T>(
   dataDir: string,
-  look: (reader: Reader, books: Books, env: Environment) => T,
+  look: (reader: Reader, books: Books, file: PageFile) => T,
+  complain: ((error: StoreError) => void) | null = null,
 ): Promise<T> {
-  const directory = join(dataDir, 'spool');
-  const env = Environment.open({ directory, mapBytes: LOOK_MAP_BYTES, durability: 'strict', readOnly: true });
-  try {
-    return env.read((reader) => look(reader, booksIn(reader), env));
-  } finally {
-    await env.close();
+  for (let tries = 1; ; tries++) {
+    const file = PageFile.open(spoolFile(dataDir), complain);
+    try {
+      return look(file, booksIn(file), file);
+    } catch (error) {
+      if (tries === TRIES_MAX || !file.moved()) throw error;
+    } finally {
+      file.close();
+    }
+  }
+}
+
+export function spoolFile(dataDir: string): string {
+  return join(dataDir, 'spool', DATA_FILE);
+}
+
+/** The spool that was set aside when it could not be used. */
+export function quarantinedFile(dataDir: string): string {
+  return join(dataDir, 'quarantine', 'spool', DATA_FILE);
+}
+
+/** Runs a look while the newest commit is kept from being written over. */
+type Pinned = <T>(look: () => T) => Promise<T>;
+
+/**
+ * A spool's file for reading all of it, in one look after the other. Each look sees one commit whole: beside a running
+ * gateway it holds a read transaction for so long, which keeps freed pages from reuse, so it must be short.
+ */
+export class SpoolFiles {
+  readonly #file: PageFile;
+  readonly #pinned: Pinned;
+  readonly #close: () => Promise<void>;
+
+  private constructor(file: PageFile, pinned: Pinned, close: () => Promise<void>) {
+    this.#file = file;
+    this.#pinned = pinned;
+    this.#close = close;
+  }
+
+  /** A file that nobody writes to. `complain` hears of each page that cannot be read; what is behind it is still seen. */
+  static stopped(path: string, complain: (error: StoreError) => void): SpoolFiles {
+    return new SpoolFiles(
+      PageFile.open(path, complain),
+      async (look) => look(),
+      () => Promise.resolve(),
+    );
+  }
+
+  /** The files of a gateway that runs, from another process. Throws StoreError: also where this user may not take part. */
+  static async running(dataDir: string, complain: (error: StoreError) => void): Promise<SpoolFiles> {
+    const directory = join(dataDir, 'spool');
+    const open = () => Environment.open({ directory, mapBytes: PIN_MAP_BYTES, durability: 'strict', readOnly: true });
+    let environment = open();
+    const pinned: Pinned = async (look) => {
+      for (let tries = 1; ; tries++) {
+        try {
+          return environment.read(() => look());
+        } catch (error) {
+          // The file has grown beyond what we mapped of it.
+          if (tries === TRIES_MAX || !(error as Error).message.includes('MDB_MAP_RESIZED')) throw error;
+          // Closed first: a process that has it open twice loses its locks with the first that goes.
+          await environment.close();
+          environment = open();
+        }
+      }
+    };
+    try {
+      const file = await pinned(() => PageFile.open(join(directory, DATA_FILE), complain, true));
+      return new SpoolFiles(file, pinned, () => environment.close());
+    } catch (error) {
+      await environment.close();
+      throw error;
+    }
+  }
+
+  /** The files of the gateway that this process is. */
+  static own(environment: Environment, complain: (error: StoreError) => void): SpoolFiles {
+    const file = environment.read(() => PageFile.open(join(environment.directory, DATA_FILE), complain, true));
+    return new SpoolFiles(
+      file,
+      async (look) => environment.read(() => look()),
+      () => Promise.resolve(),
+    );
+  }
+
+  /** Runs `look`, which is synchronous, on the newest commit. */
+  look<T>(look: (file: PageFile) => T): Promise<T> {
+    return this.#pinned(() => {
+      this.#file.refresh();
+      return look(this.#file);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#file.close();
+    await this.#close();
   }
 }
 
 /** {@link SpoolStats} from the files alone: the age stands still, and nothing is known of wear. */
-export function statsFromFiles(dataDir: string, quotaBytes: number): Promise<SpoolStats> {
-  return lookAtSpool(dataDir, (reader, books, env) => {
+export function statsFromFiles(
+  dataDir: string,
+  quotaBytes: number,
+  complain: ((error: StoreError) => void) | null = null,
+): Promise<SpoolStats> {
+  const look = (reader: Reader, books: Books, file: PageFile): SpoolStats => {
     const { live } = reader.livePages();
-    const bytes = env.fileBytes();
+    const bytes = file.fileBytes();
     return {
       epoch: books.epoch,
       ledger: ledgerStats(books),
@@ -41,10 +144,11 @@ export function statsFromFiles(dataDir: string, quotaBytes: number): Promise<Spo
         bytes,
         quotaBytes,
         livePages: live,
-        freePages: Math.max(0, env.usedPages() - live),
+        freePages: Math.max(0, file.usedPages() - live),
         shrinkPending: bytes > quotaBytes,
       },
       wear: { bytesPerDay: 0, bytesPerPayloadByte: 0, measured: false },
     };
-  });
+  };
+  return lookAtSpool(dataDir, look, complain);
 }

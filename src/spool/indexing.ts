@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../clock/clock.ts';
 import { LANES } from '../message/message.ts';
 import type { Reader } from '../store/environment.ts';
 import type { Amendments } from './amendments.ts';
-import { BLOCK_HEADER_BYTES, headerOf, type BlockHeader } from './block.ts';
+import { BLOCK_HEADER_BYTES, headerAsItStands, type BlockHeader } from './block.ts';
 import { blockKey, keyLane, keySeq } from './keys.ts';
 import type { Lane } from './lane.ts';
 import { pagesOf } from './pages.ts';
@@ -79,7 +79,7 @@ export class Indexing {
   #note(key: Buffer, head: Buffer, valueBytes: number): void {
     const { lanes, amendments, pageBytes, earliest } = this.#parts;
     if (head.length < BLOCK_HEADER_BYTES || amendments.has(key)) return;
-    const header = headerOf(head);
+    const header = headerAsItStands(head);
     const firstSeq = keySeq(key);
     const pages = pagesOf(valueBytes, pageBytes);
     const expiry = earliest(header);

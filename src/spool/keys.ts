@@ -8,7 +8,7 @@
  *   [0xff][2][...]                                      the accounts of the children (see child-accounts.ts)
  *   [0xff][3][...]                                      the last boots of the machine (see boot-table.ts)
  */
-const KEY_BYTES = 8;
+export const KEY_BYTES = 8;
 const DEAD = 0xfe;
 const RESERVED = 0xff;
 
@@ -47,7 +47,17 @@ export function isDeadLetter(key: Buffer): boolean {
   return key[0] === DEAD;
 }
 
+/** Whether a key is for a record of the spool's own: sealed, whatever it is. */
+export function isReserved(key: Buffer): boolean {
+  return key[0] === RESERVED;
+}
+
 export const BOOKS_KEY: Buffer = Buffer.from([RESERVED, 0, 0, 0, 0, 0, 0, 0]);
 export const LOSSES_KEY: Buffer = Buffer.from([RESERVED, 1, 0, 0, 0, 0, 0, 0]);
 export const CHILDREN_KEY: Buffer = Buffer.from([RESERVED, 2, 0, 0, 0, 0, 0, 0]);
 export const BOOTS_KEY: Buffer = Buffer.from([RESERVED, 3, 0, 0, 0, 0, 0, 0]);
+/** The first key that is after every dead letter. */
+export const RECORDS_FROM: Buffer = BOOKS_KEY;
+
+/** Reserved records that there may be, numbered from 0 by their second byte. */
+export const RECORDS = 4;

@@ -45,6 +45,7 @@ export class Quota {
   #others = 0;
   #othersAskedAt = -Infinity;
   #totalBytes: number | null = null;
+  #held = false;
 
   /** `dataFile`: the spool's own file; everything else under `dataDir` counts as others'. */
   constructor(dataDir: string, dataFile: string, settings: QuotaSettings) {
@@ -86,6 +87,7 @@ export class Quota {
     const target = this.targetBytes(now);
     const reserve = reserveOf(Math.floor((this.bytes - this.#othersBytes(now)) / pageBytes));
     const needed = Math.ceil((livePages + reserve) / FILE_SHARE) * pageBytes;
+    this.#held = false;
     if (needed <= fileBytes) return 0;
     const step = Math.min(Math.max(this.bytes * STEP_SHARE, STEP_BYTES_MIN), STEP_BYTES_MAX);
     return this.#within(target, fileBytes, Math.max(step, needed - fileBytes), pageBytes);
@@ -98,13 +100,22 @@ export class Quota {
 
   /** Whole pages of `wanted` that neither pass the target nor leave others less than `keepFree`. */
   #within(target: number, fileBytes: number, wanted: number, pageBytes: number): number {
+    this.#held = false;
     const most = Math.min(wanted, target - fileBytes);
     if (most < pageBytes) return 0;
+    this.#held = true;
     const filesystem = this.#filesystem();
     if (filesystem === null) return 0;
     const { keepFree } = this.#settings;
     const floor = 'bytes' in keepFree ? keepFree.bytes : (filesystem.total * keepFree.percent) / 100;
-    return Math.max(0, Math.floor(Math.min(most, filesystem.free - floor) / pageBytes) * pageBytes);
+    const bytes = Math.floor(Math.min(most, filesystem.free - floor) / pageBytes) * pageBytes;
+    this.#held = bytes <= 0;
+    return Math.max(0, bytes);
+  }
+
+  /** The file should have grown when that was asked last, and others have left no room for it. */
+  get held(): boolean {
+    return this.#held;
   }
 
   #filesystem(): { readonly total: number; readonly free: number } | null {

@@ -44,8 +44,8 @@ export interface RoomParts {
 export interface Filling {
   readonly bytes: number;
   readonly targetBytes: number;
-  /** Why it does not go on, where it does not. */
-  readonly held: 'no' | 'keepFree' | 'no space';
+  /** Others have filled the disk, down to `keepFree`: the file cannot grow. */
+  readonly held: boolean;
 }
 
 /**
@@ -58,7 +58,7 @@ export class Room {
   #wanting = false;
   #stuck = false;
   #growthRefusedAt = -Infinity;
-  #held: Filling['held'] = 'no';
+  #held = false;
   #fillTimer: Timer | null = null;
   #stepBytes = STEP_BYTES_MIN;
   #told = 0;
@@ -105,6 +105,7 @@ export class Room {
     if (now - this.#growthRefusedAt < GROWTH_REFUSED_MS) return;
     const growth = quota.growth(now, pages, environment.fileBytes(), pageBytes);
     if (growth > 0) await this.#fill(growth);
+    else this.#hold(quota.held);
   }
 
   /** Lets go what must go so that these blocks fit. */
@@ -154,7 +155,7 @@ export class Room {
       const { pageBytes } = environment;
       const before = environment.fileBytes();
       const bytes = quota.filling(clock.monotonic(), before, this.#stepBytes, pageBytes);
-      if (bytes === 0) this.#held = before + pageBytes < quota.targetBytes(clock.monotonic()) ? 'keepFree' : 'no';
+      if (bytes === 0) this.#hold(quota.held);
       else {
         await exclusively(async () => {
           const begun = clock.monotonic();
@@ -182,19 +183,24 @@ export class Room {
 
   /** Lengthens the file. A disk without room is no failure: what we hold is what we go on in. */
   async #fill(bytes: number): Promise<void> {
-    const { environment, wear, clock, log } = this.#parts;
+    const { environment, wear, clock } = this.#parts;
     const before = environment.fileBytes();
     try {
       await environment.fill(bytes);
-      this.#held = 'no';
+      this.#hold(false);
     } catch (error) {
       if (!(error instanceof StoreError) || error.fault !== 'full') throw error;
       this.#growthRefusedAt = clock.monotonic();
-      if (this.#held !== 'no space') log.warn('the disk is full: the spool goes on in the room that it has');
-      this.#held = 'no space';
+      this.#hold(true);
     } finally {
       wear.filled(environment.fileBytes() - before);
     }
+  }
+
+  #hold(held: boolean): void {
+    if (held && !this.#held)
+      this.#parts.log.warn('others have filled the disk: the spool goes on in the room that it has');
+    this.#held = held;
   }
 
   /** Somebody took the file away: LMDB has it open still, and what it holds is brought back to where it belongs. */

@@ -10,8 +10,14 @@ export function seal(value: unknown): Buffer {
   return bytes;
 }
 
+/** Whether a record is what was written behind its checksum, whatever it says. */
+export function sealed(bytes: Buffer): boolean {
+  return bytes.length >= 4 && bytes.readUInt32BE(0) === crc32c(bytes, 4);
+}
+
+/** Reads what {@link seal} made. Throws StoreError `damaged` when it is not that any more. */
 export function unseal(bytes: Buffer, what: string): unknown {
-  if (bytes.length < 4 || bytes.readUInt32BE(0) !== crc32c(bytes, 4)) {
+  if (!sealed(bytes)) {
     throw new StoreError('damaged', `${what} do not match their checksum`);
   }
   return JSON.parse(bytes.toString('utf8', 4));

@@ -123,12 +123,11 @@ export class Spool {
     const lane = this.#lanes[message.priority];
     if (lane === undefined) throw new Error(`no lane ${message.priority}`);
     if (this.#closing) return Promise.reject(new SpoolFull('the gateway is stopping'));
-    if (room.full && (room.stuck || whenFullOf(this.#settings, lane.number) === 'reject-new')) {
-      return this.#refuse(
-        room.stuck
-          ? 'the quota is used up, and nothing can be let go'
-          : 'the quota is used up and storeAndForward.whenFull is reject-new',
-      );
+    if (room.full) {
+      if (whenFullOf(this.#settings, lane.number) === 'reject-new') {
+        return this.#refuse('the quota is used up and storeAndForward.whenFull is reject-new');
+      }
+      if (room.stuck) return this.#refuse('the quota is used up, and nothing can be let go');
     }
     if (committer.waitingBytes > WAITING_BYTES_MAX && !this.#shed(lane.number, senderWaits)) {
       return this.#refuse('the medium does not keep up');
@@ -309,7 +308,9 @@ export class Spool {
     await this.#parts.committer.stop().catch((error: unknown) => {
       this.#log.error({ err: error }, 'the last commit failed; readings of the last moments are lost');
     });
-    await this.#beforeClose().catch((error: unknown) => this.#log.warn({ err: error }, 'the totals could not be copied'));
+    await this.#beforeClose().catch((error: unknown) =>
+      this.#log.warn({ err: error }, 'the totals could not be copied'),
+    );
     await this.#environment.close();
   }
 
@@ -383,7 +384,8 @@ export class Spool {
     // Who waits for an acknowledgement keeps the message: it displaces only what is worth less.
     const block = this.#parts.committer.shed(senderWaits ? lane + 1 : lane);
     if (block === null) return false;
-    if (!this.#shedding) this.#log.error('memory is full of readings that the medium does not take: the oldest are let go');
+    if (!this.#shedding)
+      this.#log.error('memory is full of readings that the medium does not take: the oldest are let go');
     this.#shedding = true;
     const { header, children } = block;
     this.#bookkeeper.dropped('evicted', header.lane, children);

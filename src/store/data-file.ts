@@ -1,14 +1,14 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { endianness } from 'node:os';
 import { join } from 'node:path';
+import { META_BYTES, readMeta, type Meta } from './page.ts';
 
 /** The file in which LMDB keeps an environment. */
 export const DATA_FILE = 'data.mdb';
 
-// LMDB 0.9 (lmdb.h, mdb.c): a page header of 16 bytes, then MDB_meta. All words are the machine's own size and order.
-const PAGE_HEADER_BYTES = 16;
-const MAGIC = 0xbeefc0de;
-const META_VERSION = 1;
+/** LMDB's format that we know (MDB_DATA_VERSION of 0.9). */
+export const META_VERSION = 1;
+/** Times that the meta pages are read before two readings agree. */
+const READINGS_MAX = 100;
 
 /** What the two meta pages of a data file say, read without mapping it. */
 export type DataFileState =
@@ -35,9 +35,8 @@ export function inspectDataFile(directory: string): DataFileState {
     const bytes = fstatSync(fd).size;
     // LMDB makes the file and writes its first two pages as one step; a power cut in between leaves nothing in it.
     if (bytes === 0) return { kind: 'absent' };
-    const first = readMeta(fd, 0);
+    const [first, second] = readMetas(fd);
     if (typeof first === 'string') return { kind: 'damaged', why: first };
-    const second = readMeta(fd, first.pageBytes);
     if (typeof second === 'string') return { kind: 'damaged', why: second };
     if (first.version !== META_VERSION && first.version === second.version) {
       // Two pages do not rot alike: a newer program wrote this.
@@ -47,10 +46,8 @@ export function inspectDataFile(directory: string): DataFileState {
       return { kind: 'damaged', why: `claims LMDB formats ${first.version} and ${second.version}` };
     }
     const newest = second.transaction > first.transaction ? second : first;
-    const needed = (newest.lastPage + 1) * first.pageBytes;
-    if (bytes < needed)
-      return { kind: 'damaged', why: `is ${bytes} bytes long, ${needed} are in use: it was cut short` };
-    return { kind: 'sound', bytes, pageBytes: first.pageBytes };
+    const why = cutShort(bytes, newest);
+    return why === null ? { kind: 'sound', bytes, pageBytes: first.pageBytes } : { kind: 'damaged', why };
   } catch (error) {
     return { kind: 'unreadable', error: error as Error };
   } finally {
@@ -58,32 +55,53 @@ export function inspectDataFile(directory: string): DataFileState {
   }
 }
 
-interface Meta {
-  readonly version: number;
-  readonly pageBytes: number;
-  readonly lastPage: number;
-  readonly transaction: number;
+/** Says so when a file of so many bytes ends before its last page. */
+export function cutShort(bytes: number, { lastPage, pageBytes }: Meta): string | null {
+  const needed = (lastPage + 1) * pageBytes;
+  return bytes < needed ? `is ${bytes} bytes long, ${needed} are in use: it was cut short` : null;
 }
 
-function readMeta(fd: number, at: number): Meta | string {
-  const word = process.arch === 'arm' || process.arch === 'ia32' ? 4 : 8;
-  const page = Buffer.alloc(256);
-  if (readSync(fd, page, 0, page.length, at) < page.length) return 'ends within its first pages';
-  const little = endianness() === 'LE';
-  const u32 = (offset: number) => (little ? page.readUInt32LE(offset) : page.readUInt32BE(offset));
-  const size = (offset: number) => {
-    if (word === 4) return u32(offset);
-    return Number(little ? page.readBigUInt64LE(offset) : page.readBigUInt64BE(offset));
-  };
-  // MDB_meta: magic u32, version u32, address (word), map size (word), then two MDB_db of
-  // { pad u32, flags u16, depth u16, branch, leaf, overflow, entries, root (words) }, last page (word), transaction (word).
-  let offset = PAGE_HEADER_BYTES;
-  if (u32(offset) !== MAGIC) return 'is not an LMDB file';
-  const version = u32(offset + 4) & 0xffff;
-  offset += 8 + 2 * word;
-  const pageBytes = u32(offset);
-  if (pageBytes < 512 || pageBytes > 65_536 || (pageBytes & (pageBytes - 1)) !== 0)
-    return `claims pages of ${pageBytes} bytes`;
-  offset += 2 * (8 + 5 * word);
-  return { version, pageBytes, lastPage: size(offset), transaction: size(offset + word) };
+/** Both meta pages; a string says why one is none. The second lies where the first says, or at a usual page size. */
+export function readMetas(fd: number): readonly [Meta | string, Meta | string] {
+  let before = metaBytes(fd);
+  for (let readings = 1; ; readings++) {
+    // While a gateway writes one, a reading may see half of it.
+    const again = metaBytes(fd);
+    if (again.every((page, n) => page.equals(before[n]!)) || readings === READINGS_MAX) {
+      const [first, second] = again.map((page) =>
+        page.length < META_BYTES ? 'ends within its first pages' : readMeta(page),
+      );
+      return [first!, second!];
+    }
+    before = again;
+  }
+}
+
+function metaBytes(fd: number): readonly [Buffer, Buffer] {
+  const first = metaAt(fd, 0);
+  const meta = first.length < META_BYTES ? 'short' : readMeta(first);
+  if (typeof meta !== 'string') return [first, metaAt(fd, meta.pageBytes)];
+  const second = [4096, 16_384, 8192, 32_768]
+    .map((pageBytes) => metaAt(fd, pageBytes))
+    .find((page) => page.length === META_BYTES && typeof readMeta(page) !== 'string');
+  return [first, second ?? metaAt(fd, 4096)];
+}
+
+function metaAt(fd: number, at: number): Buffer {
+  const page = Buffer.alloc(META_BYTES);
+  return page.subarray(0, readWhole(fd, page, at));
+}
+
+/**
+ * Fills the buffer from there; returns how much the file had. A read that meets a bad sector gives what is before it first, and
+ * fails only when it is asked for the rest: that must not look like the file's end.
+ */
+export function readWhole(fd: number, buffer: Buffer, at: number): number {
+  let read = 0;
+  while (read < buffer.length) {
+    const more = readSync(fd, buffer, read, buffer.length - read, at + read);
+    if (more === 0) break;
+    read += more;
+  }
+  return read;
 }

@@ -229,7 +229,11 @@ export class Environment {
         this.#file = { dev, ino };
       }
       const folder = await openFile(this.directory, 'r');
-      await folder.sync().finally(() => folder.close());
+      try {
+        await folder.sync();
+      } finally {
+        await folder.close();
+      }
     });
   }
 
