@@ -13,7 +13,7 @@ import { errorsIn, gatewayYaml, seenStatus } from './parts/supervised-gateway.ts
 const MIB = 2 ** 20;
 /** What a worn-out card still does, requests a second. */
 const SLOW = 8;
-const SLOW_MS = 5000;
+const SLOW_MS = 4000;
 /** The loop turns at least this often while a commit takes a second, ms. */
 const LOOP_MS_MAX = 100;
 

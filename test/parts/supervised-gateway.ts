@@ -5,7 +5,7 @@ import { GatewayProcess } from './gateway-process.ts';
 /** Starts without one that lasts that are a loop: systemd, as we set it up, would go on for ever. */
 const LIVES_MAX = 5;
 /** A gateway that has run for so long after it said so is taken to go on, ms. */
-const STEADY_MS = 2500;
+const STEADY_MS = 2000;
 
 /** What `holdfast status --json` says, as far as the tests of faults look at it. */
 export interface SeenStatus {
