@@ -27,7 +27,7 @@ const file = (dataDir: string) => join(dataDir, 'spool/data.mdb');
 const damages: Readonly<Record<string, Damage>> = {
   'cut short': {
     // Behind what is in use the file is filled up with zeros, which nobody would miss.
-    to: (dataDir) => truncateSync(file(dataDir), 5 * 4096),
+    to: (dataDir) => truncateSync(file(dataDir), 3 * 4096),
     check: /is \d+ bytes long, \d+ are in use: it was cut short/,
     log: /it was cut short: moved to quarantine, starting afresh/,
     kept: true,
