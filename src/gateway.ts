@@ -21,7 +21,7 @@ import { laneStats, ledgerStats, type SpoolStats } from './spool/stats.ts';
 import { Complaints } from './store/complaints.ts';
 import { State } from './store/state.ts';
 import { Upstream } from './upstream/upstream.ts';
-import { VERSION } from './config/version.ts';
+import { BUILT_AT, VERSION } from './config/version.ts';
 
 /** How long children may take to stop, ms: with the broker's farewell and the last commit it stays under 5 s. */
 const CHILDREN_STOP_MS_MAX = 1500;
@@ -32,6 +32,8 @@ export interface Platform {
   readonly log: Logger;
   /** Chance, 0 to 1. */
   readonly random: () => number;
+  /** Whether somebody is there to set the clock, so that messages wait a while for it. */
+  readonly timeExpected?: () => boolean;
   /** Sees each reading as the sensor gives it, whatever becomes of it; for those who show them. */
   readonly onReading?: (child: string, reading: Reading) => void;
 }
@@ -70,7 +72,7 @@ export class Gateway {
     const state = new State(`${dataDir}/state`);
     try {
       const spool = await openSpool(
-        { dataDir, prefill: true, ...storeAndForward },
+        { dataDir, prefill: true, builtAt: BUILT_AT, ...storeAndForward },
         state,
         platform.clock,
         platform.log,
@@ -218,12 +220,14 @@ export class Gateway {
       username: upstream.username,
       keepaliveSecs: upstream.keepaliveSecs,
       window: upstream.window,
+      maxRate: upstream.maxRate,
       reconnect: upstream.reconnect,
       credentials: () => readCredentials(upstream, this.#loaded.path),
       outbox: this.#spool,
       status: () => ({ version: VERSION, spool: ledgerStats(this.#spool.durableBooks()) }),
       onMethod: ({ child, method }, body) => this.#commands.answer(child, method, body),
       clock,
+      timeExpected: this.#platform.timeExpected,
       log,
       random,
     });

@@ -141,7 +141,7 @@ describe('on a stopped gateway', () => {
 function blocksIn(bytes: Buffer): number[] {
   const places: number[] = [];
   for (let at = 8192; at < bytes.length - 100; at++) {
-    if (bytes[at] === 1 && bytes.readUInt16BE(at + 2) === 0x0a00 && bytes.readUInt32BE(at + 4) === 1) places.push(at);
+    if (bytes[at] === 2 && bytes.readUInt16BE(at + 2) === 0x0a00 && bytes.readUInt32BE(at + 4) === 1) places.push(at);
   }
   return places;
 }
@@ -295,7 +295,7 @@ describe('a start that fails', () => {
     const args = ['run', '-c', join(own, 'gateway.yaml')];
     const plain = await holdfast(args);
     assert.equal(plain.code, 1);
-    assert.equal(plain.stderr, 'holdfast: the spool has format 99, this program knows 1; it was left as it is\n');
+    assert.equal(plain.stderr, 'holdfast: the spool has format 99, this program knows 2; it was left as it is\n');
     const { code, stderr } = await holdfast(args, { env: { HOLDFAST_DEBUG: '1' } });
     assert.equal(code, 1);
     assert.match(stderr, /^holdfast: Error: the spool has format 99, .*\n +at /);

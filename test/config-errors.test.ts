@@ -209,7 +209,7 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'a merge key',
     `${GATEWAY}${UPSTREAM}  <<: { window: 1 }\n`,
-    'gateway.yaml:4:3: upstream.<<: "<<" is not a key of upstream; the keys are dialect, url, protocol, clientId, username, passwordFile, clientCert, clientKey, ca, keepaliveSecs, window, reconnect',
+    'gateway.yaml:4:3: upstream.<<: "<<" is not a key of upstream; the keys are dialect, url, protocol, clientId, username, passwordFile, clientCert, clientKey, ca, keepaliveSecs, window, reconnect, maxRate',
   ],
 
   // later releases
@@ -241,11 +241,10 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   ],
   [
     'upstream settings to come',
-    `${GATEWAY}${UPSTREAM}  sharedAccessKeyFile: k\n  proxy: http://p\n  dnsServers: []\n  maxRate: {}\n`,
+    `${GATEWAY}${UPSTREAM}  sharedAccessKeyFile: k\n  proxy: http://p\n  dnsServers: []\n`,
     'gateway.yaml:4:3: upstream.sharedAccessKeyFile: "sharedAccessKeyFile" is not part of Holdfast 0.1: it will be the key for Azure IoT Hub; remove it',
     'gateway.yaml:5:3: upstream.proxy: "proxy" is not part of Holdfast 0.1: it will be an HTTP proxy on the way to the broker; remove it',
     'gateway.yaml:6:3: upstream.dnsServers: "dnsServers" is not part of Holdfast 0.1: they will be asked instead of the system resolver; remove it',
-    'gateway.yaml:7:3: upstream.maxRate: "maxRate" is not part of Holdfast 0.1: it will bound the rate of sending; remove it',
   ],
   [
     'a bare decoder to come',
@@ -272,7 +271,7 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'an upstream that is an address',
     `${GATEWAY}upstream: mqtt://x\n`,
-    'gateway.yaml:2:11: upstream: "mqtt://x" is not a mapping; write "key: value" lines, with the keys dialect, url, protocol, clientId, username, passwordFile, clientCert, clientKey, ca, keepaliveSecs, window, reconnect',
+    'gateway.yaml:2:11: upstream: "mqtt://x" is not a mapping; write "key: value" lines, with the keys dialect, url, protocol, clientId, username, passwordFile, clientCert, clientKey, ca, keepaliveSecs, window, reconnect, maxRate',
   ],
   [
     'an address without a scheme',
@@ -342,6 +341,28 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   ],
 
   // storeAndForward
+  [
+    'a rate that bounds nothing',
+    `${GATEWAY}${UPSTREAM}  maxRate: {}\n`,
+    'gateway.yaml:4:12: upstream.maxRate: bounds nothing; write messagesPerSec, bytesPerSec or both',
+  ],
+  [
+    'rates out of range',
+    `${GATEWAY}${UPSTREAM}  maxRate: { messagesPerSec: 0, bytesPerSec: 2GiB }\n`,
+    'gateway.yaml:4:30: upstream.maxRate.messagesPerSec: 0 is not a whole number from 1 to 1000000',
+    'gateway.yaml:4:46: upstream.maxRate.bytesPerSec: "2GiB" is not a size from 1B to 1GiB; write for example 64KiB',
+  ],
+  [
+    'a rate in words',
+    `${GATEWAY}${UPSTREAM}  maxRate: 64KiB\n`,
+    'gateway.yaml:4:12: upstream.maxRate: "64KiB" is not a mapping; write "key: value" lines, with the keys messagesPerSec, bytesPerSec',
+  ],
+  [
+    'a misspelt rate',
+    `${GATEWAY}${UPSTREAM}  maxRate: { messagesPerSec: 1.5, bytePerSec: 1 }\n`,
+    'gateway.yaml:4:30: upstream.maxRate.messagesPerSec: 1.5 is not a whole number from 1 to 1000000',
+    'gateway.yaml:4:35: upstream.maxRate.bytePerSec: "bytePerSec" is not a key of upstream.maxRate; did you mean "bytesPerSec"?',
+  ],
   [
     'a size in parsecs',
     `${GATEWAY}storeAndForward:\n  quota: 12 parsecs\n`,

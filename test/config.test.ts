@@ -211,27 +211,20 @@ upstream: { url: mqtts://x, ca: ca.pem, clientCert: /etc/c.pem, clientKey: keys/
   assert.equal(config.upstream.passwordFile, 'pw', 'a secret keeps its name');
 });
 
-test('what is allowed but has no effect yet is warned about where it stands', () => {
-  const { warnings } = load(`
+test('what is allowed, and probably not meant, is warned about where it stands', () => {
+  const { config, warnings } = load(`
 gateway: { id: a }
 upstream: { url: mqtt://x, username: u, passwordFile: pw, ca: ca.pem }
 storeAndForward:
-  timeToLiveSecs: 1h
-  whenFull: thin
-  write: when-needed
+  lanes: { 0: { whenFull: reject-new }, 10: {} }
   wearBudget: 1GiB/day
-routes:
-  all: { route: FROM /messages/* INTO $upstream, timeToLiveSecs: 60 }
 `);
   assert.deepEqual(warnings, [
     'gateway.yaml:3:63: upstream.ca: not used: mqtt:// is without TLS',
     'gateway.yaml:3:18: upstream.url: mqtt:// sends the password unencrypted',
-    'gateway.yaml:5:19: storeAndForward.timeToLiveSecs: accepted, but in Holdfast 0.1 messages do not expire yet',
-    'gateway.yaml:6:13: storeAndForward.whenFull: accepted, but in Holdfast 0.1 it acts as drop-oldest',
-    'gateway.yaml:7:10: storeAndForward.write: accepted, but in Holdfast 0.1 it acts as always',
-    'gateway.yaml:8:15: storeAndForward.wearBudget: accepted, but in Holdfast 0.1 nothing keeps to it yet',
-    'gateway.yaml:10:66: routes.all.timeToLiveSecs: accepted, but in Holdfast 0.1 messages do not expire yet',
   ]);
+  assert.deepEqual(config.storeAndForward.lanes, { 0: { whenFull: 'reject-new' }, 10: {} });
+  assert.equal(config.storeAndForward.wearBudget, 2 ** 30);
 });
 
 test('a file without anything odd is loaded without a word', () => {

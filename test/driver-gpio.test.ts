@@ -167,16 +167,16 @@ test('an input gives its level at start, and then each edge with its time', asyn
   edge(1);
   edge(0);
   assert.deepEqual(
-    heard.readings.map(({ body, eventTime, contentType, properties }) => [
+    heard.readings.map(({ body, measuredAt, contentType, properties }) => [
       body.toString(),
-      eventTime,
+      measuredAt,
       contentType,
       properties,
     ]),
     [
-      ['{"line":"GPIO17","value":0}', Date.UTC(2026, 0, 1), 'application/json', undefined],
-      ['{"line":"GPIO17","value":1}', Date.UTC(2026, 0, 1) + 250, 'application/json', undefined],
-      ['{"line":"GPIO17","value":0}', Date.UTC(2026, 0, 1) + 250, 'application/json', undefined],
+      ['{"line":"GPIO17","value":0}', 3_600_000, 'application/json', undefined],
+      ['{"line":"GPIO17","value":1}', 3_600_250, 'application/json', undefined],
+      ['{"line":"GPIO17","value":0}', 3_600_250, 'application/json', undefined],
     ],
   );
   await driver.stop();

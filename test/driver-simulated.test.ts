@@ -41,8 +41,8 @@ test('a message goes out at start and then each interval, in the published form'
   ]);
   const [first] = heard.readings;
   assert.deepEqual(
-    [first?.contentType, first?.contentEncoding, first?.eventTime],
-    ['application/json', 'utf-8', Date.UTC(2026, 0, 1)],
+    [first?.contentType, first?.contentEncoding, first?.measuredAt],
+    ['application/json', 'utf-8', 3_600_000],
   );
 });
 

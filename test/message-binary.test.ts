@@ -59,8 +59,9 @@ const message: fc.Arbitrary<Message> = fc
     optional('properties', fc.array(fc.tuple(anyText, anyText), { maxLength: 8 })),
     optional('eventTime', fc.oneof(fc.integer(), fc.double({ noNaN: true }), fc.constantFrom(-8.64e15, 8.64e15, -0.5))),
     optional('expiresAfterSecs', fc.integer({ min: 0, max: 2_147_483_647 })),
+    optional('eventTimeOurs', fc.constant(true as const)),
   )
-  .map(([fixed, [child, module, output], acceptedAt, type, encoding, properties, eventTime, expires]) => ({
+  .map(([fixed, [child, module, output], acceptedAt, type, encoding, properties, eventTime, expires, ours]) => ({
     ...fixed,
     source: { child, ...module, ...output },
     acceptedAt,
@@ -70,6 +71,7 @@ const message: fc.Arbitrary<Message> = fc
     ...('properties' in properties ? { properties: bag(properties['properties']) } : {}),
     ...eventTime,
     ...expires,
+    ...ours,
   }));
 
 /** Properties as a child may name them: without a prototype, so that any name is just a name. */

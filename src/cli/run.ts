@@ -1,5 +1,5 @@
 import { fstatSync, mkdirSync } from 'node:fs';
-import { kernelTimeSynchronised } from '../clock/kernel-time.ts';
+import { kernelTimeSynchronised, timeServiceRuns } from '../clock/kernel-time.ts';
 import { SystemClock } from '../clock/system-clock.ts';
 import { Gateway } from '../gateway.ts';
 import { ControlServer } from '../health/control-server.ts';
@@ -7,7 +7,7 @@ import { LogRing, type LogFormat } from '../health/log-ring.ts';
 import { requests } from '../health/requests.ts';
 import { SystemdNotifier } from '../health/systemd.ts';
 import { Watchdog } from '../health/watchdog.ts';
-import { VERSION } from '../config/version.ts';
+import { BUILT_AT, VERSION } from '../config/version.ts';
 import { configured } from './configured.ts';
 import { CliError, FINE } from './output.ts';
 
@@ -38,7 +38,7 @@ export async function run(options: RunOptions): Promise<number> {
 async function untilStopped(options: RunOptions): Promise<number> {
   const loaded = configured(options.config);
   const { gateway: settings } = loaded.config;
-  const clock = new SystemClock(kernelTimeSynchronised);
+  const clock = new SystemClock(kernelTimeSynchronised, BUILT_AT);
   const format = options.logFormat ?? (toJournal() ? 'journald' : 'text');
   const ring = new LogRing(format, (text) => process.stdout.write(text));
   const log = ring.logger(options.logLevel, clock);
@@ -60,10 +60,14 @@ async function untilStopped(options: RunOptions): Promise<number> {
   await control.start().catch((error: unknown) => {
     throw new CliError((error as Error).message);
   });
-  const gateway = await Gateway.open(loaded, { clock, log, random: Math.random }).catch(async (error: unknown) => {
-    await control.stop();
-    throw error;
-  });
+  // A clock that stands before this program was built was never set: then the network will bring somebody who does.
+  const timeExpected = () => timeServiceRuns() || clock.wall() < (BUILT_AT ?? 0);
+  const gateway = await Gateway.open(loaded, { clock, timeExpected, log, random: Math.random }).catch(
+    async (error: unknown) => {
+      await control.stop();
+      throw error;
+    },
+  );
   live.gateway = gateway;
   await gateway.start();
   const watchdog = new Watchdog(gateway, notifier, clock, log);

@@ -1,5 +1,4 @@
 import type { Clock } from '../clock/clock.ts';
-import { kernelTimeSynchronised } from '../clock/kernel-time.ts';
 import { SystemClock } from '../clock/system-clock.ts';
 import { parseDuration } from '../config/units.ts';
 import { LogRing } from '../health/log-ring.ts';
@@ -48,7 +47,8 @@ export async function simulate(options: SimulateOptions): Promise<number> {
   const plan = planOf(options);
   const ended = endRequested();
   const write = options.json === true ? say : print;
-  const clock = new SystemClock(kernelTimeSynchronised);
+  // A demonstration does not wait for time servers: the clock of the machine that shows it will do.
+  const clock = new SystemClock(() => true);
   const ring = new LogRing('text', () => undefined);
   const folder = new DemoFolder(options.keep);
   process.once('exit', () => folder.remove());

@@ -4,6 +4,9 @@ import { createRequire } from 'node:module';
 /** systemd-timesyncd touches it at each synchronisation of this boot (systemd-timesyncd.service(8), "Files"). */
 const TIMESYNCD_FILE = '/run/systemd/timesync/synchronized';
 
+/** What programs that set the clock keep in /run while they run: systemd-timesyncd, chrony, ntpd, ntpsec, openntpd. */
+const TIME_SERVICES = ['systemd/timesync', 'chrony', 'ntpd.pid', 'ntpsec', 'openntpd'];
+
 /** More than any `struct timex`: 208 bytes on 64-bit glibc, 128 on 32-bit. */
 const TIMEX_BYTES = 256;
 /** Where its `int status` stands: after an int and four longs (<bits/timex.h>). */
@@ -34,6 +37,11 @@ export function kernelTimeSynchronised(): boolean {
   const state = adjtimex(timex);
   if (state < 0 || state === TIME_ERROR) return false;
   return (timex.readInt32LE(STATUS_OFFSET) & STA_UNSYNC) === 0;
+}
+
+/** Whether somebody is there to set the clock: else waiting for the time to become known is in vain. */
+export function timeServiceRuns(): boolean {
+  return TIME_SERVICES.some((name) => existsSync(`/run/${name}`));
 }
 
 function loadAdjtimex(): Adjtimex | null {

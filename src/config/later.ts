@@ -15,17 +15,7 @@ export const LATER: Readonly<Record<string, string>> = {
   sharedAccessKeyFile: 'it will be the key for Azure IoT Hub',
   proxy: 'it will be an HTTP proxy on the way to the broker',
   dnsServers: 'they will be asked instead of the system resolver',
-  maxRate: 'it will bound the rate of sending',
 };
-
-/** Settings that this release takes and does not act on, and what happens instead. Where one value is meant, it is named. */
-export const IDLE = {
-  'storeAndForward.timeToLiveSecs': { happens: 'messages do not expire yet' },
-  'storeAndForward.whenFull': { value: 'thin', happens: 'it acts as drop-oldest' },
-  'storeAndForward.write': { value: 'when-needed', happens: 'it acts as always' },
-  'storeAndForward.wearBudget': { happens: 'nothing keeps to it yet' },
-  'routes.<name>.timeToLiveSecs': { happens: 'messages do not expire yet' },
-} as const;
 
 /** The error for a word of a later release, or undefined when it is none. */
 export function laterText(word: string): string | undefined {

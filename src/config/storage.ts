@@ -43,6 +43,20 @@ const WearBudget = z
   })
   .meta({ title: 'size per day' });
 
+const WhenFull = choice(['thin', 'drop-oldest', 'reject-new']);
+
+/** What differs for one priority's line. */
+const LaneSchema = section({
+  whenFull: WhenFull.describe('As `storeAndForward.whenFull`, for this lane alone.').exactOptional(),
+});
+
+/** Lanes by their number: priorities 0 to 9, and 10 for what names none. */
+const LanesSchema = z.record(
+  z.string().regex(/^(\d|10)$/, { error: misfit('the number of a lane, from 0 to 10', 'for example 0') }),
+  LaneSchema,
+  { error: misfit('a mapping', 'for example "0: { whenFull: reject-new }"') },
+);
+
 export const StoreAndForwardSchema = section({
   timeToLiveSecs: TimeToLiveSecs.describe(
     'How long a message is worth sending. Counted in age, not by the calendar: a wrong clock expires nothing.',
@@ -51,13 +65,16 @@ export const StoreAndForwardSchema = section({
   keepFree: amount({ bytesMin: 0, percentMin: 0, percentMax: 95 }, '512MiB or 10%')
     .describe('Part of the filesystem that is left to others: the spool stops growing there.')
     .prefault('10%'),
-  whenFull: choice(['thin', 'drop-oldest', 'reject-new'])
-    .describe(
-      'At the quota: `thin` keeps a sample of old messages of low priority, `drop-oldest` drops from the front, `reject-new` refuses what comes.',
-    )
-    .default('thin'),
+  whenFull: WhenFull.describe(
+    'At the quota, lowest lane first: `thin` keeps every 2nd, 4th, 8th ... of the oldest messages, and drops the oldest when that does not help; `drop-oldest` drops from the front; `reject-new` refuses what comes.',
+  ).default('thin'),
+  lanes: LanesSchema.describe(
+    'What differs for one lane, by its number: 0 to 9 as the priority, 10 for none.',
+  ).exactOptional(),
   commitEveryMs: storageKeys.commitEveryMs.prefault(250),
   write: storageKeys.write.default('always'),
   durability: storageKeys.durability.default('strict'),
-  wearBudget: WearBudget.describe('What may be written to the medium in a day. Left out: no budget.').exactOptional(),
+  wearBudget: WearBudget.describe(
+    'What may be written to the medium in a day: commits of messages that nobody waits for are put off to keep to it. Left out: no budget.',
+  ).exactOptional(),
 }).describe('The durable queue: how large, how long, how careful.');

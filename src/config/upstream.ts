@@ -1,11 +1,15 @@
 import { z } from 'zod';
 import { laterText } from './later.ts';
-import { ALONGSIDE, complain, integer, misfit, seconds, section, show, text } from './values.ts';
+import { ALONGSIDE, complain, integer, misfit, seconds, section, show, size, text } from './values.ts';
 
 /** Most messages on the way without an answer. Beyond this a crash repeats more than it is worth. */
 export const WINDOW_MAX = 10_000;
 /** Largest keepalive that MQTT can say, seconds (MQTT 5, section 3.1.2.10). */
 export const KEEPALIVE_SECS_MAX = 65_535;
+
+/** Largest bounds that `maxRate` takes: more than any gateway sends. */
+const MESSAGES_PER_SEC_MAX = 1_000_000;
+const BYTES_PER_SEC_MAX = 1024 ** 3;
 
 const SCHEMES = new Set(['mqtt:', 'mqtts:', 'ws:', 'wss:']);
 const EXAMPLE_URL = 'mqtts://broker.example:8883';
@@ -49,6 +53,20 @@ const Reconnect = section({
   .describe(
     'Waits between attempts to connect: each is a random part of a bound that begins at `minSecs` and doubles up to `maxSecs`.',
   );
+
+const MaxRate = section({
+  messagesPerSec: integer(1, MESSAGES_PER_SEC_MAX).describe('Messages a second.').exactOptional(),
+  bytesPerSec: size(1, BYTES_PER_SEC_MAX, '64KiB').describe('Size of their PUBLISH packets a second.').exactOptional(),
+})
+  .superRefine((rate, context) => {
+    if (rate.messagesPerSec === undefined && rate.bytesPerSec === undefined) {
+      complain(context, 'bounds nothing; write messagesPerSec, bytesPerSec or both');
+    }
+  }, ALONGSIDE)
+  .describe(
+    'Bounds of sending, for a line that has other uses: at least one of the two. What was not used in the last second may be made up for.',
+  )
+  .meta({ anyOf: [{ required: ['messagesPerSec'] }, { required: ['bytesPerSec'] }] });
 
 const Dialect = z
   .literal('holdfast', {
@@ -101,6 +119,7 @@ export const UpstreamSchema = section({
     .describe('Most messages on the way without an answer. The broker may allow fewer.')
     .default(128),
   reconnect: Reconnect.prefault({}),
+  maxRate: MaxRate.exactOptional(),
 })
   .superRefine((upstream, context) => {
     for (const [key, companion] of COMPANIONS) {

@@ -1,9 +1,7 @@
 import { asMapping } from './document.ts';
 import type { YamlDocument } from './document.ts';
-import { IDLE, RELEASE } from './later.ts';
 import { pathText, problemText } from './problem.ts';
 import type { Path } from './problem.ts';
-import { TIME_TO_LIVE_SECS_DEFAULT } from './storage.ts';
 import type { Config } from './schema.ts';
 
 /** Hosts towards which an unencrypted password meets nobody. */
@@ -42,19 +40,6 @@ export function configWarnings(document: YamlDocument, config: Config): string[]
   const root = asMapping(document.root) ?? {};
   if (root['routes'] === null || Object.keys(asMapping(root['routes']) ?? { absent: true }).length === 0) {
     warn(['routes'], 'empty: everything goes to $upstream');
-  }
-
-  const idle = (key: keyof typeof IDLE, path: Path = key.split('.')): void =>
-    warn(path, `accepted, but in Holdfast ${RELEASE} ${IDLE[key].happens}`);
-  const storage = asMapping(root['storeAndForward']) ?? {};
-  if (storage['timeToLiveSecs'] !== undefined && config.storeAndForward.timeToLiveSecs !== TIME_TO_LIVE_SECS_DEFAULT) {
-    idle('storeAndForward.timeToLiveSecs');
-  }
-  if (storage['whenFull'] === IDLE['storeAndForward.whenFull'].value) idle('storeAndForward.whenFull');
-  if (storage['write'] === IDLE['storeAndForward.write'].value) idle('storeAndForward.write');
-  if (storage['wearBudget'] !== undefined) idle('storeAndForward.wearBudget');
-  for (const [name, route] of Object.entries(config.routes)) {
-    if (route.timeToLiveSecs !== undefined) idle('routes.<name>.timeToLiveSecs', ['routes', name, 'timeToLiveSecs']);
   }
   return warnings;
 }

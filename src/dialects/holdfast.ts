@@ -1,4 +1,4 @@
-import type { Loss } from '../message/loss.ts';
+import type { LossRow } from '../message/loss.ts';
 import type { Source, Stored } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
 
@@ -12,6 +12,9 @@ const PREFIX = 'holdfast/v1';
 export interface KnownTime {
   readonly at: number;
   readonly clock: 'synced' | 'restored' | 'unknown';
+  /** With `unknown`, where they are known: it was not before, and not after. */
+  readonly tMin?: number;
+  readonly tMax?: number;
 }
 
 /** Where an event goes, without the bag that MQTT 3.1.1 needs in its last level. */
@@ -34,8 +37,14 @@ export function eventProperties(stored: Stored, known: KnownTime): string[] {
     'seq',
     String(stored.seq),
   ];
-  if (message.eventTime !== undefined) pairs.push('t', rfc3339(message.eventTime));
+  if (message.eventTime !== undefined) {
+    // Read from the same clock as the time of acceptance, it was wrong by as much.
+    const wrongBy = message.eventTimeOurs === true ? message.acceptedAt.wall - known.at : 0;
+    pairs.push('t', rfc3339(message.eventTime - wrongBy));
+  }
   pairs.push('at', rfc3339(known.at), 'clock', known.clock);
+  if (known.tMin !== undefined) pairs.push('tMin', rfc3339(known.tMin));
+  if (known.tMax !== undefined) pairs.push('tMax', rfc3339(known.tMax));
   if (message.contentEncoding !== undefined) pairs.push('content-encoding', message.contentEncoding);
   const { properties } = message;
   if (properties !== undefined) for (const name of Object.keys(properties)) pairs.push(`p-${name}`, properties[name]!);
@@ -60,7 +69,7 @@ export function lossesTopic(gateway: string): string {
 }
 
 /** The body of a loss report. */
-export function lossBody(loss: Loss): Buffer {
+export function lossBody({ sent: _, ...loss }: LossRow): Buffer {
   const time = (ms: number | null) => (ms === null ? null : rfc3339(ms));
   return Buffer.from(
     JSON.stringify({ ...loss, firstEventTime: time(loss.firstEventTime), lastEventTime: time(loss.lastEventTime) }),
@@ -110,6 +119,9 @@ export interface SeenEvent {
   readonly eventTime: string | null;
   readonly acceptedAt: string | null;
   readonly clock: string | null;
+  /** Bounds of `acceptedAt` where the clock was not known. */
+  readonly tMin: string | null;
+  readonly tMax: string | null;
   readonly contentType: string | null;
   readonly properties: Record<string, string>;
 }
@@ -152,6 +164,8 @@ export function parseEvent(
     eventTime: all['t'] ?? null,
     acceptedAt: all['at'] ?? null,
     clock: all['clock'] ?? null,
+    tMin: all['tMin'] ?? null,
+    tMax: all['tMax'] ?? null,
     contentType: contentType ?? all['content-type'] ?? null,
     properties: own,
   };

@@ -202,7 +202,7 @@ export class GpioDriver implements Driver {
       body: Buffer.from(JSON.stringify({ line: this.#options.line.name, value })),
       contentType: 'application/json',
       contentEncoding: 'utf-8',
-      eventTime: this.#context.clock.wall(),
+      measuredAt: this.#context.clock.monotonic(),
       ...(coalesced && { properties: { coalesced: 'true' } }),
     });
   }

@@ -49,7 +49,7 @@ export class HostDriver implements Driver {
   async #read(turn: number): Promise<void> {
     if (this.#busy) return;
     this.#busy = true;
-    const eventTime = this.#context.clock.wall();
+    const measuredAt = this.#context.clock.monotonic();
     const values = await Promise.all(this.#options.metrics.map((metric) => this.#ask(metric)));
     if (turn !== this.#turn) return;
     this.#busy = false;
@@ -58,7 +58,7 @@ export class HostDriver implements Driver {
       body: Buffer.from(JSON.stringify(body)),
       contentType: 'application/json',
       contentEncoding: 'utf-8',
-      eventTime,
+      measuredAt,
     });
   }
 

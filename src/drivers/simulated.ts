@@ -71,7 +71,7 @@ export class SimulatedDriver implements Driver {
     this.#temperature +=
       this.#temperature < MACHINE_TEMPERATURE.max ? 1.5 * this.#random() - 0.25 : this.#random() - 0.5;
     const heat = (this.#temperature - MACHINE_TEMPERATURE.min) / (MACHINE_TEMPERATURE.max - MACHINE_TEMPERATURE.min);
-    const eventTime = this.#context.clock.wall();
+    const { clock } = this.#context;
     const body = {
       machine: {
         temperature: this.#temperature,
@@ -81,13 +81,13 @@ export class SimulatedDriver implements Driver {
         temperature: AMBIENT_TEMPERATURE + this.#random() - 0.5,
         humidity: AMBIENT_HUMIDITY.min + Math.floor(this.#random() * (AMBIENT_HUMIDITY.max - AMBIENT_HUMIDITY.min + 1)),
       },
-      timeCreated: new Date(eventTime).toISOString(),
+      timeCreated: new Date(clock.wall()).toISOString(),
     };
     this.#context.emit({
       body: Buffer.from(JSON.stringify(body)),
       contentType: 'application/json',
       contentEncoding: 'utf-8',
-      eventTime,
+      measuredAt: clock.monotonic(),
     });
   }
 }

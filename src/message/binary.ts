@@ -20,6 +20,7 @@ const HAS_OUTPUT = 16;
 const HAS_CONTENT_TYPE = 32;
 const HAS_CONTENT_ENCODING = 64;
 const HAS_PROPERTIES = 128;
+const EVENT_TIME_OURS = 256;
 
 /** Bytes of the fixed part: flags to age. */
 const FIXED_BYTES = 31;
@@ -69,6 +70,7 @@ export class RecordBuffer {
     let flags = 0;
     if (acceptedAt.clock === 'unknown') flags |= HAS_CLOCK_UNKNOWN;
     if (message.eventTime !== undefined) flags |= HAS_EVENT_TIME;
+    if (message.eventTimeOurs === true) flags |= EVENT_TIME_OURS;
     if (message.expiresAfterSecs !== undefined) flags |= HAS_EXPIRY;
     if (source.module !== undefined) flags |= HAS_MODULE;
     if (source.output !== undefined) flags |= HAS_OUTPUT;
@@ -205,6 +207,7 @@ export class RecordReader {
       ...(contentEncoding === undefined ? undefined : { contentEncoding }),
       ...(properties === undefined ? undefined : { properties }),
       ...(eventTime === undefined ? undefined : { eventTime }),
+      ...(flags & EVENT_TIME_OURS ? { eventTimeOurs: true as const } : undefined),
       acceptedAt: { wall, age, boot, monotonic, clock: flags & HAS_CLOCK_UNKNOWN ? 'unknown' : 'synced' },
       priority,
       ...(expiresAfterSecs === undefined ? undefined : { expiresAfterSecs }),

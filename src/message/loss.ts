@@ -11,6 +11,8 @@ export type RefusalReason = 'rejected' | 'too-large' | 'malformed';
 export interface Loss {
   readonly epoch: number;
   readonly lane: number;
+  /** Whose messages they were, when they were all of one child. */
+  readonly child?: string;
   /** Besides the drops: `dead-letter`, kept apart by the gateway and still in its account. */
   readonly reason: DropReason | 'unclean-stop' | 'dead-letter';
   readonly firstSeq: number;
@@ -20,4 +22,12 @@ export interface Loss {
   readonly firstEventTime: number | null;
   readonly lastEventTime: number | null;
   readonly exact: boolean;
+}
+
+/** A row of folded losses, as it is kept and sent. */
+export interface LossRow extends Loss {
+  /** Names the row for good (a ULID): one that comes twice was sent twice. */
+  readonly id: string;
+  /** It may have been sent, so it stays as it is until it is acknowledged: a receiver that adds up would count twice. */
+  readonly sent?: true;
 }

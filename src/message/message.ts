@@ -22,8 +22,10 @@ export interface Reading {
   readonly contentType?: string;
   readonly contentEncoding?: string;
   readonly properties?: Readonly<Record<string, string>>;
-  /** When the sensor measured, if it says: ms since 1970. */
+  /** When the sensor measured, if it says: ms since 1970, by its own clock. */
   readonly eventTime?: number;
+  /** When it was measured, by the gateway's monotonic clock, where the driver knows that better than who takes the reading. */
+  readonly measuredAt?: number;
   readonly output?: string;
 }
 
@@ -50,6 +52,8 @@ export interface Message {
   readonly contentEncoding?: string;
   readonly properties?: Readonly<Record<string, string>>;
   readonly eventTime?: number;
+  /** `eventTime` is by the gateway's clock when nobody had set that: it is as wrong as `acceptedAt`, and corrected with it. */
+  readonly eventTimeOurs?: true;
   readonly acceptedAt: AcceptedAt;
   /** 0 (first) to 9, or {@link LANE_UNSPECIFIED}. */
   readonly priority: number;

@@ -55,13 +55,13 @@ export class Router {
       return Promise.reject(new TooLarge(reading.body.length));
     }
     const acceptedAt = this.#sink.stamp();
-    const { output, eventTime, ...content } = reading;
+    const { output, eventTime, measuredAt, ...content } = reading;
     const { priority, timeToLiveSecs } = this.#best;
     return this.message(
       {
         ...content,
         // A sensor may say nonsense; a time that is none must not go further than here.
-        ...(eventTime !== undefined && Number.isFinite(eventTime) ? { eventTime } : {}),
+        ...(eventTime !== undefined && Number.isFinite(eventTime) ? { eventTime } : ourTime(acceptedAt, measuredAt)),
         id: ulid(acceptedAt.wall),
         source: output === undefined ? { child } : { child, output },
         acceptedAt,
@@ -80,4 +80,11 @@ export class Router {
     }
     return this.#sink.accept(message, senderWaits);
   }
+}
+
+/** When it was measured by our clock, as the event's time. */
+function ourTime(acceptedAt: AcceptedAt, measuredAt: number | undefined) {
+  if (measuredAt === undefined) return {};
+  const eventTime = Math.round(acceptedAt.wall - Math.max(0, acceptedAt.monotonic - measuredAt));
+  return acceptedAt.clock === 'synced' ? { eventTime } : { eventTime, eventTimeOurs: true as const };
 }

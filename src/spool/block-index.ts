@@ -96,9 +96,11 @@ export class BlockIndex {
   #write(at: number, { firstSeq, expiry, level, pages }: Indexed): void {
     this.#firstSeqs[at] = firstSeq;
     this.#expiries[at] = expiry;
-    this.#levels[at] = Math.min(level, LEVEL_MAX);
-    this.#pages[at] = Math.max(1, Math.round(pages * 16));
-    this.#add(this.#levels[at]!, this.#pages[at]!);
+    const counted = Math.min(level, LEVEL_MAX);
+    const sixteenths = Math.max(1, Math.round(pages * 16));
+    this.#levels[at] = counted;
+    this.#pages[at] = sixteenths;
+    this.#add(counted, sixteenths);
     this.#soonest = Math.min(this.#soonest, expiry);
   }
 

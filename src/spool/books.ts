@@ -19,6 +19,12 @@ export interface Boot {
   readonly id: string;
   /** Wall time minus monotonic time of this boot, ms; null until the boot knew what time it was. */
   offset: number | null;
+  /** Wall time when its monotonic clock stood at 0 was not before this, ms; absent when nothing is known. */
+  from?: number;
+  /** How far its monotonic clock has been seen to run, ms. */
+  ranTo?: number;
+  /** The last wall time that was known in it, ms. */
+  lastWall?: number;
 }
 
 /** How messages reach the medium: see `storeAndForward.write`. */
@@ -29,6 +35,8 @@ export interface Books {
   epoch: number;
   /** The gateway stopped properly: everything it took on is in here. Taken back by the first commit after the start. */
   clean: boolean;
+  /** Stops in a row that were not clean, without a restart of the machine between them. */
+  crashes: number;
   /** How the gateway that wrote this wrote messages. */
   write: WriteMode;
   ledger: Ledger;
@@ -44,6 +52,7 @@ export function emptyBooks(epoch: number, nextSeqs?: readonly number[]): Books {
   return {
     epoch,
     clean: false,
+    crashes: 0,
     write: 'always',
     ledger: { ...emptyAccount(), unmatched: 0, refused: {} },
     lanes: Array.from({ length: LANES }, (_, lane) => emptyLane(nextSeqs?.[lane] ?? 1)),
@@ -76,7 +85,7 @@ export const CARRIES_ALL: NotCarried = { lanes: new Map(), children: new Map() }
 
 /** The books' main record: CRC-32C u32 of the rest, then JSON with the format's version. Lanes that were never used are left out. */
 export function encodeBooks(books: Books, without: NotCarried = CARRIES_ALL): Buffer {
-  const { epoch, clean, write, nextDeadLetter, age } = books;
+  const { epoch, clean, crashes, write, nextDeadLetter, age } = books;
   let { accepted } = books.ledger;
   const lanes: (LaneBooks & { lane: number })[] = [];
   books.lanes.forEach((lane, number) => {
@@ -96,7 +105,7 @@ export function encodeBooks(books: Books, without: NotCarried = CARRIES_ALL): Bu
     }
   });
   const ledger = { ...books.ledger, accepted };
-  return seal({ version: SPOOL_VERSION, epoch, clean, write, ledger, lanes, nextDeadLetter, age });
+  return seal({ version: SPOOL_VERSION, epoch, clean, crashes, write, ledger, lanes, nextDeadLetter, age });
 }
 
 /** Reads what {@link encodeBooks} made. Throws when the record is damaged or of a newer format. */

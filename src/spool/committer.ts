@@ -165,7 +165,7 @@ export class Committer {
     this.#timer.marks(1);
   }
 
-  /** The same, as soon as the commit under way has ended. */
+  /** The same, with somebody waiting for it. */
   touchNow(): void {
     this.#dirty = true;
     this.#timer.now();
@@ -287,6 +287,7 @@ export class Committer {
     room.make(sealed);
     const carried = amendments.snapshot();
     const unmarked = this.#unmarked;
+    this.#parts.boots.learn();
     const boots = JSON.stringify(this.#parts.books.boots);
     const changes = this.#changes(sealed, boots);
     changes.push(...amendments.changes(carried));
@@ -301,6 +302,7 @@ export class Committer {
       this.#failed(storeError(error, environment.directory));
       return;
     }
+    this.#parts.losses.written();
     this.#sealed.splice(0, sealed.length);
     this.#carried = 0;
     amendments.settled(carried);
@@ -381,9 +383,8 @@ export class Committer {
 
   /** The books and the blocks, the books first. */
   #changes(sealed: readonly Sealed[], bootsText: string): Change[] {
-    const { books, losses, age, boots } = this.#parts;
+    const { books, losses, age } = this.#parts;
     books.age = age.mark();
-    boots.learn();
     const without = this.#notCarried(sealed.length);
     const changes: Change[] = [
       [BOOKS_KEY, encodeBooks(books, without)],

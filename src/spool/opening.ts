@@ -12,6 +12,7 @@ import { NOBODY } from './child-accounts.ts';
 import { LOSSES_KEY } from './keys.ts';
 import { emptyAccount } from './ledger.ts';
 import { Losses } from './losses.ts';
+import { probe } from './probe.ts';
 import { mapBytesFor, Quota } from './quota.ts';
 import { unseal } from './seal.ts';
 import type { SpoolSettings } from './settings.ts';
@@ -21,6 +22,8 @@ import { Spool } from './spool.ts';
 const EPOCH_GAP = 2 ** 20;
 /** How often the totals are copied to where no fault of the spool can reach them, ms. */
 const COPY_EVERY_MS = 60_000;
+/** A run of this length was none that the spool brought down, ms. */
+const STABLE_MS = 600_000;
 /** Share of the quota that a quarantined spool may take: more would leave the living one no room. */
 const QUARANTINE_SHARE = 0.5;
 const STATE_KEY = 'spool';
@@ -44,16 +47,17 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
   const totals = state.get(STATE_KEY) as Totals | undefined;
   const openRead = async () => {
     const { durability } = settings;
+    const { crashes } = probe(join(directory, DATA_FILE), clock.bootId);
     const environment = Environment.open({ directory, mapBytes: mapBytesFor(quota.bytes), durability });
     try {
-      return { environment, found: readFound(environment) };
+      return { environment, found: readFound(environment), crashes };
     } catch (error) {
       // LMDB knows its files by their place: open still, it would write into the quarantined ones.
       await environment.close();
       throw error;
     }
   };
-  const { environment, found } = await openRead().catch((error: unknown) => {
+  const { environment, found, crashes } = await openRead().catch((error: unknown) => {
     if (!(error instanceof StoreError) || error.fault !== 'damaged') throw error;
     log.error(`${error.message}: moved to quarantine, starting afresh`);
     quarantine(dataDir, quota.bytes * QUARANTINE_SHARE, log);
@@ -64,16 +68,23 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
     log.warn('the gateway did not stop properly: numbers may have been used that nobody remembers, a new epoch begins');
     beginEpoch(books, losses);
   }
+  const unclean = found !== null && !books.clean;
+  books.crashes = crashes;
   const spool = new Spool({ environment, books, losses, quota, settings, clock, log });
   const remember = () => state.put(STATE_KEY, totalsOf(spool.durableBooks()));
   if (found === null) {
     await spool.flush();
     await remember();
+  } else if (unclean) {
+    // That it began is on the medium before it does what may bring it down.
+    await spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush after an unclean stop'));
   }
   const copying = clock.every(COPY_EVERY_MS, () => {
     remember().catch((error: unknown) => log.warn({ err: error }, 'the totals could not be copied'));
   });
+  const stable = clock.after(STABLE_MS, () => (books.crashes = 0));
   spool.onClose(async () => {
+    stable.cancel();
     copying.cancel();
     await remember();
   });
@@ -107,7 +118,12 @@ function freshBooks(totals: Totals | undefined): Found {
   totals.lanes.forEach((lane, number) => {
     const { pending, settledTo, nextSeq } = lane;
     Object.assign(books.lanes[number]!, emptyAccount(), { accepted: pending });
-    if (pending === 0) return;
+    if (pending === 0) {
+      // One that was never used, in whichever epoch.
+      if ((nextSeq - 1) % EPOCH_GAP === 0) return;
+      losses.add(changeOfEpoch(totals.epoch, number, nextSeq));
+      return;
+    }
     books.lanes[number]!.dropped.quarantined = pending;
     lost += pending;
     losses.add({
@@ -162,6 +178,13 @@ function totalsOf({ epoch, lanes, ledger }: Pick<Books, 'epoch' | 'lanes' | 'led
     lanes: lanes.map(({ nextSeq, settledTo, pending }) => ({ nextSeq, settledTo, pending })),
     ledger,
   };
+}
+
+/** Nothing was pending when the totals were copied; of what came after the copy nothing is known but the range. */
+function changeOfEpoch(epoch: number, lane: number, nextSeq: number): Loss {
+  const range = { firstSeq: nextSeq, lastSeq: nextSeq + EPOCH_GAP - 1 };
+  const times = { firstEventTime: null, lastEventTime: null };
+  return { epoch, lane, reason: 'quarantined', ...range, count: 0, ...times, exact: false };
 }
 
 function quarantine(dataDir: string, bytesMax: number, log: Logger): void {

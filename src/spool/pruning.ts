@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { DropReason, Loss } from '../message/loss.ts';
 import type { Message, Stored } from '../message/message.ts';
-import { BlockDamaged, decodeBlock, pack, type BlockHeader } from './block.ts';
+import { BlockDamaged, decodeBlock, pack, type BlockHeader, type ChildCounts } from './block.ts';
 import { NOBODY } from './child-accounts.ts';
 import { blockKey, keySeq } from './keys.ts';
 import { countChildren, lastOfDamaged, type Lane, type Placed, type Unreadable } from './lane.ts';
@@ -106,6 +106,12 @@ export class Pruning {
   }
 }
 
+/** The child, where all are of one. */
+export function childOf(children: ChildCounts): Pick<Loss, 'child'> {
+  const [child, ...others] = children.keys();
+  return child === undefined || others.length > 0 ? {} : { child };
+}
+
 /** The report of messages that went, of one lane and one epoch, in order; at least one. */
 export function lossOf(gone: readonly Stored[], reason: Loss['reason']): Loss {
   const { epoch, lane, seq: firstSeq } = gone[0]!;
@@ -117,5 +123,17 @@ export function lossOf(gone: readonly Stored[], reason: Loss['reason']): Loss {
     lastEventTime = Math.max(lastEventTime, time);
   }
   const lastSeq = gone.at(-1)!.seq;
-  return { epoch, lane, reason, firstSeq, lastSeq, count: gone.length, firstEventTime, lastEventTime, exact: true };
+  const whose = childOf(countChildren(gone));
+  return {
+    epoch,
+    lane,
+    ...whose,
+    reason,
+    firstSeq,
+    lastSeq,
+    count: gone.length,
+    firstEventTime,
+    lastEventTime,
+    exact: true,
+  };
 }

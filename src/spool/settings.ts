@@ -19,6 +19,8 @@ export interface SpoolSettings {
   readonly wearBudget?: number | undefined;
   /** The file is filled up to the quota in the background. */
   readonly prefill: boolean;
+  /** When this program was built, ms since 1970: a time that has certainly passed. */
+  readonly builtAt?: number | undefined;
 }
 
 export function whenFullOf(settings: SpoolSettings, lane: number): WhenFull {

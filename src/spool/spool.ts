@@ -1,16 +1,16 @@
 import type { Logger } from 'pino';
 import { AgeClock } from '../clock/age.ts';
 import type { Clock, Timer } from '../clock/clock.ts';
-import type { Loss, RefusalReason } from '../message/loss.ts';
+import type { LossRow, RefusalReason } from '../message/loss.ts';
 import type { AcceptedAt, Message, Stored } from '../message/message.ts';
 import type { Environment } from '../store/environment.ts';
 import { decodeBooks, pendingOf, type Books } from './books.ts';
-import { BootTable } from './boot-table.ts';
+import { BootTable, type TimeOf } from './boot-table.ts';
 import type { Lane } from './lane.ts';
 import type { Bookkeeper } from './ledger.ts';
 import type { Losses } from './losses.ts';
 import { spoolParts, type SpoolParts } from './parts.ts';
-import { lossOf } from './pruning.ts';
+import { childOf, lossOf } from './pruning.ts';
 import { mapBytesFor, type Quota } from './quota.ts';
 import { lifeMsOf, whenFullOf, type SpoolSettings } from './settings.ts';
 import { snapshotOf, type SpoolSnapshot } from './snapshot.ts';
@@ -80,7 +80,8 @@ export class Spool {
     books.write = options.settings.write;
     books.clean = false;
     this.#age = new AgeClock(clock, books.age);
-    this.#boots = new BootTable(books, clock);
+    const passed = Math.max(books.age.wall ?? -Infinity, options.settings.builtAt ?? -Infinity);
+    this.#boots = new BootTable(books.boots, clock, passed === -Infinity ? null : passed);
     this.#parts = spoolParts({
       ...options,
       age: this.#age,
@@ -159,7 +160,8 @@ export class Spool {
     // It never had a number.
     const numbers = { firstSeq: 0, lastSeq: 0, count: 1, exact: true };
     const { epoch } = this.#books;
-    this.#losses.add({ epoch, lane, reason, ...numbers, firstEventTime: time, lastEventTime: time });
+    const { child } = source;
+    this.#losses.add({ epoch, lane, child, reason, ...numbers, firstEventTime: time, lastEventTime: time });
     this.#parts.committer.touch();
   }
 
@@ -213,11 +215,11 @@ export class Spool {
   rewind(): void {
     this.#sending = false;
     for (const lane of this.#lanes) lane.rewind();
-    this.#losses.thaw();
+    this.#losses.pause();
   }
 
   /** When a message was accepted, as well as it is known by now: a boot that learned the time later corrects its stamps. */
-  acceptedTime(accepted: AcceptedAt): ReturnType<BootTable['timeOf']> {
+  acceptedTime(accepted: AcceptedAt): TimeOf {
     return this.#boots.timeOf(accepted);
   }
 
@@ -226,9 +228,20 @@ export class Spool {
     return this.#parts.committer.unmarked;
   }
 
-  /** Losses to report before any further message; frozen until they are reported or {@link rewind}. */
-  lossesToReport(): readonly Loss[] {
-    return this.#losses.size === 0 ? [] : this.#losses.freeze();
+  /** Losses to report before any further message; they stay as they are until they are reported. */
+  lossesToReport(): readonly LossRow[] {
+    if (this.#losses.size === 0) return [];
+    const rows = this.#losses.freeze();
+    if (!this.#losses.durable && this.#losses.changed) this.#parts.committer.touchNow();
+    return rows;
+  }
+
+  /**
+   * Whether {@link lossesToReport} may be sent: its rows are on the medium as they are, so that a crash neither undoes what
+   * was reported nor has it reported again as more. A medium that takes nothing holds nothing up.
+   */
+  get lossesDurable(): boolean {
+    return this.#losses.durable || this.#parts.committer.fault !== null;
   }
 
   /** Whether there are losses besides those handed out last. */
@@ -236,9 +249,9 @@ export class Spool {
     return this.#losses.unreported;
   }
 
-  /** The upstream has acknowledged the first `count` of {@link lossesToReport}. */
-  lossesReported(count: number): void {
-    this.#losses.reported(count);
+  /** The upstream has acknowledged these of {@link lossesToReport}. */
+  lossesReported(rows: readonly LossRow[]): void {
+    this.#losses.reported(rows);
     this.#parts.committer.touchSoon();
   }
 
@@ -390,8 +403,8 @@ export class Spool {
     const { header, children } = block;
     this.#bookkeeper.dropped('evicted', header.lane, children);
     const { epoch, firstSeq, lastSeq, count, firstEventTime, lastEventTime } = header;
-    const times = { firstEventTime, lastEventTime };
-    this.#losses.add({ epoch, lane: header.lane, reason: 'evicted', firstSeq, lastSeq, count, ...times, exact: true });
+    const range = { firstSeq, lastSeq, count, firstEventTime, lastEventTime };
+    this.#losses.add({ epoch, lane: header.lane, ...childOf(children), reason: 'evicted', ...range, exact: true });
     return true;
   }
 

@@ -1,11 +1,15 @@
 import type { Logger } from 'pino';
-import type { Clock } from '../clock/clock.ts';
-import { eventProperties, eventTopic, lossBody, lossesTopic, propertyLevel } from '../dialects/holdfast.ts';
+import type { Clock, Timer } from '../clock/clock.ts';
+import { eventProperties, eventTopic, propertyLevel } from '../dialects/holdfast.ts';
 import type { Stored } from '../message/message.ts';
 import { Flight } from './flight.ts';
+import { LossReports } from './loss-reports.ts';
 import type { Outbox } from './outbox.ts';
 import { PublishBatch, type Publication } from './publish-packet.ts';
-import { PACKET_IDS, type Session } from './session.ts';
+import { Rate, type RateLimit } from './rate.ts';
+import { FIRST_FAILURE, PACKET_IDS, type Session } from './session.ts';
+import { Stall } from './stall.ts';
+import type { TimeWait } from './time-wait.ts';
 
 /** Sent and not durably marked beyond the window: bounds what a crash makes us send twice, whatever the card's speed. */
 export const UNMARKED_MAX = 1000;
@@ -15,6 +19,8 @@ const WRITE_BYTES = 64 * 1024;
 const SUSPECT_AFTER = 3;
 /** How often dead letters are spoken of, ms. */
 const DEAD_SAID_EVERY_MS = 60_000;
+/** Shortest wait for `maxRate`, ms: what it lets through meanwhile goes in one write. */
+const RATE_WAIT_MS_MIN = 20;
 /** Packet identifiers for loss reports and status, above the messages'. */
 const CONTROL_IDS_FROM = PACKET_IDS + 1;
 const CONTROL_IDS = 4000;
@@ -22,12 +28,12 @@ const CONTROL_IDS = 4000;
 const CONTROLS_MAX = 1000;
 
 const NO_MATCHING_SUBSCRIBERS = 0x10;
-const FIRST_FAILURE = 0x80;
 const QUOTA_EXCEEDED = 0x97;
 
 export interface DrainOptions {
   readonly gateway: string;
   readonly window: number;
+  readonly maxRate?: RateLimit | undefined;
   readonly outbox: Outbox;
   readonly clock: Clock;
   readonly log: Logger;
@@ -42,15 +48,19 @@ export class Drain {
   readonly #outbox: Outbox;
   readonly #flight = new Flight();
   /** What is not a message of the spool: waiting to be sent, and sent without an answer yet, by packet identifier. */
-  #waiting: { readonly publication: Publication; readonly done: () => void }[] = [];
-  readonly #controls = new Map<number, () => void>();
+  #waiting: { readonly publication: Publication; readonly done: (reason: number) => void }[] = [];
+  readonly #controls = new Map<number, (reason: number) => void>();
+  readonly #losses: LossReports;
+  readonly #stall: Stall;
+  readonly #rate: Rate | null;
+  #rateTimer: Timer | null = null;
+  #timeWait: TimeWait | null = null;
   /** Read, and not sent for want of room. */
   #next: Stored | null = null;
   #session: Session | null = null;
   #batch = new PublishBatch(5, 4096);
   #pumpSoon = false;
   #blocked = false;
-  #lossesInFlight = 0;
   #nextControl = 0;
   /** The message in front when the peer closed on us, and how often in a row. */
   #suspect: { readonly lane: number; readonly seq: number; times: number } | null = null;
@@ -67,12 +77,40 @@ export class Drain {
 
   constructor(options: DrainOptions) {
     this.#options = options;
-    this.#outbox = options.outbox;
-    options.outbox.onCommit(() => this.#pumpLater());
+    const { outbox, clock, log, maxRate } = options;
+    this.#outbox = outbox;
+    this.#losses = new LossReports({
+      ...options,
+      publish: (publication, done) => this.#waiting.push({ publication, done }),
+      again: () => this.#pumpLater(),
+    });
+    this.#stall = new Stall(clock, log, () => this.#flight.size + this.#controls.size);
+    this.#rate = maxRate === undefined ? null : new Rate(maxRate, clock);
+    outbox.onCommit(() => this.#pumpLater());
   }
 
   get inFlight(): number {
     return this.#flight.size;
+  }
+
+  /** Whether `maxRate` is what holds messages back at this moment. */
+  get waitsForRate(): boolean {
+    return this.#rateTimer !== null;
+  }
+
+  /** For how long the broker has acknowledged nothing, s; null while that is nothing to speak of. */
+  get stalledSecs(): number | null {
+    return this.#stall.secs;
+  }
+
+  /** Messages wait until this wait is over; all else goes. */
+  waitFor(timeWait: TimeWait): void {
+    this.#timeWait = timeWait;
+  }
+
+  /** There may be more to send than there was. */
+  wake(): void {
+    this.#pumpLater();
   }
 
   /** Sends nothing new; calls back once everything in flight is settled, or never. */
@@ -86,6 +124,7 @@ export class Drain {
     this.#carries = false;
     this.#batch = new PublishBatch(session.version, WRITE_BYTES);
     this.#blocked = false;
+    this.#stall.sessionBegan();
     this.#pumpLater();
   }
 
@@ -93,17 +132,20 @@ export class Drain {
   stop(byPeer: boolean): void {
     if (this.#session === null) return;
     this.#session = null;
-    if (byPeer) this.#suspectOldest();
+    // A report is blamed before a message: it can be left out for a while.
+    if (!this.#losses.sessionEnded(byPeer) && byPeer) this.#suspectOldest();
     this.#flight.clear();
     this.#controls.clear();
     this.#waiting = [];
     this.#next = null;
-    this.#lossesInFlight = 0;
+    this.#rateTimer?.cancel();
+    this.#rateTimer = null;
+    this.#stall.sessionEnded();
     this.#outbox.rewind();
   }
 
-  /** Publishes something that is not a message of the spool; calls back on its PUBACK, or never. */
-  publish(publication: Publication, done: () => void): void {
+  /** Publishes something that is not a message of the spool; calls back with its PUBACK's reason, or never. */
+  publish(publication: Publication, done: (reason: number) => void): void {
     if (this.#session === null || this.#waiting.length + this.#controls.size >= CONTROLS_MAX) return;
     this.#waiting.push({ publication, done });
     this.#pumpLater();
@@ -111,10 +153,11 @@ export class Drain {
 
   puback(packetId: number, reason: number): void {
     this.#carries = true;
+    this.#stall.acknowledged();
     if (packetId > PACKET_IDS) {
       const done = this.#controls.get(packetId);
       this.#controls.delete(packetId);
-      done?.();
+      done?.(reason);
     } else if (reason < FIRST_FAILURE) {
       this.#flight.answered(packetId, { kind: 'delivered', matched: reason !== NO_MATCHING_SUBSCRIBERS });
     } else {
@@ -181,17 +224,16 @@ export class Drain {
     const session = this.#session;
     if (this.#finished !== null && this.#flight.size === 0) this.#finished();
     if (session === null || this.#blocked) return;
-    if (this.#finished === null) this.#reportLosses();
+    if (this.#finished === null) this.#losses.send();
     this.#sendControls(session);
     while (this.#finished === null && this.#hasRoom) {
       this.#next ??= this.#outbox.next();
       if (this.#next === null) break;
       // Reading may have found a loss: it is reported before what comes after the gap.
-      this.#reportLosses();
+      this.#losses.send();
       this.#sendControls(session);
-      // One round at a time: what was lost while the last is on its way holds up what may come after it.
-      if (!this.#hasRoom || this.#outbox.lossesUnreported) break;
-      this.#send(session, this.#next);
+      if (!this.#hasRoom || this.#losses.holdsMessages) break;
+      if (!this.#send(session, this.#next)) break;
       this.#next = null;
       if (this.#batch.length >= WRITE_BYTES && !this.#write(session)) return;
     }
@@ -204,13 +246,16 @@ export class Drain {
     const { size } = this.#flight;
     // Under suspicion it goes only where something else got through before it: our status, which is sent first.
     if (this.#alone > 0 && !this.#carries) return false;
+    if (this.#timeWait?.waiting === true) return false;
     return this.#waiting.length === 0 && size < window && size + this.#outbox.unmarked < window + UNMARKED_MAX;
   }
 
   #sendControls(session: Session): void {
     while (this.#waiting.length > 0 && this.#flight.size + this.#controls.size < session.receiveMaximum) {
       const { publication, done } = this.#waiting.shift()!;
-      this.#batch.add(this.#controlId(done), publication);
+      // Not held up by `maxRate`; what it takes is missing for messages.
+      const size = this.#batch.add(this.#controlId(done), publication);
+      this.#rate?.charge(Math.max(0, size));
     }
   }
 
@@ -219,7 +264,8 @@ export class Drain {
     return !this.#blocked;
   }
 
-  #send(session: Session, stored: Stored): void {
+  /** False when `maxRate` has it wait. */
+  #send(session: Session, stored: Stored): boolean {
     const { gateway } = this.#options;
     const { message } = stored;
     const pairs = eventProperties(stored, this.#outbox.acceptedTime(message.acceptedAt));
@@ -228,35 +274,36 @@ export class Drain {
       session.version === 5
         ? { topic, body: message.body, contentType: message.contentType, userProperties: pairs }
         : { topic: `${topic}/${propertyLevel(message.contentType, pairs)}`, body: message.body };
+    if (this.#rate !== null && this.#mustWait(this.#rate, publication, session.packetBytesMax)) return false;
+    if (this.#flight.size + this.#controls.size === 0) this.#stall.began();
     const size = this.#batch.add(this.#flight.nextId, publication, session.packetBytesMax);
     this.#flight.add(stored);
     if (size === -1) {
       // It could never be taken; it keeps its place in the order of settling.
       this.#flight.answered(lastId(this.#flight), { kind: 'refused', reason: 0x95 });
       this.#pumpLater();
-      return;
+      return true;
     }
+    this.#rate?.charge(size);
     this.sent++;
+    return true;
   }
 
-  /** One round of reports at a time: what is lost meanwhile goes with the next. */
-  #reportLosses(): void {
-    if (this.#lossesInFlight > 0) return;
-    const rows = this.#outbox.lossesToReport();
-    this.#lossesInFlight = rows.length;
-    let open = rows.length;
-    const done = () => {
-      if (--open > 0) return;
-      this.#lossesInFlight = 0;
-      this.#outbox.lossesReported(rows.length);
-    };
-    const topic = lossesTopic(this.#options.gateway);
-    for (const row of rows) {
-      this.#waiting.push({ publication: { topic, body: lossBody(row), contentType: 'application/json' }, done });
-    }
+  /** Whether a message is too early for `maxRate`; then we come back when it is not. */
+  #mustWait(rate: Rate, publication: Publication, sizeMax: number): boolean {
+    const size = rate.countsBytes ? this.#batch.sizeOf(publication) : 0;
+    // What will not be sent need not wait.
+    const ms = size > sizeMax ? 0 : rate.waitMs(Math.max(0, size));
+    if (ms === 0) return false;
+    this.#rateTimer ??= this.#options.clock.after(Math.max(ms, RATE_WAIT_MS_MIN), () => {
+      this.#rateTimer = null;
+      this.#pumpLater();
+    });
+    return true;
   }
 
-  #controlId(done: () => void): number {
+  #controlId(done: (reason: number) => void): number {
+    if (this.#flight.size + this.#controls.size === 0) this.#stall.began();
     const id = CONTROL_IDS_FROM + this.#nextControl;
     this.#nextControl = (this.#nextControl + 1) % CONTROL_IDS;
     this.#controls.set(id, done);

@@ -1,5 +1,5 @@
 import type { KnownTime } from '../dialects/holdfast.ts';
-import type { Loss } from '../message/loss.ts';
+import type { LossRow } from '../message/loss.ts';
 import type { AcceptedAt, Stored } from '../message/message.ts';
 
 /** What the drain needs of the spool. */
@@ -14,11 +14,14 @@ export interface Outbox {
   rewind(): void;
   /** Settled messages that a crash would make us send again. */
   readonly unmarked: number;
-  /** Losses to report before the next message. */
-  lossesToReport(): readonly Loss[];
+  /** Losses to report before the next message; each comes again, as it is, until it is reported. */
+  lossesToReport(): readonly LossRow[];
+  /** Whether those handed out last may be sent yet: they are on the medium. */
+  readonly lossesDurable: boolean;
   /** Whether there are losses besides those handed out last. */
   readonly lossesUnreported: boolean;
-  lossesReported(count: number): void;
+  /** These of those handed out last have been taken by the upstream. */
+  lossesReported(rows: readonly LossRow[]): void;
   /** When a message was accepted, as well as it is known by now. */
   acceptedTime(accepted: AcceptedAt): KnownTime;
   /** Calls back when there may be more to send. */

@@ -23,6 +23,10 @@ export class PublishBatch {
   #bytes: Buffer;
   #length = 0;
   #scratch = Buffer.allocUnsafeSlow(4096);
+  // Of the packet whose size was asked for last; its properties lie in the scratch.
+  #topicBytes = 0;
+  #propertyBytes = 0;
+  #remaining = 0;
 
   constructor(version: 4 | 5, initialBytes: number) {
     this.#version = version;
@@ -33,20 +37,31 @@ export class PublishBatch {
     return this.#length;
   }
 
-  /**
-   * Appends one packet; returns its size in bytes, or -1 when it was left out: it is larger than `sizeMax`, or has a topic or
-   * property longer than MQTT can say.
-   */
-  add(packetId: number, publication: Publication, sizeMax = Infinity): number {
+  /** The size that a packet would have, bytes; -1: it has a topic or property longer than MQTT can say. */
+  sizeOf(publication: Publication): number {
     const { topic, body, contentType, userProperties } = publication;
     const topicBytes = Buffer.byteLength(topic, 'utf8');
     if (topicBytes > TEXT_BYTES_MAX || tooLong(contentType ?? '') || userProperties?.some(tooLong) === true) return -1;
     const propertyBytes = this.#version === 5 ? this.#properties(publication) : 0;
     const propertyHead = this.#version === 5 ? varintBytes(propertyBytes) : 0;
     const remaining = 2 + topicBytes + 2 + propertyHead + propertyBytes + body.length;
-    const size = 1 + varintBytes(remaining) + remaining;
-    if (size > sizeMax) return -1;
+    this.#topicBytes = topicBytes;
+    this.#propertyBytes = propertyBytes;
+    this.#remaining = remaining;
+    return 1 + varintBytes(remaining) + remaining;
+  }
+
+  /**
+   * Appends one packet; returns its size in bytes, or -1 when it was left out: it is larger than `sizeMax`, or has a topic or
+   * property longer than MQTT can say.
+   */
+  add(packetId: number, publication: Publication, sizeMax = Infinity): number {
+    const { topic, body } = publication;
+    const size = this.sizeOf(publication);
+    if (size === -1 || size > sizeMax) return -1;
     this.#need(size);
+    // As `sizeOf` left them.
+    const [topicBytes, propertyBytes, remaining] = [this.#topicBytes, this.#propertyBytes, this.#remaining];
     const bytes = this.#bytes;
     let at = this.#length;
     bytes[at++] = PUBLISH_QOS1 | (publication.retain === true ? RETAIN : 0);

@@ -13,6 +13,8 @@ import { PubackTap } from './puback-tap.ts';
 
 /** Packet identifiers for messages: 1 to here; MQTT.js uses those above for its SUBSCRIBEs. */
 export const PACKET_IDS = 60_000;
+/** PUBACK's reason codes from here on refuse (MQTT 5, section 2.4). */
+export const FIRST_FAILURE = 0x80;
 const OWN_IDS_FROM = 65_000;
 
 /** A CONNACK or a TLS handshake that takes longer than this has failed, ms. */

@@ -10,7 +10,9 @@ import {
 import { backoff, STABLE_MS } from './backoff.ts';
 import { Drain } from './drain.ts';
 import type { Outbox } from './outbox.ts';
+import type { RateLimit } from './rate.ts';
 import { ConnectFailed, Session, type ConnectOptions } from './session.ts';
+import { TimeWait } from './time-wait.ts';
 
 /** The status topic is written again this often while connected, ms. */
 const STATUS_EVERY_MS = 60_000;
@@ -29,6 +31,7 @@ export interface UpstreamOptions {
   readonly username: string | undefined;
   readonly keepaliveSecs: number;
   readonly window: number;
+  readonly maxRate?: RateLimit | undefined;
   readonly reconnect: { readonly minSecs: number; readonly maxSecs: number };
   /** Read anew for each attempt, so that a replaced file is taken up without a restart. */
   readonly credentials: () => Credentials;
@@ -37,6 +40,8 @@ export interface UpstreamOptions {
   readonly status: () => Record<string, unknown>;
   readonly onMethod: (request: MethodRequestTopic, body: Buffer) => Promise<Buffer | null>;
   readonly clock: Clock;
+  /** Whether the time will become known soon, as far as can be told: then messages wait for it. */
+  readonly timeExpected?: (() => boolean) | undefined;
   readonly log: Logger;
   readonly random: () => number;
 }
@@ -68,6 +73,8 @@ export class Upstream {
   #retryAt: number | null = null;
   #lastError: string | null = null;
   #attempts = 0;
+  readonly #madeAt: number;
+  #timeWait: TimeWait | null = null;
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
@@ -77,10 +84,15 @@ export class Upstream {
     this.#waits = this.#newWaits();
     this.#version = options.protocol === '3.1.1' ? 4 : 5;
     this.#since = options.clock.wall();
+    this.#madeAt = options.clock.monotonic();
   }
 
   start(): void {
     if (this.#state !== 'stopped') return;
+    if (this.#options.timeExpected?.() ?? true) {
+      this.#timeWait = new TimeWait(this.#clock, this.#madeAt, this.#log, () => this.#drain.wake());
+      this.#drain.waitFor(this.#timeWait);
+    }
     this.#attempt();
   }
 
@@ -89,6 +101,7 @@ export class Upstream {
     const session = this.#session;
     this.#become('stopped');
     this.#cancelTimers();
+    this.#timeWait?.stop();
     this.#giveUp.abort();
     await this.#connecting;
     if (session === null) return;
@@ -109,6 +122,9 @@ export class Upstream {
       attempts: this.#attempts,
       inFlight: this.#drain.inFlight,
       sent: this.#drain.sent,
+      waitsForClock: this.#timeWait?.waiting ?? false,
+      waitsForRate: this.#drain.waitsForRate,
+      stalledSecs: this.#drain.stalledSecs,
       lastError: this.#lastError,
       retryInMs: this.#retryAt === null ? null : Math.max(0, Math.round(this.#retryAt - this.#clock.monotonic())),
     };

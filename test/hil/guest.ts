@@ -108,12 +108,13 @@ const answers: Answers = {
       create: (context) => new GpioDriver(options, context),
       clock,
       log,
-      onReading: (_, { body, eventTime, properties }) =>
+      onReading: (_, { body, measuredAt, properties }) =>
         tell({
           child: name,
           body: body.toString(),
           coalesced: properties?.coalesced === 'true',
-          eventTime: eventTime ?? 0,
+          // As the router dates it.
+          eventTime: clock.wall() - clock.monotonic() + (measuredAt ?? 0),
         }),
       backoff: { minMs: 200, maxMs: 400 },
     });

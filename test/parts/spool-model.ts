@@ -186,7 +186,7 @@ export class SpoolModel {
     this.#reported.push(...rows);
     const { dropped, dead } = countsOf(rows);
     this.#reportedCounts = { dropped: this.#reportedCounts.dropped + dropped, dead: this.#reportedCounts.dead + dead };
-    this.#rig.spool.lossesReported(rows.length);
+    this.#rig.spool.lossesReported(rows);
   }
 
   async #flush(): Promise<void> {
