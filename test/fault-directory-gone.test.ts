@@ -33,7 +33,7 @@ describe('a data directory that, while the gateway runs,', () => {
     test(`${name}: said within 5 s, made again, and everything that was held is in it`, async () => {
       const dir = scratch();
       const dataDir = join(dir, DEEP, 'data');
-      const gateway = await startGateway({ dir, yaml: gatewayYaml({ dataDir }) });
+      const gateway = await startGateway({ dir, yaml: gatewayYaml({ dataDir, everyMs: 2 }) });
       try {
         const status = () => seenStatus(gateway.config);
         await until('a backlog', async () => (await status()).ledger.pending >= BACKLOG);
@@ -59,7 +59,7 @@ describe('a data directory that, while the gateway runs,', () => {
           assert.equal(books.epoch, 1);
         });
         // What there is now is a data directory like any other.
-        const again = await startGateway({ dir, yaml: gatewayYaml({ dataDir }) });
+        const again = await startGateway({ dir, yaml: gatewayYaml({ dataDir, everyMs: 2 }) });
         assert.equal(await again.stop(), 0);
         assert.deepEqual(errorsIn(again), []);
       } finally {
@@ -71,7 +71,7 @@ describe('a data directory that, while the gateway runs,', () => {
   test('is removed with the control socket in it: the socket is there again, and answers', async () => {
     const dir = scratch();
     const dataDir = join(dir, 'data');
-    const gateway = await startGateway({ dir, yaml: gatewayYaml({ dataDir }) });
+    const gateway = await startGateway({ dir, yaml: gatewayYaml({ dataDir, everyMs: 2 }) });
     try {
       assert.ok(existsSync(join(dataDir, 'holdfast.sock')));
       const { accepted } = (await seenStatus(gateway.config)).ledger;
@@ -88,7 +88,7 @@ describe('a data directory that, while the gateway runs,', () => {
 test('a spool that is gone at the start, with messages in it that were counted: the log says so at level error', async () => {
   const dir = scratch();
   const dataDir = join(dir, 'data');
-  const yaml = gatewayYaml({ dataDir });
+  const yaml = gatewayYaml({ dataDir, everyMs: 2 });
   const before = await startGateway({ dir, yaml });
   await until('a backlog', async () => (await seenStatus(before.config)).ledger.pending > 100);
   assert.equal(await before.stop(), 0);

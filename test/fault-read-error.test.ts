@@ -14,7 +14,7 @@ import { startWatcher } from './parts/watcher.ts';
 const MIB = 2 ** 20;
 /** The file's first pages: LMDB's two meta pages, without which it cannot be opened at all. */
 const META_PAGES = 2;
-const BACKLOG = 2000;
+const BACKLOG = 1500;
 
 /** Which of the data file's pages, of so many in use, cannot be read any more. */
 const places: Readonly<Record<string, (page: number, used: number) => boolean>> = {
@@ -35,7 +35,7 @@ describe('a card that cannot be read', { skip: noBlockStack() }, () => {
       let gateway: GatewayProcess | null = null;
       try {
         // A backlog that was counted at a stop, then a life that ends as with a power cut.
-        const away = gatewayYaml({ dataDir });
+        const away = gatewayYaml({ dataDir, everyMs: 1 });
         gateway = await startGateway({ dir, yaml: away });
         await until('a backlog', async () => (await seenStatus(gateway!.config)).ledger.pending >= BACKLOG);
         assert.equal(await gateway.stop(), 0);

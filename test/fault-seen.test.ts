@@ -66,9 +66,7 @@ describe('a spool that at the start is', () => {
         if (check !== null) {
           assert.match(found.stdout, check);
           assert.match(found.stdout, /-> at its next start the gateway moves it to quarantine/);
-          const { code, stderr } = await ask('spool', 'stats');
-          assert.equal(code, 1);
-          assert.match(stderr, check);
+          assert.equal((await ask('spool', 'stats')).code, 1);
         }
         gateway = await startGateway({ dir, yaml });
         assert.equal((await seenStatus(gateway.config)).ledger.dropped['quarantined'], before);
