@@ -13,6 +13,7 @@ import type { Lane, Sealed } from './lane.ts';
 import type { Losses } from './losses.ts';
 import type { Room } from './room.ts';
 import { seal } from './seal.ts';
+import type { Durable } from './unwritten.ts';
 import { WaitingBlocks } from './waiting-blocks.ts';
 import type { WearMeter } from './wear.ts';
 
@@ -61,6 +62,7 @@ export class Committer {
   #durableBooks: Buffer;
   #bootsWritten = '';
   #unmarked = 0;
+  readonly #whenDurable: Durable[] = [];
   /** Something besides messages and marks is to be written; at the start the books themselves, which name this boot. */
   #dirty = true;
   /** All that waits is to be written, also what is not due. */
@@ -93,6 +95,11 @@ export class Committer {
     let bytes = this.#blocks.bytes;
     for (const lane of this.#parts.lanes) bytes += lane.tailBytes;
     return bytes;
+  }
+
+  /** The first commit of this run is on the medium: the next start will know that this one was. */
+  get began(): boolean {
+    return this.#bootsWritten !== '';
   }
 
   /** Why the last commit failed; null when it did not. */
@@ -132,13 +139,12 @@ export class Committer {
     if (senderWaits) this.#awaited.add(lane);
     let durable = this.#blocks.durable;
     if (this.#whenNeeded) {
-      const now = clock.monotonic();
-      if (senderWaits) {
-        durable = new Promise((resolve, reject) => {
-          const done = (error: Error | null) => (error === null ? resolve() : reject(error));
-          lane.append(message, books.epoch, lifeMs, now, done);
-        });
-      } else lane.append(message, books.epoch, lifeMs, now, null);
+      durable = new Promise((resolve, reject) => {
+        const done = (error: Error | null) => (error === null ? resolve() : reject(error));
+        lane.append(message, books.epoch, lifeMs, clock.monotonic(), done);
+      });
+      // Who does not wait for it does not look at it either.
+      if (!senderWaits) durable.catch(() => undefined);
     } else lane.append(message, books.epoch, lifeMs, 0, null);
     if (lane.tailFull) {
       this.#cut(lane);
@@ -176,6 +182,12 @@ export class Committer {
     this.#timer.marks(this.#unmarked);
   }
 
+  /** Calls `durable` once what has changed so far is on the medium. */
+  whenDurable(durable: Durable): void {
+    this.#whenDurable.push(durable);
+    this.touchSoon();
+  }
+
   /** Makes everything so far durable. Rejects with the StoreError when the medium does not take it now. */
   async flush(): Promise<void> {
     while (this.#underWay !== null) await this.#underWay;
@@ -199,6 +211,7 @@ export class Committer {
     } catch (error) {
       const fault = storeError(error, this.#parts.environment.directory);
       this.#blocks.failed(fault);
+      for (const tell of this.#whenDurable) tell(fault);
       throw error;
     } finally {
       this.#timer.stop();
@@ -252,7 +265,7 @@ export class Committer {
     this.#begunAt = this.#parts.clock.monotonic();
     try {
       // Before anything is cut: what comes while the file grows is in this commit as well.
-      await room.prepare(this.waitingBytes);
+      await room.prepare(this.#pagesWaiting());
     } catch (error) {
       this.#failed(storeError(error, environment.directory));
       return;
@@ -268,6 +281,7 @@ export class Committer {
     }
     const carried = amendments.snapshot();
     const unmarked = this.#unmarked;
+    const durable = this.#whenDurable.length;
     this.#parts.boots.learn();
     const boots = JSON.stringify(this.#parts.books.boots);
     const changes = this.#changes(sealed, boots);
@@ -286,6 +300,7 @@ export class Committer {
     this.#blocks.written();
     amendments.settled(carried);
     this.#unmarked -= unmarked;
+    for (const tell of this.#whenDurable.splice(0, durable)) tell(null);
     this.#durableBooks = encoded;
     this.#bootsWritten = boots;
     wear.committed(changes);
@@ -299,6 +314,14 @@ export class Committer {
     if (more) this.#timer.now();
     else if (amendments.size > 0) this.#timer.marks(1);
     for (const listener of this.#listeners) listener();
+  }
+
+  /** Pages that what waits will take at the most: each block its own. */
+  #pagesWaiting(): number {
+    const { pageBytes } = this.#parts.environment;
+    let pages = this.#blocks.pages(pageBytes);
+    for (const { tailBytes } of this.#parts.lanes) if (tailBytes > 0) pages += Math.ceil(tailBytes / pageBytes) + 1;
+    return pages;
   }
 
   /** Cuts the tails into blocks, where they are due; and blocks anew of which the upstream has taken a part meanwhile. */

@@ -5,7 +5,7 @@ import { BlockBuilder, BlockDamaged, decodeBlock } from './block.ts';
 import type { Books } from './books.ts';
 import { NOBODY } from './child-accounts.ts';
 import { deadLetterKey, isDeadLetter, keySeq } from './keys.ts';
-import type { Bookkeeper } from './ledger.ts';
+import type { Bookkeeper } from './bookkeeper.ts';
 import { pagesOf } from './pages.ts';
 
 /** Dead letters kept; beyond it, and when the quota is used up, the oldest are dropped. */

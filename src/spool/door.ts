@@ -4,7 +4,7 @@ import type { Message } from '../message/message.ts';
 import type { Books } from './books.ts';
 import type { Committer } from './committer.ts';
 import type { Lane } from './lane.ts';
-import type { Bookkeeper } from './ledger.ts';
+import type { Bookkeeper } from './bookkeeper.ts';
 import type { Losses } from './losses.ts';
 import { childOf } from './pruning.ts';
 import type { Room } from './room.ts';
@@ -59,6 +59,7 @@ export class Door {
     if (lane === undefined) throw new Error(`no lane ${message.priority}`);
     if (this.#closed) return Promise.reject(new SpoolFull('the gateway is stopping'));
     const settings = this.#parts.settings();
+    if (room.full) room.look();
     if (room.full) {
       if (whenFullOf(settings, lane.number) === 'reject-new') {
         return this.#refuse('the quota is used up and storeAndForward.whenFull is reject-new');

@@ -50,6 +50,8 @@ export interface LaneParts {
   readonly pageBytes: number;
   /** Messages may be sent before they are on the medium (`write: when-needed`). */
   readonly sendsUnwritten: boolean;
+  /** Whether that may begin: not before the medium says that this run was, or its numbers could be used again. */
+  readonly maySendUnwritten: () => boolean;
 }
 
 /** What a lane asks of others while it reads a block. */
@@ -73,6 +75,7 @@ export class Lane {
   readonly #pageBytes: number;
   readonly #tail: BlockBuilder;
   readonly #unwritten: Unwritten | null;
+  readonly #maySendUnwritten: () => boolean;
   /** The last number that is on the medium. */
   durableTo: number;
   /** The last number that has been cut into a block. */
@@ -83,7 +86,8 @@ export class Lane {
   #readAt = 0;
   #pinned: Pinned[] = [];
 
-  constructor({ number, books, amendments, pageBytes, sendsUnwritten }: LaneParts) {
+  constructor({ number, books, amendments, pageBytes, sendsUnwritten, maySendUnwritten }: LaneParts) {
+    this.#maySendUnwritten = maySendUnwritten;
     this.number = number;
     this.#books = books;
     this.#amendments = amendments;
@@ -132,6 +136,7 @@ export class Lane {
 
   /** The messages of the tail, counted; null when there are none. */
   get tail(): { readonly header: BlockHeader; readonly children: ChildCounts } | null {
+    this.#refill();
     return this.#tail.count === 0 ? null : { header: this.#tail.header(0), children: this.#tail.children };
   }
 
@@ -143,7 +148,7 @@ export class Lane {
   /** Whether {@link next} would find a message. */
   get readable(): boolean {
     if (this.#readAt < this.#reading.length || this.#readFrom <= this.durableTo) return true;
-    return this.#unwritten !== null && this.#unwritten.lastSeq >= this.#readFrom;
+    return this.#unwritten !== null && this.#maySendUnwritten() && this.#unwritten.lastSeq >= this.#readFrom;
   }
 
   /** The next message to send, oldest first; reads a block when the last one is used up. */
@@ -162,6 +167,7 @@ export class Lane {
   }
 
   #nextUnwritten(): Stored | null {
+    if (!this.#maySendUnwritten()) return null;
     const stored = this.#unwritten?.from(this.#readFrom) ?? null;
     if (stored !== null) this.#readFrom = stored.seq + 1;
     return stored;
@@ -204,14 +210,17 @@ export class Lane {
     return { ...entry, nextSeq };
   }
 
-  /** Everything up to `seq` is settled; blocks that are settled whole go with the next commit. True when it lies on the medium. */
-  settle(seq: number): boolean {
+  /**
+   * Everything up to `seq` is settled; blocks that are settled whole go with the next commit. True when it lies on the
+   * medium. `kept`: it was not delivered but laid apart, so whoever waits for it waits for that to be on the medium.
+   */
+  settle(seq: number, kept: ((durable: Durable) => void) | null = null): boolean {
     this.#books.settledTo = Math.max(this.#books.settledTo, seq);
     while (this.#pinned.length > 0 && this.#pinned[0]!.lastSeq <= seq) {
       const { key, pages } = this.#pinned.shift()!;
       this.remove(key, pages);
     }
-    this.#unwritten?.durableTo(seq);
+    this.#unwritten?.durableTo(seq, kept);
     return seq <= this.durableTo;
   }
 

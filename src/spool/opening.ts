@@ -64,6 +64,13 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
     return openRead();
   });
   const { books, losses } = found ?? freshBooks(totals);
+  if (found === null && totals !== undefined) {
+    const { epoch, ledger } = books;
+    log.error(
+      { epoch, dropped: ledger.dropped },
+      'the spool that was here is gone: a fresh one begins with a new epoch',
+    );
+  }
   if (!books.clean && books.write === 'when-needed') {
     log.warn('the gateway did not stop properly: numbers may have been used that nobody remembers, a new epoch begins');
     beginEpoch(books, losses);

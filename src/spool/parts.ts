@@ -15,7 +15,7 @@ import { Evictor } from './evictor.ts';
 import { Expirer } from './expirer.ts';
 import { Indexing } from './indexing.ts';
 import { Lane, type ReadingParts } from './lane.ts';
-import { Bookkeeper } from './ledger.ts';
+import { Bookkeeper } from './bookkeeper.ts';
 import type { Losses } from './losses.ts';
 import { Merger } from './merger.ts';
 import { Pruning } from './pruning.ts';
@@ -64,8 +64,9 @@ export function spoolParts(options: PartsOptions): SpoolParts {
   const amendments = new Amendments();
   const bookkeeper = new Bookkeeper(books.ledger, books.lanes, books.children);
   const sendsUnwritten = books.write === 'when-needed';
+  const maySendUnwritten = () => committer.began;
   const lanes = books.lanes.map(
-    (lane, number) => new Lane({ number, books: lane, amendments, pageBytes, sendsUnwritten }),
+    (lane, number) => new Lane({ number, books: lane, amendments, pageBytes, sendsUnwritten, maySendUnwritten }),
   );
   const device = () => bytesWrittenBelow(settings().dataDir);
   const wear = new WearMeter(clock, device, settings().wearBudget ?? null);

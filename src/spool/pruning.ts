@@ -5,7 +5,7 @@ import { BlockDamaged, decodeBlock, pack, type BlockHeader, type ChildCounts } f
 import { NOBODY } from './child-accounts.ts';
 import { blockKey, keySeq } from './keys.ts';
 import { countChildren, lastOfDamaged, type Lane, type Placed, type Unreadable } from './lane.ts';
-import type { Bookkeeper } from './ledger.ts';
+import type { Bookkeeper } from './bookkeeper.ts';
 import type { Losses } from './losses.ts';
 import { pagesOf } from './pages.ts';
 

@@ -23,6 +23,8 @@ const STEP_REST = 4;
 const COPY_SHARE = 1.05;
 /** A copy as small as this always has room. */
 const SMALL_COPY_BYTES = 2 ** 20;
+/** How often it is looked for room while there is none, ms. */
+const LOOK_EVERY_MS = 1000;
 /** Progress is told at each of so many parts of the whole. */
 const PROGRESS_PARTS = 4;
 
@@ -57,6 +59,7 @@ export class Room {
   #full = false;
   #wanting = false;
   #stuck = false;
+  #lookedAt = -Infinity;
   #growthRefusedAt = -Infinity;
   #held = false;
   #fillTimer: Timer | null = null;
@@ -76,6 +79,22 @@ export class Room {
     return this.#full;
   }
 
+  /**
+   * Whether there is room again, looked at once a second at the most: where everything that comes is refused, there may be no
+   * commit that would see it.
+   */
+  look(): void {
+    const { environment, amendments, quota, clock } = this.#parts;
+    const now = clock.monotonic();
+    if (now - this.#lookedAt < LOOK_EVERY_MS) return;
+    this.#lookedAt = now;
+    const { live, pageBytes } = environment.read((reader) => reader.livePages());
+    const target = quota.targetBytes(now);
+    const file = Math.max(environment.fileBytes(), quota.held ? 0 : target);
+    const allowed = quota.pagesAllowed(now, file, pageBytes);
+    if (live + COMMIT_OVERHEAD_PAGES - allowed - amendments.pagesFreed <= 0) this.#full = this.#stuck = false;
+  }
+
   /** Room is wanted, and there is nothing that may be let go. */
   get stuck(): boolean {
     return this.#stuck;
@@ -93,14 +112,14 @@ export class Room {
   }
 
   /**
-   * Before a commit of about so many bytes: sees that the file is where it should be, and lengthens it where that is needed.
+   * Before a commit of so many pages at the most: sees that the file is where it should be, and lengthens it where that is needed.
    * Throws StoreError when there is nowhere to write.
    */
-  async prepare(bytes: number): Promise<void> {
+  async prepare(more: number): Promise<void> {
     await this.#restore();
     const { environment, quota, clock } = this.#parts;
     const { live, pageBytes } = environment.read((reader) => reader.livePages());
-    const pages = live + Math.ceil(bytes / pageBytes) + COMMIT_OVERHEAD_PAGES;
+    const pages = live + more + COMMIT_OVERHEAD_PAGES;
     const now = clock.monotonic();
     if (now - this.#growthRefusedAt < GROWTH_REFUSED_MS) return;
     const growth = quota.growth(now, pages, environment.fileBytes(), pageBytes);

@@ -8,7 +8,7 @@ import type { StoreError } from '../store/store-error.ts';
 import { decodeBooks, pendingOf, type Books } from './books.ts';
 import { BootTable, type TimeOf } from './boot-table.ts';
 import type { Lane } from './lane.ts';
-import type { Bookkeeper } from './ledger.ts';
+import type { Bookkeeper } from './bookkeeper.ts';
 import type { Losses } from './losses.ts';
 import { spoolParts, type SpoolParts } from './parts.ts';
 import { lossOf } from './pruning.ts';
@@ -171,8 +171,9 @@ export class Spool {
   deadLetter(stored: Stored, reason: string): void {
     this.#parts.deadLetters.add(stored, reason);
     this.#losses.add(lossOf([stored], 'dead-letter'));
-    this.#settle(stored);
-    this.#parts.committer.touchSoon();
+    const { committer } = this.#parts;
+    committer.settled(this.#lanes[stored.lane]!.settle(stored.seq, (durable) => committer.whenDurable(durable)));
+    committer.touchSoon();
   }
 
   /** Sending begins again at the first message of each lane that is not settled; what was in flight will come again. */

@@ -1,5 +1,6 @@
 import { CommitGroup } from './commit-group.ts';
 import type { Lane, Sealed } from './lane.ts';
+import { pagesOf } from './pages.ts';
 
 /** A block on its way to the medium, and who waits for it. */
 export interface WaitingBlock extends Sealed {
@@ -27,6 +28,13 @@ export class WaitingBlocks {
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Pages that they take, each its own. */
+  pages(pageBytes: number): number {
+    let pages = 0;
+    for (const { value } of this.#blocks) pages += Math.ceil(pagesOf(value.length, pageBytes));
+    return pages;
   }
 
   /** Resolves when all that is taken on before the next {@link closeGroup} is on the medium. */
