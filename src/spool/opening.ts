@@ -57,14 +57,16 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
       throw error;
     }
   };
+  let setAside = false;
   const { environment, found, crashes } = await openRead().catch((error: unknown) => {
     if (!(error instanceof StoreError) || error.fault !== 'damaged') throw error;
     log.error(`${error.message}: moved to quarantine, starting afresh`);
     quarantine(dataDir, quota.bytes * QUARANTINE_SHARE, log);
+    setAside = true;
     return openRead();
   });
   const { books, losses } = found ?? freshBooks(totals);
-  if (found === null && totals !== undefined) {
+  if (found === null && totals !== undefined && !setAside) {
     const { epoch, ledger } = books;
     log.error(
       { epoch, dropped: ledger.dropped },
