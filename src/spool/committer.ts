@@ -5,6 +5,7 @@ import type { Message } from '../message/message.ts';
 import type { Change, Environment } from '../store/environment.ts';
 import { storeError, type StoreError } from '../store/store-error.ts';
 import type { Amendments } from './amendments.ts';
+import { BLOCK_HEADER_BYTES } from './block.ts';
 import { CARRIES_ALL, encodeBooks, type Books, type NotCarried } from './books.ts';
 import type { BootTable } from './boot-table.ts';
 import { CommitGroup } from './commit-group.ts';
@@ -12,6 +13,7 @@ import { CommitTimer } from './commit-timer.ts';
 import { BOOKS_KEY, BOOTS_KEY, CHILDREN_KEY, LOSSES_KEY } from './keys.ts';
 import type { Lane, Sealed } from './lane.ts';
 import type { Losses } from './losses.ts';
+import { pagesOf } from './pages.ts';
 import type { Room } from './room.ts';
 import { seal } from './seal.ts';
 import type { WearMeter } from './wear.ts';
@@ -261,6 +263,18 @@ export class Committer {
     return Math.min(...lanes.map((lane) => lane.unwrittenSince + everyMs));
   }
 
+  /** Pages that what waits for the medium takes there at the most: as much as when nothing of the tails can be compressed. */
+  #waitingPages(): number {
+    const { environment, lanes } = this.#parts;
+    const { pageBytes } = environment;
+    let pages = 0;
+    for (const { value } of this.#sealed) pages += pagesOf(value.length, pageBytes);
+    for (const { tailBytes } of lanes) {
+      if (tailBytes > 0) pages += pagesOf(tailBytes + BLOCK_HEADER_BYTES, pageBytes);
+    }
+    return pages;
+  }
+
   #commit(): Promise<void> {
     this.#underWay ??= this.#commitOnce().finally(() => {
       this.#underWay = null;
@@ -276,7 +290,7 @@ export class Committer {
     this.#begunAt = this.#parts.clock.monotonic();
     try {
       // Before anything is cut: what comes while the file grows is in this commit as well.
-      await room.prepare(this.waitingBytes);
+      await room.prepare(() => this.#waitingPages());
     } catch (error) {
       this.#failed(storeError(error, environment.directory));
       return;
