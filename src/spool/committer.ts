@@ -5,12 +5,14 @@ import type { Message } from '../message/message.ts';
 import type { Change, Environment } from '../store/environment.ts';
 import { storeError, type StoreError } from '../store/store-error.ts';
 import type { Amendments } from './amendments.ts';
+import { BLOCK_HEADER_BYTES } from './block.ts';
 import { CARRIES_ALL, encodeBooks, type Books, type NotCarried } from './books.ts';
 import type { BootTable } from './boot-table.ts';
 import { CommitTimer } from './commit-timer.ts';
 import { BOOKS_KEY, BOOTS_KEY, CHILDREN_KEY, LOSSES_KEY } from './keys.ts';
 import type { Lane, Sealed } from './lane.ts';
 import type { Losses } from './losses.ts';
+import { pagesOf } from './pages.ts';
 import type { Room } from './room.ts';
 import { seal } from './seal.ts';
 import type { Durable } from './unwritten.ts';
@@ -250,6 +252,17 @@ export class Committer {
     return Math.min(...lanes.map((lane) => lane.unwrittenSince + everyMs));
   }
 
+  /** Pages that what waits for the medium takes there at the most: as much as when nothing of the tails can be compressed. */
+  #waitingPages(): number {
+    const { environment, lanes } = this.#parts;
+    const { pageBytes } = environment;
+    let pages = this.#blocks.pages(pageBytes);
+    for (const { tailBytes } of lanes) {
+      if (tailBytes > 0) pages += pagesOf(tailBytes + BLOCK_HEADER_BYTES, pageBytes);
+    }
+    return pages;
+  }
+
   #commit(): Promise<void> {
     this.#underWay ??= this.#commitOnce().finally(() => {
       this.#underWay = null;
@@ -265,7 +278,7 @@ export class Committer {
     this.#begunAt = this.#parts.clock.monotonic();
     try {
       // Before anything is cut: what comes while the file grows is in this commit as well.
-      await room.prepare(this.#pagesWaiting());
+      await room.prepare(() => this.#waitingPages());
     } catch (error) {
       this.#failed(storeError(error, environment.directory));
       return;
@@ -314,14 +327,6 @@ export class Committer {
     if (more) this.#timer.now();
     else if (amendments.size > 0) this.#timer.marks(1);
     for (const listener of this.#listeners) listener();
-  }
-
-  /** Pages that what waits will take at the most: each block its own. */
-  #pagesWaiting(): number {
-    const { pageBytes } = this.#parts.environment;
-    let pages = this.#blocks.pages(pageBytes);
-    for (const { tailBytes } of this.#parts.lanes) if (tailBytes > 0) pages += Math.ceil(tailBytes / pageBytes) + 1;
-    return pages;
   }
 
   /** Cuts the tails into blocks, where they are due; and blocks anew of which the upstream has taken a part meanwhile. */

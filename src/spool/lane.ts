@@ -52,6 +52,8 @@ export interface LaneParts {
   readonly sendsUnwritten: boolean;
   /** Whether that may begin: not before the medium says that this run was, or its numbers could be used again. */
   readonly maySendUnwritten: () => boolean;
+  /** Age before which nothing in a block has expired, as the settings are now. */
+  readonly earliest: (header: BlockHeader) => number;
 }
 
 /** What a lane asks of others while it reads a block. */
@@ -61,6 +63,8 @@ export interface ReadingParts {
   readonly lost: (block: Unreadable) => void;
   /** Books what has expired in a block that nobody sends from yet; returns what is left to send. */
   readonly alive: (placed: Placed, header: BlockHeader, messages: readonly Stored[]) => readonly Stored[];
+  /** Whether a message that is not on the medium has expired; then it is booked, and goes. */
+  readonly lapsed: (stored: Stored) => boolean;
 }
 
 /**
@@ -76,6 +80,7 @@ export class Lane {
   readonly #tail: BlockBuilder;
   readonly #unwritten: Unwritten | null;
   readonly #maySendUnwritten: () => boolean;
+  readonly #earliest: LaneParts['earliest'];
   /** The last number that is on the medium. */
   durableTo: number;
   /** The last number that has been cut into a block. */
@@ -86,7 +91,8 @@ export class Lane {
   #readAt = 0;
   #pinned: Pinned[] = [];
 
-  constructor({ number, books, amendments, pageBytes, sendsUnwritten, maySendUnwritten }: LaneParts) {
+  constructor(parts: LaneParts) {
+    const { number, books, amendments, pageBytes, sendsUnwritten, maySendUnwritten, earliest } = parts;
     this.#maySendUnwritten = maySendUnwritten;
     this.number = number;
     this.#books = books;
@@ -94,6 +100,7 @@ export class Lane {
     this.#pageBytes = pageBytes;
     this.#tail = new BlockBuilder(number);
     this.#unwritten = sendsUnwritten ? new Unwritten() : null;
+    this.#earliest = earliest;
     this.durableTo = this.#sealedTo = books.nextSeq - 1;
     this.#readFrom = books.settledTo + 1;
   }
@@ -155,7 +162,7 @@ export class Lane {
   next(parts: ReadingParts): Stored | null {
     for (;;) {
       if (this.#readAt < this.#reading.length) return this.#reading[this.#readAt++]!;
-      if (this.#readFrom > this.durableTo) return this.#nextUnwritten();
+      if (this.#readFrom > this.durableTo) return this.#nextUnwritten(parts);
       const placed = parts.read((reader) => this.blockWith(reader, this.#readFrom));
       if (placed === null) {
         // Everything up to here is gone (let go, or lost with a damaged block).
@@ -166,11 +173,17 @@ export class Lane {
     }
   }
 
-  #nextUnwritten(): Stored | null {
-    if (!this.#maySendUnwritten()) return null;
-    const stored = this.#unwritten?.from(this.#readFrom) ?? null;
-    if (stored !== null) this.#readFrom = stored.seq + 1;
-    return stored;
+  #nextUnwritten({ lapsed }: ReadingParts): Stored | null {
+    while (this.#maySendUnwritten()) {
+      const stored = this.#unwritten?.from(this.#readFrom) ?? null;
+      if (stored === null) return null;
+      this.#readFrom = stored.seq + 1;
+      // Behind one in flight it stays: it will be on the medium before long, and is sent or expires there.
+      const atHead = this.#pinned.length === 0 && this.#unwritten!.firstSeq === stored.seq;
+      if (!atHead || !lapsed(stored)) return stored;
+      this.settle(stored.seq);
+    }
+    return null;
   }
 
   #readBlock(placed: Placed, { lost, alive }: ReadingParts): void {
@@ -226,10 +239,11 @@ export class Lane {
 
   /** A block is on the medium. */
   written({ key, value, header }: Sealed): void {
-    const { firstSeq, lastSeq, earliestExpiry: expiry, level } = header;
+    const { firstSeq, lastSeq, level } = header;
     this.durableTo = lastSeq;
     const pages = pagesOf(value.length, this.#pageBytes);
-    this.index.set({ firstSeq, expiry, level, pages });
+    // Not as the header says: the time to live may have been made shorter since its messages came.
+    this.index.set({ firstSeq, expiry: this.#earliest(header), level, pages });
     if (this.#readFrom > firstSeq && this.#unwritten !== null) {
       // It was being sent from memory.
       if (lastSeq <= this.#books.settledTo) this.remove(key, pages);

@@ -6,6 +6,7 @@ import type { Message } from '../message/message.ts';
 import type { Environment, Reader } from '../store/environment.ts';
 import type { StoreError } from '../store/store-error.ts';
 import { Amendments } from './amendments.ts';
+import type { BlockHeader } from './block.ts';
 import type { Books } from './books.ts';
 import type { BootTable } from './boot-table.ts';
 import { Committer } from './committer.ts';
@@ -65,9 +66,10 @@ export function spoolParts(options: PartsOptions): SpoolParts {
   const bookkeeper = new Bookkeeper(books.ledger, books.lanes, books.children);
   const sendsUnwritten = books.write === 'when-needed';
   const maySendUnwritten = () => committer.began;
-  const lanes = books.lanes.map(
-    (lane, number) => new Lane({ number, books: lane, amendments, pageBytes, sendsUnwritten, maySendUnwritten }),
-  );
+  const earliest = ({ earliestExpiry, firstAge }: BlockHeader) =>
+    Math.min(earliestExpiry, firstAge + settings().timeToLiveSecs * 1000);
+  const laneParts = { amendments, pageBytes, sendsUnwritten, maySendUnwritten, earliest };
+  const lanes = books.lanes.map((lane, number) => new Lane({ number, books: lane, ...laneParts }));
   const device = () => bytesWrittenBelow(settings().dataDir);
   const wear = new WearMeter(clock, device, settings().wearBudget ?? null);
   const pruning = new Pruning({
@@ -86,9 +88,8 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     read,
     age: () => age.now(),
     lifeMs,
-    commonLifeMs: () => settings().timeToLiveSecs * 1000,
+    earliest,
   });
-  const earliest = expirer.earliest.bind(expirer);
   const indexing = new Indexing({ lanes, amendments, pageBytes, read, earliest, clock, log });
   const evictor = new Evictor({
     lanes,
@@ -138,6 +139,11 @@ export function spoolParts(options: PartsOptions): SpoolParts {
       const left = expirer.alive(lane, placed, header, messages);
       if (left.length < messages.length) committer.touchSoon();
       return left;
+    },
+    lapsed: (stored) => {
+      const lapsed = expirer.lapsed(lane, stored);
+      if (lapsed) committer.touchSoon();
+      return lapsed;
     },
   });
   const readings = lanes.map(reading);

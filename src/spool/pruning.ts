@@ -52,6 +52,11 @@ export class Pruning {
     }
   }
 
+  /** Books messages that go without ever having been on the medium. */
+  forget(lane: Lane, gone: readonly Stored[], reason: DropReason): void {
+    this.#book(lane, gone, reason);
+  }
+
   /** Lets all of a block go. Returns the pages that it frees. */
   drop(lane: Lane, { placed, messages }: Opened, reason: DropReason): number {
     this.#book(lane, messages, reason);

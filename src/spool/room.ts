@@ -25,6 +25,8 @@ const COPY_SHARE = 1.05;
 const SMALL_COPY_BYTES = 2 ** 20;
 /** How often it is looked for room while there is none, ms. */
 const LOOK_EVERY_MS = 1000;
+/** The file grows so often before one commit at the most: more comes while it grows. */
+const GROWTHS_MAX = 4;
 /** Progress is told at each of so many parts of the whole. */
 const PROGRESS_PARTS = 4;
 
@@ -112,19 +114,24 @@ export class Room {
   }
 
   /**
-   * Before a commit of so many pages at the most: sees that the file is where it should be, and lengthens it where that is needed.
-   * Throws StoreError when there is nowhere to write.
+   * Before a commit of blocks of about so many pages: sees that the file is where it should be, and lengthens it where that
+   * is needed. Throws StoreError when there is nowhere to write.
    */
-  async prepare(more: number): Promise<void> {
+  async prepare(blockPages: () => number): Promise<void> {
     await this.#restore();
-    const { environment, quota, clock } = this.#parts;
+    const { environment, amendments, quota, clock } = this.#parts;
     const { live, pageBytes } = environment.read((reader) => reader.livePages());
-    const pages = live + more + COMMIT_OVERHEAD_PAGES;
-    const now = clock.monotonic();
-    if (now - this.#growthRefusedAt < GROWTH_REFUSED_MS) return;
-    const growth = quota.growth(now, pages, environment.fileBytes(), pageBytes);
-    if (growth > 0) await this.#fill(growth);
-    else this.#hold(quota.held);
+    for (let growths = 0; growths < GROWTHS_MAX; growths++) {
+      const now = clock.monotonic();
+      if (now - this.#growthRefusedAt < GROWTH_REFUSED_MS) return;
+      const pages = live + blockPages() + COMMIT_OVERHEAD_PAGES + Math.max(0, -amendments.pagesFreed);
+      const growth = quota.growth(now, pages, environment.fileBytes(), pageBytes);
+      if (growth === 0) {
+        this.#hold(quota.held);
+        return;
+      }
+      await this.#fill(growth);
+    }
   }
 
   /** Lets go what must go so that these blocks fit. */

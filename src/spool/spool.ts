@@ -345,9 +345,10 @@ export class Spool {
   }
 
   #sweep(): void {
-    if (this.#closing || this.#parts.committer.underWay) return;
-    this.#sweeping = this.#parts.expirer.sweep();
-    if (this.#sweeping) this.#parts.committer.touchNow();
+    if (this.#closing) return;
+    // One that is under way is waited for, or a medium that is always busy would put expiry off for good.
+    this.#sweeping = this.#parts.committer.underWay || this.#parts.expirer.sweep();
+    if (this.#sweeping && !this.#parts.committer.underWay) this.#parts.committer.touchNow();
   }
 
   /** A file larger than a lowered quota shrinks when there is nothing in it. */

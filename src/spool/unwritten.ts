@@ -31,6 +31,10 @@ export class Unwritten {
     return this.#items[this.#head]?.since ?? Infinity;
   }
 
+  get firstSeq(): number {
+    return this.#items[this.#head]?.seq ?? 0;
+  }
+
   get lastSeq(): number {
     return this.size === 0 ? 0 : this.#items.at(-1)!.seq;
   }

@@ -30,10 +30,10 @@ export class WaitingBlocks {
     return this.#bytes;
   }
 
-  /** Pages that they take, each its own. */
+  /** Pages that they take. */
   pages(pageBytes: number): number {
     let pages = 0;
-    for (const { value } of this.#blocks) pages += Math.ceil(pagesOf(value.length, pageBytes));
+    for (const { value } of this.#blocks) pages += pagesOf(value.length, pageBytes);
     return pages;
   }
 
