@@ -62,13 +62,14 @@ export interface Entry {
 export class Environment {
   readonly directory: string;
   readonly pageBytes: number;
-  readonly #options: EnvironmentOptions;
+  #options: EnvironmentOptions;
   #env: lmdb.Env;
   #dbi: lmdb.Dbi;
   /** Which file is open: a path can come to name another. */
   #file: { readonly dev: number; readonly ino: number };
   #writing: Promise<unknown> | null = null;
   #closed = false;
+  #fileBytes = 0;
 
   private constructor(options: EnvironmentOptions) {
     this.directory = options.directory;
@@ -143,9 +144,10 @@ export class Environment {
     }
   }
 
-  /** Length of the data file, bytes. */
+  /** Length of the data file, bytes; as it was seen last while the path leads nowhere. */
   fileBytes(): number {
-    return statSync(join(this.directory, DATA_FILE)).size;
+    const found = statSync(join(this.directory, DATA_FILE), { throwIfNoEntry: false });
+    return (this.#fileBytes = found?.size ?? this.#fileBytes);
   }
 
   /** Pages from the file's start that LMDB has ever used. */
@@ -189,6 +191,8 @@ export class Environment {
   /** Gives LMDB at least so much address space: a raised quota needs it. Not while a batch is under way. */
   stretch(mapBytes: number): void {
     if (this.#env.info().mapSize < mapBytes) this.#env.resize(mapBytes);
+    // Should the file be made anew, it is opened with no less.
+    this.#options = { ...this.#options, mapBytes: Math.max(mapBytes, this.#options.mapBytes) };
   }
 
   /** Whether the path names another file by now, or none: what we write is nowhere then. */
@@ -211,10 +215,14 @@ export class Environment {
       rmSync(place, { recursive: true, force: true });
       mkdirSync(place, { recursive: true, mode: 0o750 });
       const copy = Environment.open({ ...this.#options, directory: place });
+      let whole = false;
       try {
         await this.#copyTo(copy, copied);
+        whole = true;
       } finally {
         await copy.close();
+        // Half a copy is of use to nobody, least of all on a full disk.
+        if (!whole) rmSync(place, { recursive: true, force: true });
       }
       this.#dbi.close();
       this.#env.close();
