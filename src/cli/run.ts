@@ -4,6 +4,7 @@ import { SystemClock } from '../clock/system-clock.ts';
 import { Gateway } from '../gateway.ts';
 import { ControlServer } from '../health/control-server.ts';
 import { LogRing, type LogFormat } from '../health/log-ring.ts';
+import { Reloader } from '../health/reload.ts';
 import { requests } from '../health/requests.ts';
 import { SystemdNotifier } from '../health/systemd.ts';
 import { Watchdog } from '../health/watchdog.ts';
@@ -56,8 +57,11 @@ async function untilStopped(options: RunOptions): Promise<number> {
   const live: { gateway: Gateway | null } = { gateway: null };
   const askedHere = () => asked.restart('restart asked for on the command line');
   const endToBeStartedAgain = startedBySystemd(notifier) ? askedHere : null;
-  const handlers = requests(live, ring, endToBeStartedAgain);
-  const control = new ControlServer(loaded.socket, handlers, log);
+  const reloader = new Reloader(options.config, live, log);
+  // From here on: without a listener the signal would end the process.
+  process.on('SIGHUP', () => reloader.signalled());
+  const handlers = requests({ live, ring, reload: () => reloader.reload(), endToBeStartedAgain });
+  const control = new ControlServer(loaded.socket, handlers, clock, log);
   await control.start().catch((error: unknown) => {
     throw new CliError((error as Error).message);
   });
@@ -76,6 +80,7 @@ async function untilStopped(options: RunOptions): Promise<number> {
   watchdog.start();
   notifier?.ready('running');
   log.info('running');
+  reloader.started();
 
   const { why, code } = await asked.stop;
   log.info(`${why}: stopping`);

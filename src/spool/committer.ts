@@ -225,7 +225,7 @@ export class Committer {
     while (this.#underWay !== null) await this.#underWay;
     this.#timer.begun();
     this.#begunAt = this.#parts.clock.monotonic();
-    const doing = act().finally(() => {
+    const doing = (async () => act())().finally(() => {
       this.#underWay = null;
       this.#timer.now();
       this.#timer.ended();

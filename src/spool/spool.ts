@@ -232,10 +232,9 @@ export class Spool {
     this.#quota.settings = settings;
     this.#parts.wear.budgetBytesPerDay = settings.wearBudget ?? null;
     if (before.timeToLiveSecs !== settings.timeToLiveSecs) this.#parts.indexing.start();
-    void this.#parts.committer.exclusively(() => {
-      this.#environment.stretch(mapBytesFor(this.#quota.bytes));
-      return Promise.resolve();
-    });
+    this.#parts.committer
+      .exclusively(async () => this.#environment.stretch(mapBytesFor(this.#quota.bytes)))
+      .catch((error: unknown) => this.#log.error({ err: error }, 'the quota cannot be raised without a restart'));
     this.#parts.committer.touchNow();
   }
 
@@ -250,6 +249,11 @@ export class Spool {
   /** Dead letters, oldest first. */
   get deadLetters() {
     return this.#parts.deadLetters.list();
+  }
+
+  /** Their numbers, also of those that cannot be read. */
+  get deadLetterNumbers(): number[] {
+    return this.#parts.deadLetters.numbers();
   }
 
   /** Sends dead letters again, as new messages at the end of their lanes; all of them when no numbers are given. */
@@ -269,11 +273,10 @@ export class Spool {
 
   /** Lets dead letters go, counted as discarded; all of them when no numbers are given. */
   async dropDeadLetters(numbers?: ReadonlySet<number>): Promise<number> {
-    const letters = this.#parts.deadLetters.list(numbers);
-    for (const letter of letters) this.#parts.deadLetters.discard(letter);
+    const count = this.#parts.deadLetters.discardAll(numbers);
     this.#parts.committer.touchNow();
     await this.flush();
-    return letters.length;
+    return count;
   }
 
   /** Flushes and closes. What the medium does not take is reported to its senders as failed, and logged. */

@@ -43,7 +43,7 @@ export interface EnvironmentOptions {
 export class Environment {
   readonly directory: string;
   readonly pageBytes: number;
-  readonly #options: EnvironmentOptions;
+  #options: EnvironmentOptions;
   #env: lmdb.Env;
   #dbi: lmdb.Dbi;
   /** Which file is open: a path can come to name another. */
@@ -52,6 +52,7 @@ export class Environment {
   #closed = false;
   /** LMDB has given it up; it is opened again when it is next needed. */
   #shut = false;
+  #fileBytes = 0;
 
   private constructor(options: EnvironmentOptions) {
     this.directory = options.directory;
@@ -156,9 +157,10 @@ export class Environment {
     }
   }
 
-  /** Length of the data file, bytes. */
+  /** Length of the data file, bytes; as it was seen last while the path leads nowhere. */
   fileBytes(): number {
-    return statSync(join(this.directory, DATA_FILE)).size;
+    const found = statSync(join(this.directory, DATA_FILE), { throwIfNoEntry: false });
+    return (this.#fileBytes = found?.size ?? this.#fileBytes);
   }
 
   /** Pages from the file's start that LMDB has ever used. */
@@ -204,6 +206,8 @@ export class Environment {
   stretch(mapBytes: number): void {
     this.#reopen();
     if (this.#env.info().mapSize < mapBytes) this.#env.resize(mapBytes);
+    // Should the file be made anew, it is opened with no less.
+    this.#options = { ...this.#options, mapBytes: Math.max(mapBytes, this.#options.mapBytes) };
   }
 
   /** Whether the path names another file by now, or none: what we write is nowhere then. */
@@ -226,10 +230,14 @@ export class Environment {
       rmSync(place, { recursive: true, force: true });
       mkdirSync(place, { recursive: true, mode: 0o750 });
       const copy = Environment.open({ ...this.#options, directory: place });
+      let whole = false;
       try {
         await this.#copyTo(copy, copied);
+        whole = true;
       } finally {
         await copy.close();
+        // Half a copy is of use to nobody, least of all on a full disk.
+        if (!whole) rmSync(place, { recursive: true, force: true });
       }
       this.#dbi.close();
       this.#env.close();
