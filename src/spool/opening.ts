@@ -88,8 +88,16 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
     // That it began is on the medium before it does what may bring it down.
     await spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush after an unclean stop'));
   }
+  let copies = true;
   const copying = clock.every(COPY_EVERY_MS, () => {
-    remember().catch((error: unknown) => log.warn({ err: error }, 'the totals could not be copied'));
+    remember().then(
+      () => (copies = true),
+      (error: unknown) => {
+        // Once, and not each minute of a year with a card that takes no writes.
+        if (copies) log.warn({ err: error }, 'the totals could not be copied to state/');
+        copies = false;
+      },
+    );
   });
   const stable = clock.after(STABLE_MS, () => (books.crashes = 0));
   spool.onClose(async () => {
