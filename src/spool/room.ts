@@ -11,6 +11,8 @@ import type { WearMeter } from './wear.ts';
 
 /** Pages that a commit may add besides its blocks: tree pages and the books. */
 const COMMIT_OVERHEAD_PAGES = 8;
+/** Blocks take whole pages: bodies too large to share one waste up to this much more than they have. */
+const PAGES_SHARE = 1.5;
 /** After the disk refused to let the file grow, it is not asked again for so long, ms. */
 const GROWTH_REFUSED_MS = 10_000;
 /** What is filled in one step while nothing else is to be done, bytes: as much as takes about {@link STEP_MS}. */
@@ -100,7 +102,7 @@ export class Room {
     await this.#restore();
     const { environment, quota, clock } = this.#parts;
     const { live, pageBytes } = environment.read((reader) => reader.livePages());
-    const pages = live + Math.ceil(bytes / pageBytes) + COMMIT_OVERHEAD_PAGES;
+    const pages = live + Math.ceil((bytes * PAGES_SHARE) / pageBytes) + COMMIT_OVERHEAD_PAGES;
     const now = clock.monotonic();
     if (now - this.#growthRefusedAt < GROWTH_REFUSED_MS) return;
     const growth = quota.growth(now, pages, environment.fileBytes(), pageBytes);
