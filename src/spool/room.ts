@@ -107,7 +107,8 @@ export class Room {
     if (now - this.#growthRefusedAt < GROWTH_REFUSED_MS) return;
     const growth = quota.growth(now, pages, environment.fileBytes(), pageBytes);
     if (growth > 0) await this.#fill(growth);
-    else this.#hold(quota.held);
+    // That nothing is needed now says nothing of whether there would be room.
+    else if (quota.held) this.#hold(true);
   }
 
   /** Lets go what must go so that these blocks fit. */
