@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Environment } from '../src/store/environment.ts';
-import { StoreError } from '../src/store/store-error.ts';
+import type { StoreError } from '../src/store/store-error.ts';
 import { scratch } from './parts/scratch.ts';
 
 const MIB = 2 ** 20;
