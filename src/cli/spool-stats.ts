@@ -32,7 +32,7 @@ function show({ epoch, ledger, lanes, file, wear, children }: SpoolStats): void 
   print(
     `file    ${bytesText(file.bytes)} of ${bytesText(file.quotaBytes)}; pages: ${file.livePages} live, ${file.freePages} free${shrink}`,
   );
-  if (wear.bytesPerDay > 0) print(`wear    ${wearText(wear)}`);
+  if (wear.measured || wear.bytesPerDay > 0) print(`wear    ${wearText(wear)}`);
   if (lanes.length > 0) {
     const head = ['LANE', ...ACCOUNT_HEAD, 'FIRST SEQ', 'NEXT SEQ', 'OLDEST WAITS'];
     const rows = lanes.map(({ lane, firstSeq, nextSeq, oldestAgeSecs, ...account }) => [

@@ -36,12 +36,14 @@ export class Bookkeeper {
 
   /** A dead letter waits again. */
   revived(lane: number, child: string): void {
+    this.#putDownTo(lane, child);
     for (const account of this.#accounts(lane, child)) account.deadLetters--;
     this.#lanes[lane]!.pending++;
   }
 
   /** A dead letter is let go. */
   discarded(lane: number, child: string): void {
+    this.#putDownTo(lane, child);
     for (const account of this.#accounts(lane, child)) {
       account.deadLetters--;
       add(account.dropped, 'discarded', 1);
@@ -72,8 +74,30 @@ export class Bookkeeper {
     add(this.#ledger.refused, reason, 1);
   }
 
+  /**
+   * Whose a dead letter was that cannot be read is not known: where it was put down to the wrong one, that is set right as
+   * the others come, so that no account ever has less than none.
+   */
+  #putDownTo(lane: number, child: string): void {
+    moveLetter(this.#lanes[lane]!, this.#lanes);
+    moveLetter(this.#children.of(child), this.#children.accounts());
+  }
+
   #accounts(lane: number, child: string): readonly Account[] {
     return [this.#ledger, this.#lanes[lane]!, this.#children.of(child)];
+  }
+}
+
+/** Gives an account without dead letters one of another's. */
+function moveLetter(to: Account, others: Iterable<Account>): void {
+  if (to.deadLetters > 0) return;
+  for (const from of others) {
+    if (from.deadLetters === 0) continue;
+    from.deadLetters--;
+    from.accepted--;
+    to.deadLetters++;
+    to.accepted++;
+    return;
   }
 }
 

@@ -127,7 +127,8 @@ export class Room {
       const pages = live + blockPages() + COMMIT_OVERHEAD_PAGES + Math.max(0, -amendments.pagesFreed);
       const growth = quota.growth(now, pages, environment.fileBytes(), pageBytes);
       if (growth === 0) {
-        this.#hold(quota.held);
+        // That nothing is needed now says nothing of whether there would be room.
+        if (quota.held) this.#hold(true);
         return;
       }
       await this.#fill(growth);

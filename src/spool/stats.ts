@@ -48,7 +48,8 @@ export function spoolStats(reader: Reader, books: Books, around: Surroundings): 
   const { age, fileBytes, quotaBytes, freePages, wear } = around;
   const { live } = reader.livePages();
   const children = [...books.children.entries()].map(
-    ([child, account]) => [child, { ...account, pending: restOf(account) }] as const,
+    // What nobody could read was accepted in the accounts of others.
+    ([child, account]) => [child, { ...account, pending: Math.max(0, restOf(account)) }] as const,
   );
   return {
     epoch: books.epoch,
