@@ -78,7 +78,7 @@ describe('status', () => {
     assert.match(stdout, /^spool {5}[\d.]+ MiB of 16\.0 MiB, [\d.]+ KiB of it in use(; being filled, \d+ % done)?$/m);
     assert.match(
       stdout,
-      /^wear {6}[\d.]+ [MG]iB a day to the medium, [\d.]+ bytes for each byte of message \((estim|meas)/m,
+      /^wear {6}[\d.]+ [MGT]iB a day to the medium, [\d.]+ bytes for each byte of message \((estim|meas)/m,
     );
     assert.match(stdout, /^ledger {4}\d+ accepted = \d+ delivered \+ \d+ pending \+ 0 dead letters \+ 0 dropped$/m);
     assert.match(stdout, /^children {2}1 of 2 running, failing: meter$|^children {2}1 of 2 running$/m);
