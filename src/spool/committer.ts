@@ -139,13 +139,12 @@ export class Committer {
     if (senderWaits) this.#awaited.add(lane);
     let durable: Promise<void> = this.#group.durable;
     if (this.#whenNeeded) {
-      const now = clock.monotonic();
-      if (senderWaits) {
-        durable = new Promise((resolve, reject) => {
-          const done = (error: Error | null) => (error === null ? resolve() : reject(error));
-          lane.append(message, books.epoch, lifeMs, now, done);
-        });
-      } else lane.append(message, books.epoch, lifeMs, now, null);
+      durable = new Promise((resolve, reject) => {
+        const done = (error: Error | null) => (error === null ? resolve() : reject(error));
+        lane.append(message, books.epoch, lifeMs, clock.monotonic(), done);
+      });
+      // As with a group's: who does not wait does not look.
+      durable.catch(() => undefined);
     } else lane.append(message, books.epoch, lifeMs, 0, null);
     if (lane.tailFull) {
       this.#cut(lane);
