@@ -145,8 +145,8 @@ export class Committer {
         const done = (error: Error | null) => (error === null ? resolve() : reject(error));
         lane.append(message, books.epoch, lifeMs, clock.monotonic(), done);
       });
-      // Who does not wait for it does not look at it either.
-      if (!senderWaits) durable.catch(() => undefined);
+      // As with a group's: who does not wait does not look.
+      durable.catch(() => undefined);
     } else lane.append(message, books.epoch, lifeMs, 0, null);
     if (lane.tailFull) {
       this.#cut(lane);

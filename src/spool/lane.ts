@@ -141,7 +141,7 @@ export class Lane {
     return this.#tail.rawBytes >= BLOCK_RAW_BYTES;
   }
 
-  /** The messages of the tail, counted; null when there are none. */
+  /** The messages of the tail that the upstream has not acknowledged, counted; null when there are none. */
   get tail(): { readonly header: BlockHeader; readonly children: ChildCounts } | null {
     this.#refill();
     return this.#tail.count === 0 ? null : { header: this.#tail.header(0), children: this.#tail.children };

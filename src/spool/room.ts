@@ -11,6 +11,8 @@ import type { WearMeter } from './wear.ts';
 
 /** Pages that a commit may add besides its blocks: tree pages and the books. */
 const COMMIT_OVERHEAD_PAGES = 8;
+/** Once it is full, it is so until this part of what may be stored is free: what is let go at once must not count as room. */
+const FULL_UNTIL_SHARE = 1 / 16;
 /** After the disk refused to let the file grow, it is not asked again for so long, ms. */
 const GROWTH_REFUSED_MS = 10_000;
 /** What is filled in one step while nothing else is to be done, bytes: as much as takes about {@link STEP_MS}. */
@@ -76,7 +78,7 @@ export class Room {
     return this.#parts.quota.bytes;
   }
 
-  /** There is no room for more without something being let go. */
+  /** There is no room for more without something being let go, nor has there been since. */
   get full(): boolean {
     return this.#full;
   }
@@ -150,7 +152,15 @@ export class Room {
       this.#wanting = freed > 0 && freed < wanted;
       this.#stuck = freed === 0 && amendments.pagesFreed <= 0;
     }
-    this.#full = wanted > 0;
+    this.#full = wanted > 0 || (this.#full && !this.#roomy(allowed, allowed + wanted));
+  }
+
+  /** Whether a good part is free of what may be stored in the file, or once it has grown where it may. */
+  #roomy(allowed: number, used: number): boolean {
+    const { environment, quota, clock } = this.#parts;
+    const now = clock.monotonic();
+    const may = this.#held ? allowed : quota.pagesAllowed(now, quota.targetBytes(now), environment.pageBytes);
+    return used < may * (1 - FULL_UNTIL_SHARE);
   }
 
   /** Throws StoreError `full` unless a copy of what is live has room beside the file, within the quota. */

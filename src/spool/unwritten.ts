@@ -68,7 +68,7 @@ export class Unwritten {
   /** Takes those of a range out: they are let go. */
   drop(firstSeq: number, lastSeq: number): void {
     const at = this.#find(firstSeq);
-    this.#items.splice(at, this.#find(lastSeq + 1) - at);
+    for (const { durable } of this.#items.splice(at, this.#find(lastSeq + 1) - at)) durable?.(null);
   }
 
   /** None of them will be written any more. */
