@@ -86,6 +86,9 @@ export class CommitTimer {
 
   ended(): void {
     this.#busy = false;
+    // A commit that came before its messages were due has left them out, and forgotten when they are.
+    const left = this.#messagesDueAt();
+    if (left > -Infinity) this.#messagesAt = left;
     if (this.#sendersWait) this.#lookSoon();
     else this.#arm(Math.min(this.#dueAt, this.#messagesAt));
   }

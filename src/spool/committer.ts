@@ -274,16 +274,19 @@ export class Committer {
     const { environment, lanes, amendments, room, wear } = this.#parts;
     this.#timer.begun();
     this.#begunAt = this.#parts.clock.monotonic();
+    let sealed: readonly Waiting[];
     try {
       // Before anything is cut: what comes while the file grows is in this commit as well.
       await room.prepare(this.waitingBytes);
+      this.#cutDue();
+      sealed = this.#front();
+      if (sealed.length === 0 && this.#unmarked === 0 && !this.#dirty && amendments.size === 0) return;
+      this.#carried = sealed.length;
+      await room.prepareFor(sealed);
     } catch (error) {
       this.#failed(storeError(error, environment.directory));
       return;
     }
-    this.#cutDue();
-    const sealed = this.#front();
-    if (sealed.length === 0 && this.#unmarked === 0 && !this.#dirty && amendments.size === 0) return;
     room.make(sealed);
     const carried = amendments.snapshot();
     const unmarked = this.#unmarked;
@@ -293,7 +296,6 @@ export class Committer {
     changes.push(...amendments.changes(carried));
     const encoded = changes[0]![1]!;
     this.#dirty = false;
-    this.#carried = sealed.length;
     try {
       await environment.write(changes);
     } catch (error) {
@@ -303,6 +305,7 @@ export class Committer {
       return;
     }
     this.#parts.losses.written();
+    for (const lane of lanes) lane.begun = true;
     this.#sealed.splice(0, sealed.length);
     this.#carried = 0;
     amendments.settled(carried);

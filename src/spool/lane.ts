@@ -24,7 +24,10 @@ export interface Sealed extends Cut {
 /** A block that has been read for sending and is not settled yet: nothing may change it. */
 interface Pinned {
   readonly key: Buffer;
+  /** Where the range ends that it stands for ... */
   readonly lastSeq: number;
+  /** ... and the last message in it: those behind that one are gone. */
+  readonly lastMessage: number;
   readonly pages: number;
 }
 
@@ -75,6 +78,8 @@ export class Lane {
   readonly #unwritten: Unwritten | null;
   /** The last number that is on the medium. */
   durableTo: number;
+  /** Messages may go that are not on the medium: it knows of this run, so that none after a crash gets their numbers. */
+  begun = false;
   /** The last number that has been cut into a block. */
   #sealedTo: number;
   /** The next number to read for sending. */
@@ -143,7 +148,7 @@ export class Lane {
   /** Whether {@link next} would find a message. */
   get readable(): boolean {
     if (this.#readAt < this.#reading.length || this.#readFrom <= this.durableTo) return true;
-    return this.#unwritten !== null && this.#unwritten.lastSeq >= this.#readFrom;
+    return this.#unwritten !== null && this.begun && this.#unwritten.lastSeq >= this.#readFrom;
   }
 
   /** The next message to send, oldest first; reads a block when the last one is used up. */
@@ -162,7 +167,8 @@ export class Lane {
   }
 
   #nextUnwritten(): Stored | null {
-    const stored = this.#unwritten?.from(this.#readFrom) ?? null;
+    if (this.#unwritten === null || !this.begun) return null;
+    const stored = this.#unwritten.from(this.#readFrom);
     if (stored !== null) this.#readFrom = stored.seq + 1;
     return stored;
   }
@@ -175,7 +181,10 @@ export class Lane {
       this.#readFrom = header.lastSeq + 1;
       this.#readAt = 0;
       this.#reading = left;
-      if (left.length > 0) this.#pin(placed.key, header.lastSeq, placed.value.length);
+      const last = left.at(-1);
+      if (last !== undefined) this.#pin(placed.key, header.lastSeq, last.seq, placed.value.length);
+      // Those that were left in it are settled, and those behind them went: nothing else would take it away.
+      else if (unsent.length === 0) this.remove(placed.key, pagesOf(placed.value.length, this.#pageBytes));
     } catch (error) {
       if (!(error instanceof BlockDamaged)) throw error;
       const firstSeq = Math.max(keySeq(placed.key), this.#books.settledTo + 1);
@@ -185,9 +194,9 @@ export class Lane {
     }
   }
 
-  #pin(key: Buffer, lastSeq: number, bytes: number): void {
+  #pin(key: Buffer, lastSeq: number, lastMessage: number, bytes: number): void {
     if (this.#pinned.at(-1)?.lastSeq === lastSeq) return;
-    this.#pinned.push({ key, lastSeq, pages: pagesOf(bytes, this.#pageBytes) });
+    this.#pinned.push({ key, lastSeq, lastMessage, pages: pagesOf(bytes, this.#pageBytes) });
   }
 
   /** The block that holds number `from`, or the first after it, as it will be after the next commit. */
@@ -207,8 +216,9 @@ export class Lane {
   /** Everything up to `seq` is settled; blocks that are settled whole go with the next commit. True when it lies on the medium. */
   settle(seq: number): boolean {
     this.#books.settledTo = Math.max(this.#books.settledTo, seq);
-    while (this.#pinned.length > 0 && this.#pinned[0]!.lastSeq <= seq) {
-      const { key, pages } = this.#pinned.shift()!;
+    while (this.#pinned.length > 0 && this.#pinned[0]!.lastMessage <= seq) {
+      const { key, pages, lastSeq } = this.#pinned.shift()!;
+      this.#books.settledTo = Math.max(this.#books.settledTo, lastSeq);
       this.remove(key, pages);
     }
     this.#unwritten?.durableTo(seq);
@@ -225,7 +235,7 @@ export class Lane {
       // It was being sent from memory.
       if (lastSeq <= this.#books.settledTo) this.remove(key, pages);
       else {
-        this.#pin(key, lastSeq, value.length);
+        this.#pin(key, lastSeq, lastSeq, value.length);
         if (this.#readFrom <= lastSeq) {
           this.#reading = this.#unwritten.between(this.#readFrom, lastSeq);
           this.#readAt = 0;

@@ -98,23 +98,21 @@ export class Room {
    */
   async prepare(bytes: number): Promise<void> {
     await this.#restore();
-    const { environment, quota, clock } = this.#parts;
-    const { live, pageBytes } = environment.read((reader) => reader.livePages());
-    const pages = live + Math.ceil(bytes / pageBytes) + COMMIT_OVERHEAD_PAGES;
-    const now = clock.monotonic();
-    if (now - this.#growthRefusedAt < GROWTH_REFUSED_MS) return;
-    const growth = quota.growth(now, pages, environment.fileBytes(), pageBytes);
-    if (growth > 0) await this.#fill(growth);
-    else this.#hold(quota.held);
+    const { live, pageBytes } = this.#parts.environment.read((reader) => reader.livePages());
+    await this.#grow(live + Math.ceil(bytes / pageBytes) + COMMIT_OVERHEAD_PAGES);
+  }
+
+  /** The same for these blocks, exactly: nothing may be let go for them while the file may still grow. */
+  async prepareFor(sealed: readonly Sealed[]): Promise<void> {
+    await this.#grow(this.#pagesWith(sealed));
   }
 
   /** Lets go what must go so that these blocks fit. */
   make(sealed: readonly Sealed[]): void {
     const { environment, amendments, evictor, quota, clock, log } = this.#parts;
-    const { live, pageBytes } = environment.read((reader) => reader.livePages());
-    const allowed = quota.pagesAllowed(clock.monotonic(), environment.fileBytes(), pageBytes);
-    let wanted = live + COMMIT_OVERHEAD_PAGES - allowed - amendments.pagesFreed;
-    for (const { value } of sealed) wanted += pagesOf(value.length, pageBytes);
+    const wanted =
+      this.#pagesWith(sealed) -
+      quota.pagesAllowed(clock.monotonic(), environment.fileBytes(), environment.pageBytes);
     this.#wanting = this.#stuck = false;
     if (wanted > 0) {
       this.#parts.onFull();
@@ -179,6 +177,24 @@ export class Room {
     this.#told = part;
     const percent = Math.min(100, Math.round((bytes / targetBytes) * 100));
     this.#parts.log.info({ bytes, targetBytes }, `the spool's file is filled up to ${percent} % of its quota`);
+  }
+
+  /** Live pages after a commit of these blocks and of what is amended. */
+  #pagesWith(sealed: readonly Sealed[]): number {
+    const { environment, amendments } = this.#parts;
+    const { live, pageBytes } = environment.read((reader) => reader.livePages());
+    let pages = live + COMMIT_OVERHEAD_PAGES - amendments.pagesFreed;
+    for (const { value } of sealed) pages += pagesOf(value.length, pageBytes);
+    return pages;
+  }
+
+  async #grow(pages: number): Promise<void> {
+    const { environment, quota, clock } = this.#parts;
+    const now = clock.monotonic();
+    if (now - this.#growthRefusedAt < GROWTH_REFUSED_MS) return;
+    const growth = quota.growth(now, pages, environment.fileBytes(), environment.pageBytes);
+    if (growth > 0) await this.#fill(growth);
+    else this.#hold(quota.held);
   }
 
   /** Lengthens the file. A disk without room is no failure: what we hold is what we go on in. */
