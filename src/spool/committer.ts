@@ -10,7 +10,7 @@ import type { BootTable } from './boot-table.ts';
 import { CommitGroup } from './commit-group.ts';
 import { CommitTimer } from './commit-timer.ts';
 import { BOOKS_KEY, BOOTS_KEY, CHILDREN_KEY, LOSSES_KEY } from './keys.ts';
-import type { Lane, Sealed } from './lane.ts';
+import type { Lane, LeftOut, Sealed } from './lane.ts';
 import type { Losses } from './losses.ts';
 import type { Room } from './room.ts';
 import { seal } from './seal.ts';
@@ -365,20 +365,22 @@ export class Committer {
     return this.#sealed.slice(0, count);
   }
 
-  /** What this commit leaves out: blocks beyond the first `carried`, and tails that are not due. */
-  #notCarried(carried: number): NotCarried {
-    const left: Pick<Sealed, 'header' | 'children'>[] = this.#sealed.slice(carried);
-    for (const lane of this.#parts.lanes) {
-      const tail = lane.tail;
-      if (tail !== null) left.push(tail);
+  /** What this commit leaves out: blocks behind those that are `carried`, and tails that are not due. */
+  #notCarried(carried: readonly Sealed[]): NotCarried {
+    const left: LeftOut[] = [];
+    if (this.#whenNeeded) {
+      const carriedTo = new Map(carried.map(({ header }) => [header.lane, header.lastSeq]));
+      for (const lane of this.#parts.lanes) left.push(...lane.unwrittenBehind(carriedTo.get(lane.number) ?? 0));
+    } else {
+      for (const { header, children } of this.#sealed.slice(carried.length)) left.push({ ...header, children });
+      for (const lane of this.#parts.lanes) left.push(...lane.tail);
     }
     if (left.length === 0) return CARRIES_ALL;
     const lanes = new Map<number, { firstSeq: number; count: number }>();
     const children = new Map<string, number>();
-    for (const { header, children: counts } of left) {
-      const lane = lanes.get(header.lane);
-      const firstSeq = Math.min(lane?.firstSeq ?? Infinity, header.firstSeq);
-      lanes.set(header.lane, { firstSeq, count: (lane?.count ?? 0) + header.count });
+    for (const { lane: number, firstSeq: from, count: more, children: counts } of left) {
+      const lane = lanes.get(number);
+      lanes.set(number, { firstSeq: Math.min(lane?.firstSeq ?? Infinity, from), count: (lane?.count ?? 0) + more });
       for (const [child, count] of counts) children.set(child, (children.get(child) ?? 0) + count);
     }
     return { lanes, children };
@@ -388,7 +390,7 @@ export class Committer {
   #changes(sealed: readonly Sealed[], bootsText: string): Change[] {
     const { books, losses, age } = this.#parts;
     books.age = age.mark();
-    const without = this.#notCarried(sealed.length);
+    const without = this.#notCarried(sealed);
     const changes: Change[] = [
       [BOOKS_KEY, encodeBooks(books, without)],
       [CHILDREN_KEY, books.children.encode(without.children)],

@@ -21,6 +21,14 @@ export interface Sealed extends Cut {
   readonly key: Buffer;
 }
 
+/** Messages that a commit leaves out, counted. */
+export interface LeftOut {
+  readonly lane: number;
+  readonly firstSeq: number;
+  readonly count: number;
+  readonly children: ChildCounts;
+}
+
 /** A block that has been read for sending and is not settled yet: nothing may change it. */
 interface Pinned {
   readonly key: Buffer;
@@ -135,9 +143,19 @@ export class Lane {
     return this.#tail.rawBytes >= BLOCK_RAW_BYTES;
   }
 
-  /** The messages of the tail, counted; null when there are none. */
-  get tail(): { readonly header: BlockHeader; readonly children: ChildCounts } | null {
-    return this.#tail.count === 0 ? null : { header: this.#tail.header(0), children: this.#tail.children };
+  /** The messages of the tail, counted; none when there are none. */
+  get tail(): readonly LeftOut[] {
+    return this.#tail.count === 0 ? [] : [{ ...this.#tail.header(0), children: this.#tail.children }];
+  }
+
+  /**
+   * The messages behind number `seq` that are neither on the medium nor acknowledged, counted; where messages may be sent
+   * unwritten. Of a tail a part may be acknowledged: that part is in the account.
+   */
+  unwrittenBehind(seq: number): readonly LeftOut[] {
+    const left = this.#unwritten!.between(Math.max(seq, this.#books.settledTo) + 1, this.#books.nextSeq - 1);
+    if (left.length === 0) return [];
+    return [{ lane: this.number, firstSeq: left[0]!.seq, count: left.length, children: countChildren(left) }];
   }
 
   /** When the oldest message came that is neither on the medium nor acknowledged; where messages may be sent unwritten. */

@@ -12,7 +12,10 @@ export type Happening =
       readonly wait: boolean;
       readonly lifeSecs: number | null;
     }
+  /** Many commits of one message each, while nobody sends. */
   | { readonly do: 'trickle'; readonly lane: number; readonly count: number; readonly bytes: number }
+  /** Accepted and delivered at once: the upstream is near. */
+  | { readonly do: 'relay'; readonly lane: number; readonly count: number; readonly bytes: number; readonly dead: boolean }
   | { readonly do: 'take'; readonly count: number }
   | { readonly do: 'settle'; readonly count: number; readonly deadEvery: number }
   | { readonly do: 'report'; readonly acknowledged: boolean }
@@ -59,6 +62,17 @@ export const trickling: Weighted = {
   }),
 };
 
+export const relaying: Weighted = {
+  weight: 5,
+  arbitrary: fc.record({
+    do: fc.constant('relay' as const),
+    lane,
+    count: number(20),
+    bytes: fc.constantFrom(10, 1500),
+    dead: fc.boolean(),
+  }),
+};
+
 export const sending: readonly Weighted[] = [
   { weight: 4, arbitrary: fc.record({ do: fc.constant('take' as const), count: number(200) }) },
   {
@@ -66,7 +80,7 @@ export const sending: readonly Weighted[] = [
     arbitrary: fc.record({
       do: fc.constant('settle' as const),
       count: number(200),
-      deadEvery: fc.constantFrom(0, 0, 0, 1, 7),
+      deadEvery: fc.constantFrom(0, 0, 1, 3, 7),
     }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('report' as const), acknowledged: fc.boolean() }) },
@@ -79,7 +93,7 @@ export const stopping: readonly Weighted[] = [
 ];
 
 export const letters: Weighted = {
-  weight: 1,
+  weight: 2,
   arbitrary: fc.record({
     do: fc.constant('letters' as const),
     act: fc.constantFrom('retry' as const, 'drop' as const),

@@ -21,6 +21,8 @@ const SHEDS_FROM_BYTES = 16 * 2 ** 20;
 const WAITING_BYTES_MAX = 17 * 2 ** 20;
 /** Longest that a sender waits for a medium that takes what it is given, ms. */
 const PATIENCE_MS = 2000;
+/** A commit that failed is tried again after so long, ms. */
+const RETRY_MS = 1000;
 const SWEEP_MS = 10_000;
 const CHILDREN = ['press', 'oven', 'pump'];
 
@@ -77,7 +79,7 @@ export class SpoolModel {
 
   /** Takes and delivers what is left, and draws up the account. */
   async end(): Promise<void> {
-    this.#heal();
+    await this.#heal();
     await this.#look();
     this.#rewind();
     for (;;) {
@@ -113,7 +115,12 @@ export class SpoolModel {
     switch (step.do) {
       case 'accept':
         return this.#accept(step);
+      case 'relay':
+        await this.#accept({ ...step, do: 'accept', kind: 'json', wait: false, lifeSecs: null });
+        this.#take(Infinity);
+        return this.#settle(Infinity, step.dead ? 3 : 0);
       case 'trickle':
+        this.#rewind();
         for (let n = 0; n < step.count; n++) {
           await this.#accept({ ...step, do: 'accept', count: 1, kind: 'json', wait: false, lifeSecs: null });
           if (!this.#refusing) await this.#rig.spool.flush();
@@ -142,7 +149,7 @@ export class SpoolModel {
       case 'heal':
         return this.#heal();
       case 'restart':
-        this.#heal();
+        await this.#heal();
         await this.#look();
         return this.#open(() => this.#rig.close(), step.away, this.#rig.dataDir);
       case 'crash':
@@ -313,9 +320,15 @@ export class SpoolModel {
     return this.#look();
   }
 
-  #heal(): void {
-    this.#refusing = false;
+  /** The medium takes writes again, and nobody needs to tell the spool. */
+  async #heal(): Promise<void> {
     this.#medium.heal();
+    for (let tries = 0; this.#rig.spool.snapshot().fault !== null; tries++) {
+      assert.ok(tries < 5, 'the medium takes writes, and the spool does not ask it');
+      await this.#clock.flow(RETRY_MS);
+      await idle(this.#rig.spool);
+    }
+    this.#refusing = false;
   }
 
   async #crash(away: Away): Promise<void> {
