@@ -40,6 +40,8 @@ export class SpoolModel {
   #epoch = 1;
   #flight: { readonly stored: Stored; readonly known: Known }[] = [];
   #letters: Known[] = [];
+  /** Of those that were, so many have been let go. */
+  #discarded = 0;
   readonly #revivedOf: number[] = Array.from({ length: LANES }, () => 0);
   /** Loss reports that were acknowledged, by their ids. */
   readonly #acknowledged = new Map<string, LossRow>();
@@ -52,6 +54,8 @@ export class SpoolModel {
   #refusals = 0;
   #wallJumped = false;
   #fileMax: number;
+  /** The file is larger than a lowered quota would have it. */
+  #lowered = false;
   #before: Seen | null = null;
 
   private constructor(rig: SpoolRig, clock: ManualClock, settings: ModelSettings, tally: Tally) {
@@ -116,7 +120,7 @@ export class SpoolModel {
       case 'accept':
         return this.#accept(step);
       case 'relay':
-        await this.#accept({ ...step, do: 'accept', kind: 'json', wait: false, lifeSecs: null });
+        await this.#accept({ ...step, do: 'accept', kind: 'json', wait: true, lifeSecs: null }, false);
         this.#take(Infinity);
         return this.#settle(Infinity, step.dead ? 3 : 0);
       case 'trickle':
@@ -157,7 +161,8 @@ export class SpoolModel {
     }
   }
 
-  async #accept(step: Extract<Happening, { do: 'accept' }>): Promise<void> {
+  /** `until`: where senders wait, until they have been told; else they go on waiting. */
+  async #accept(step: Extract<Happening, { do: 'accept' }>, until = step.wait): Promise<void> {
     const { spool } = this.#rig;
     const lane = this.#lanes[step.lane]!;
     const waits: Promise<void>[] = [];
@@ -189,7 +194,7 @@ export class SpoolModel {
       told.catch(() => undefined);
       waits.push(told);
     }
-    if (!step.wait || this.#refusing) return;
+    if (!until || this.#refusing) return;
     let told = false;
     void Promise.all(waits).then(() => (told = true));
     for (let ms = 0; !told; ms += 5) {
@@ -287,6 +292,7 @@ export class SpoolModel {
     const { fileBytes } = this.#rig.spool.snapshot();
     // A file does not shrink while there is something in it; it must not grow any more either.
     this.#fileMax = Math.max(this.#settings.quota.bytes, fileBytes);
+    this.#lowered = true;
     await this.#clock.flow(100);
     await this.#look();
   }
@@ -304,12 +310,12 @@ export class SpoolModel {
     const all = spool.deadLetters;
     const chosen = all.slice(0, half ? Math.ceil(all.length / 2) : all.length);
     const numbers = half ? new Set(chosen.map(({ number }) => number)) : undefined;
-    const letters = this.#letters.splice(0, chosen.length);
-    const { age } = spool.snapshot();
     if (act === 'drop') {
-      assert.equal(await spool.dropDeadLetters(numbers), letters.length);
+      assert.equal(await spool.dropDeadLetters(numbers), chosen.length);
       return this.#look();
     }
+    const letters = this.#letters.splice(0, chosen.length);
+    const { age } = spool.snapshot();
     for (const [at, letter] of letters.entries()) {
       const lane = chosen[at]!.stored.lane;
       this.#revivedOf[lane]!++;
@@ -398,22 +404,21 @@ export class SpoolModel {
     this.tally.epochs++;
   }
 
-  /** Dead letters that are not on the medium: after a crash they wait again, else they had to make room, the oldest first. */
+  /** Dead letters that are not on the medium: after a crash they wait again, else they have made room and are counted. */
   #lettersLeft({ letters, books }: Seen, when: 'crash' | 'look'): void {
     const left = new Set(letters.map(({ lane, seq, epoch }) => `${epoch}/${lane}/${seq}`));
     const laneOf = new Map(this.#lanes.flatMap((lane) => [...lane.known.values()].map((known) => [known, lane.number])));
-    const missing: Known[] = [];
+    let discarded = 0;
     this.#letters = this.#letters.filter((letter) => {
-      if (left.delete(`${letter.epoch}/${laneOf.get(letter)}/${letter.seq}`)) {
-        assert.equal(missing.length, 0, `a dead letter went, and ${missing[0]?.tag} is older`);
-        return true;
-      }
-      if (laneOf.has(letter) && letter.fate === 'dead') missing.push(letter);
-      else assert.equal(when, 'crash');
+      if (left.delete(`${letter.epoch}/${laneOf.get(letter)}/${letter.seq}`)) return true;
+      if (laneOf.has(letter) && letter.fate === 'dead') discarded++;
+      else assert.equal(when, 'crash', `dead letter ${letter.tag} is missing`);
       return false;
     });
     assert.equal(left.size, 0, 'there are dead letters that nobody knows of');
-    assert.ok((books.ledger.dropped.discarded ?? 0) >= missing.length, 'dead letters are missing');
+    const more = (books.ledger.dropped.discarded ?? 0) - this.#discarded;
+    assert.equal(discarded, more, 'dead letters are missing');
+    this.#discarded += more;
   }
 
   /** Makes everything durable and holds it against the model. */
@@ -482,8 +487,9 @@ export class SpoolModel {
       this.#rig.spool.snapshot();
     assert.equal(quotaBytes, this.#settings.quota.bytes);
     assert.ok(fileBytes <= this.#fileMax, `the file has ${fileBytes} bytes, ${this.#fileMax} are allowed`);
-    if (fileBytes <= quotaBytes) {
-      this.#fileMax = quotaBytes;
+    if (fileBytes <= quotaBytes) this.#fileMax = quotaBytes;
+    if (fileBytes <= filling.targetBytes) this.#lowered = false;
+    if (!this.#lowered) {
       const bytes = bytesUnder(this.#rig.dataDir);
       assert.ok(bytes <= quotaBytes, `there are ${bytes} bytes under the data directory, the quota is ${quotaBytes}`);
     }
