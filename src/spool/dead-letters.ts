@@ -10,6 +10,8 @@ import { pagesOf } from './pages.ts';
 
 /** Dead letters kept; beyond it, and when the quota is used up, the oldest are dropped. */
 const DEAD_LETTERS_MAX = 1000;
+/** Pages of new ones that one commit may carry in any case: the file's reserve has room for twice as many. */
+const PAGES_A_COMMIT_MIN = 64;
 /** Dead letters dropped at once to make room. */
 const DROPPED_AT_ONCE = 64;
 /** The property that says why. */
@@ -35,11 +37,15 @@ export interface DeadLettersParts {
   readonly amendments: Amendments;
   readonly pageBytes: number;
   readonly read: <T>(look: (reader: Reader) => T) => T;
+  /** Pages that are left between what is live and what the file may come to. */
+  readonly pagesLeft: () => number;
 }
 
 /** Messages that the upstream refused for good: kept apart, so that they hold up nobody, until somebody decides or room is wanted. */
 export class DeadLetters {
   readonly #parts: DeadLettersParts;
+  /** Those that were on their way to the medium when the newest came. */
+  #fresh: (Pick<DeadLetter, 'number' | 'stored'> & { readonly pages: number })[] = [];
 
   constructor(parts: DeadLettersParts) {
     this.#parts = parts;
@@ -55,7 +61,24 @@ export class DeadLetters {
     const builder = new BlockBuilder(stored.lane);
     builder.add(stored.seq, { ...stored.message, properties }, Infinity);
     const { value } = builder.cut(stored.epoch);
-    amendments.put(deadLetterKey(number), value, -pagesOf(value.length, pageBytes));
+    const pages = pagesOf(value.length, pageBytes);
+    amendments.put(deadLetterKey(number), value, -pages);
+    this.#fresh.push({ number, stored, pages });
+    this.#keepWithinACommit();
+  }
+
+  /** What their blocks leave free is of no use to the commit that lays them apart: the file would outgrow the quota. */
+  #keepWithinACommit(): void {
+    const { amendments, pagesLeft } = this.#parts;
+    this.#fresh = this.#fresh.filter(({ number }) => amendments.has(deadLetterKey(number)));
+    let pages = this.#fresh.reduce((sum, fresh) => sum + fresh.pages, 0);
+    if (pages <= PAGES_A_COMMIT_MIN) return;
+    const most = Math.max(PAGES_A_COMMIT_MIN, pagesLeft() / 2);
+    while (pages > most) {
+      const oldest = this.#fresh.shift()!;
+      pages -= oldest.pages;
+      this.discard(oldest);
+    }
   }
 
   /** Room is wanted: the oldest go. */

@@ -24,7 +24,10 @@ export interface Sealed extends Cut {
 /** A block that has been read for sending and is not settled yet: nothing may change it. */
 interface Pinned {
   readonly key: Buffer;
+  /** Where the range ends that it stands for ... */
   readonly lastSeq: number;
+  /** ... and the last message in it: those behind that one are gone. */
+  readonly lastMessage: number;
   readonly pages: number;
 }
 
@@ -194,7 +197,10 @@ export class Lane {
       this.#readFrom = header.lastSeq + 1;
       this.#readAt = 0;
       this.#reading = left;
-      if (left.length > 0) this.#pin(placed.key, header.lastSeq, placed.value.length);
+      const last = left.at(-1);
+      if (last !== undefined) this.#pin(placed.key, header.lastSeq, last.seq, placed.value.length);
+      // Those that were left in it are settled, and those behind them went: nothing else would take it away.
+      else if (unsent.length === 0) this.remove(placed.key, pagesOf(placed.value.length, this.#pageBytes));
     } catch (error) {
       if (!(error instanceof BlockDamaged)) throw error;
       const firstSeq = Math.max(keySeq(placed.key), this.#books.settledTo + 1);
@@ -204,9 +210,9 @@ export class Lane {
     }
   }
 
-  #pin(key: Buffer, lastSeq: number, bytes: number): void {
+  #pin(key: Buffer, lastSeq: number, lastMessage: number, bytes: number): void {
     if (this.#pinned.at(-1)?.lastSeq === lastSeq) return;
-    this.#pinned.push({ key, lastSeq, pages: pagesOf(bytes, this.#pageBytes) });
+    this.#pinned.push({ key, lastSeq, lastMessage, pages: pagesOf(bytes, this.#pageBytes) });
   }
 
   /** The block that holds number `from`, or the first after it, as it will be after the next commit. */
@@ -229,8 +235,9 @@ export class Lane {
    */
   settle(seq: number, kept: ((durable: Durable) => void) | null = null): boolean {
     this.#books.settledTo = Math.max(this.#books.settledTo, seq);
-    while (this.#pinned.length > 0 && this.#pinned[0]!.lastSeq <= seq) {
-      const { key, pages } = this.#pinned.shift()!;
+    while (this.#pinned.length > 0 && this.#pinned[0]!.lastMessage <= seq) {
+      const { key, pages, lastSeq } = this.#pinned.shift()!;
+      this.#books.settledTo = Math.max(this.#books.settledTo, lastSeq);
       this.remove(key, pages);
     }
     this.#unwritten?.durableTo(seq, kept);
@@ -248,7 +255,7 @@ export class Lane {
       // It was being sent from memory.
       if (lastSeq <= this.#books.settledTo) this.remove(key, pages);
       else {
-        this.#pin(key, lastSeq, value.length);
+        this.#pin(key, lastSeq, lastSeq, value.length);
         if (this.#readFrom <= lastSeq) {
           this.#reading = this.#unwritten.between(this.#readFrom, lastSeq);
           this.#readAt = 0;

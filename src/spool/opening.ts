@@ -84,9 +84,9 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
   if (found === null) {
     await spool.flush();
     await remember();
-  } else if (unclean) {
-    // That it began is on the medium before it does what may bring it down.
-    await spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush after an unclean stop'));
+  } else if (unclean || settings.write === 'when-needed') {
+    // That it began is on the medium before it does what may bring it down, or uses numbers that nobody would remember.
+    await spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush at the start'));
   }
   let copies = true;
   const copying = clock.every(COPY_EVERY_MS, () => {

@@ -99,7 +99,8 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     whenFull: (lane) => whenFullOf(settings(), lane),
     indexed: () => indexing.complete,
   });
-  const deadLetters = new DeadLetters({ books, bookkeeper, amendments, pageBytes, read });
+  const pagesLeft = () => quota.targetBytes(clock.monotonic()) / pageBytes - read((reader) => reader.livePages().live);
+  const deadLetters = new DeadLetters({ books, bookkeeper, amendments, pageBytes, read, pagesLeft });
   const merger = new Merger({ lanes, pruning, read, worthIt: () => !sending() && wear.atEase });
   const room = new Room({
     environment,
