@@ -93,10 +93,9 @@ export class Room {
     if (now - this.#lookedAt < LOOK_EVERY_MS) return;
     this.#lookedAt = now;
     const { live, pageBytes } = environment.read((reader) => reader.livePages());
-    const target = quota.targetBytes(now);
-    const file = Math.max(environment.fileBytes(), quota.held ? 0 : target);
-    const allowed = quota.pagesAllowed(now, file, pageBytes);
-    if (live + COMMIT_OVERHEAD_PAGES - allowed - amendments.pagesFreed <= 0) this.#full = this.#stuck = false;
+    const used = live + COMMIT_OVERHEAD_PAGES - amendments.pagesFreed;
+    if (this.#roomy(quota.pagesAllowed(now, environment.fileBytes(), pageBytes), used))
+      this.#full = this.#stuck = false;
   }
 
   /** Room is wanted, and there is nothing that may be let go. */
