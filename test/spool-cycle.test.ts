@@ -166,10 +166,10 @@ test('lane 0 goes first, and lower lanes keep a share of one in 16', async () =>
   const lanes = rig.take(170).map(({ lane }) => lane);
   assert.deepEqual(
     lanes.slice(0, 16),
-    Array.from({ length: 16 }, () => 0),
+    Array.from({ length: 16 }, (_, n) => (n < 15 ? 0 : 7)),
   );
   const low = lanes.filter((lane) => lane === 7).length;
-  assert.ok(low >= 9 && low <= 11, `${low} of 170 were of the lower lane`);
+  assert.equal(low, 10, `${low} of 170 were of the lower lane`);
   await rig.close();
 });
 
@@ -242,5 +242,21 @@ test('when the medium does not keep up, messages are refused rather than kept in
   await rig.audit();
   assert.equal(rig.books().ledger.refused.rejected, refused);
   assert.equal(rig.take().length, 100 - refused);
+  await rig.close();
+});
+
+test('lanes below a busy one take turns in their share of one in sixteen', async () => {
+  const rig = await SpoolRig.open();
+  for (const [lane, count] of [
+    [0, 400],
+    [4, 100],
+    [10, 100],
+  ] as const) {
+    for (let n = 0; n < count; n++) void rig.accept('x', lane, false);
+  }
+  await rig.spool.flush();
+  const lanes = rig.take(320).map(({ lane }) => lane);
+  const count = (lane: number) => lanes.filter((each) => each === lane).length;
+  assert.deepEqual([count(0), count(4), count(10)], [300, 10, 10]);
   await rig.close();
 });

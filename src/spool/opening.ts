@@ -20,8 +20,8 @@ import { Spool } from './spool.ts';
 
 /** Numbers that a new epoch leaves out, so that none of the old one's that we do not know of is ever used again. */
 const EPOCH_GAP = 2 ** 20;
-/** How often the totals are copied to where no fault of the spool can reach them, ms. */
-const COPY_EVERY_MS = 60_000;
+/** How often the totals are copied to where no fault of the spool can reach them, ms; less often where the card is to rest. */
+const COPY_EVERY_MS = { always: 60_000, 'when-needed': 120_000 };
 /** A run of this length was none that the spool brought down, ms. */
 const STABLE_MS = 600_000;
 /** Share of the quota that a quarantined spool may take: more would leave the living one no room. */
@@ -89,7 +89,7 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
     await spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush at the start'));
   }
   let copies = true;
-  const copying = clock.every(COPY_EVERY_MS, () => {
+  const copying = clock.every(COPY_EVERY_MS[settings.write], () => {
     remember().then(
       () => (copies = true),
       (error: unknown) => {

@@ -55,6 +55,7 @@ export class Spool {
   #settings: SpoolSettings;
   #beforeClose: () => Promise<void> = () => Promise.resolve();
   #sinceLower = 0;
+  #lastLower = 0;
   #sweeping = false;
   #shrinking = false;
   #sending = false;
@@ -140,22 +141,23 @@ export class Spool {
    */
   next(): Stored | null {
     this.#sending = true;
-    let first: Lane | null = null;
-    for (const lane of this.#lanes) {
-      if (!lane.readable) continue;
-      if (first === null) {
-        first = lane;
-        if (this.#sinceLower < LOWER_LANE_SHARE) break;
-      } else {
-        const stored = lane.next(this.#parts.reading(lane));
-        if (stored === null) continue;
-        this.#sinceLower = 0;
-        return stored;
-      }
+    const first = this.#lanes.find((lane) => lane.readable);
+    if (first === undefined) return null;
+    if (++this.#sinceLower >= LOWER_LANE_SHARE) {
+      this.#sinceLower = 0;
+      const lower = this.#nextLower(first.number);
+      const stored = lower?.next(this.#parts.reading(lower)) ?? null;
+      if (stored !== null) return stored;
     }
-    if (first === null) return null;
-    this.#sinceLower++;
     return first.next(this.#parts.reading(first)) ?? (first.readable ? null : this.next());
+  }
+
+  /** The lanes below `number` that have something take turns. */
+  #nextLower(number: number): Lane | undefined {
+    const lower = this.#lanes.filter((lane) => lane.number > number && lane.readable);
+    const lane = lower.find((each) => each.number > this.#lastLower) ?? lower[0];
+    if (lane !== undefined) this.#lastLower = lane.number;
+    return lane;
   }
 
   /** The upstream has a message: it was the oldest unsettled one of its lane. `matched` is false when nobody subscribed. */
