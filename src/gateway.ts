@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Clock } from './clock/clock.ts';
 import { Commands } from './commands/commands.ts';
 import { readCredentials } from './config/credentials.ts';
+import { takenUp, type Reconfigured } from './config/change.ts';
 import type { LoadedConfig } from './config/load.ts';
 import type { ChildConfig, UpstreamConfig } from './config/schema.ts';
 import { gpioLine, serialDevice } from './config/profile.ts';
@@ -12,12 +13,16 @@ import { DriverSupervisor } from './drivers/supervisor.ts';
 import type { Incoming } from './message/exchange.ts';
 import type { Reading } from './message/message.ts';
 import { Router } from './router/router.ts';
+import { compacted } from './spool/compaction.ts';
+import { lettersIn } from './spool/dead-letters.ts';
 import { booksIn, SpoolFiles } from './spool/files.ts';
 import { peek, verifyFiles } from './spool/inspection.ts';
 import { takeIn } from './spool/intake.ts';
+import { orderLetters, type LetterOrder } from './spool/letter-orders.ts';
 import { openSpool } from './spool/opening.ts';
+import type { SpoolSettings } from './spool/settings.ts';
 import type { Spool } from './spool/spool.ts';
-import { laneStats, ledgerStats, type SpoolStats } from './spool/stats.ts';
+import { ledgerStats, spoolStats, type SpoolStats } from './spool/stats.ts';
 import { Complaints } from './store/complaints.ts';
 import { State } from './store/state.ts';
 import { Upstream } from './upstream/upstream.ts';
@@ -40,7 +45,7 @@ export interface Platform {
 
 /** Everything together: builds each part from the configuration, starts and stops them in order. */
 export class Gateway {
-  readonly #loaded: LoadedConfig;
+  #loaded: LoadedConfig;
   readonly #platform: Platform;
   readonly #state: State;
   readonly #spool: Spool;
@@ -68,15 +73,9 @@ export class Gateway {
   /** Opens the data directory. Throws when it cannot be used: the message says what to do. */
   static async open(loaded: LoadedConfig, platform: Platform): Promise<Gateway> {
     const { dataDir } = loaded.config.gateway;
-    const { storeAndForward } = loaded.config;
     const state = new State(`${dataDir}/state`);
     try {
-      const spool = await openSpool(
-        { dataDir, prefill: true, builtAt: BUILT_AT, ...storeAndForward },
-        state,
-        platform.clock,
-        platform.log,
-      );
+      const spool = await openSpool(spoolSettings(loaded), state, platform.clock, platform.log);
       return new Gateway(loaded, platform, state, spool);
     } catch (error) {
       await state.close();
@@ -90,6 +89,11 @@ export class Gateway {
     await Promise.all([...this.#children.values()].map((child) => child.start()));
     // The first readings are on the medium when we say that we run. What fails here has been said and is tried again.
     await this.#spool.flush().catch((error: unknown) => this.#platform.log.debug({ err: error }, 'flush at the start'));
+  }
+
+  /** Calls `listener` when only a new start can help: the spool's file is damaged. */
+  onDamaged(listener: (fault: Error) => void): void {
+    this.#spool.onDamaged(listener);
   }
 
   /** Stops in the order in which messages flow, within 5 s; everything accepted is on the medium when it resolves. */
@@ -145,26 +149,34 @@ export class Gateway {
 
   spoolStats(): SpoolStats {
     const now = this.#spool.snapshot();
-    return this.#spool.environment.read((reader) => {
-      const books = booksIn(reader);
-      return {
-        epoch: books.epoch,
-        ledger: ledgerStats(books),
-        lanes: laneStats(reader, books, now.age),
-        file: {
-          bytes: now.fileBytes,
-          quotaBytes: now.quotaBytes,
-          livePages: now.livePages,
-          freePages: now.freePages,
-          shrinkPending: now.fileBytes > now.quotaBytes,
-        },
-        wear: now.wear,
-      };
-    });
+    return this.#spool.environment.read((reader) => spoolStats(reader, booksIn(reader), now));
   }
 
   peek(count: number, lane?: number) {
     return this.#spool.environment.read((reader) => peek(reader, booksIn(reader), count, lane));
+  }
+
+  /** The dead letters behind number `after`, until their bodies come to `bytesMax`. */
+  deadLetters(after: number, bytesMax: number) {
+    return this.#spool.environment.read((reader) => lettersIn(reader, after, bytesMax));
+  }
+
+  orderLetters(order: LetterOrder, numbers: readonly number[] | null) {
+    return orderLetters(this.#spool, order, numbers);
+  }
+
+  /** Makes the spool's file as small as what is in it. `copied` is told how many bytes are done. */
+  compact(copied: (bytes: number) => void) {
+    return compacted(this.#spool, copied);
+  }
+
+  /** Takes up what may change while it runs; the rest is named, and waits for a restart. */
+  reconfigure(loaded: LoadedConfig): Reconfigured {
+    const { taken, ...changed } = takenUp(this.#loaded, loaded);
+    this.#loaded = taken;
+    this.#spool.configure(spoolSettings(taken));
+    this.#upstream?.limit(taken.config.upstream?.maxRate);
+    return changed;
   }
 
   /** Takes messages in that another spool gave out. Resolves when each is durable (null) or refused (why). */
@@ -239,6 +251,10 @@ export class Gateway {
       return Promise.resolve({ status: 200, payload: { wall: new Date(this.#platform.clock.wall()).toISOString() } });
     return Promise.resolve({ status: 404, payload: { error: `the gateway has no method "${name}"; it has ping` } });
   }
+}
+
+function spoolSettings({ config }: LoadedConfig): SpoolSettings {
+  return { dataDir: config.gateway.dataDir, prefill: true, builtAt: BUILT_AT, ...config.storeAndForward };
 }
 
 /** The kind of a child, and how its driver is made. */

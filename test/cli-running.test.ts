@@ -75,6 +75,11 @@ describe('status', () => {
     assert.equal(code, 0);
     assert.match(stdout, /^gateway {3}line-4, Holdfast \d+\.\d+\.\d+ on simulated, process \d+, up /m);
     assert.match(stdout, /^upstream {2}online at mqtt:\/\/127\.0\.0\.1:\d+ \(MQTT 5\) since /m);
+    assert.match(stdout, /^spool {5}[\d.]+ MiB of 16\.0 MiB, [\d.]+ KiB of it in use(; being filled, \d+ % done)?$/m);
+    assert.match(
+      stdout,
+      /^wear {6}[\d.]+ [MGT]iB a day to the medium, [\d.]+ bytes for each byte of message \((estim|meas)/m,
+    );
     assert.match(stdout, /^ledger {4}\d+ accepted = \d+ delivered \+ \d+ pending \+ 0 dead letters \+ 0 dropped$/m);
     assert.match(stdout, /^children {2}1 of 2 running, failing: meter$|^children {2}1 of 2 running$/m);
   });
@@ -265,9 +270,10 @@ describe('check', () => {
     assert.equal(code, 1);
     assert.match(stdout, /^OK {4}gateway +process \d+ runs, for \d+ s now$/m);
     assert.match(stdout, /^OK {4}spool +\d+ messages wait, and the books are even$/m);
+    assert.match(stdout, /^OK {4}storage +it can; \d+ (M|G)iB a day to the medium( by estimate)?$/m);
     assert.match(stdout, /^FAIL {2}serial:meter +\S+not-plugged-in is not there\n +-> plug it in/m);
     assert.match(stdout, /^OK {4}upstream-mqtt +it speaks MQTT 5 and takes us$/m);
-    assert.match(stderr, /^14 checks: \d+ OK, \d WARN, 1 FAIL, 0 SKIP\n$/);
+    assert.match(stderr, /^15 checks: \d+ OK, \d WARN, 1 FAIL, 0 SKIP\n$/);
     const after_ = await askJson<{ upstream: { attempts: number; state: string } }>('status');
     assert.equal(after_.upstream.state, 'online');
     assert.equal(after_.upstream.attempts, before_.upstream.attempts);
@@ -311,6 +317,7 @@ describe('check', () => {
       'data-dir',
       'disk-space',
       'spool',
+      'storage',
       'gateway',
       'serial:meter',
       'upstream-dns',

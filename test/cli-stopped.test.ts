@@ -44,6 +44,8 @@ describe('on a stopped gateway', () => {
       ['list', '--json'],
       ['logs', '--follow'],
       ['restart', 'press-1'],
+      ['reload'],
+      ['metrics'],
       ['method', 'invoke', 'press-1', 'reset'],
     ];
     const ends = await Promise.all(commands.map((command) => ask(...command)));
@@ -61,7 +63,10 @@ describe('on a stopped gateway', () => {
     const { code, stdout, stderr } = await ask('spool', 'stats', '--json');
     assert.equal(code, 0);
     assert.equal(stderr, 'no gateway is running; this is what its files say\n');
-    const { epoch, ledger, lanes, file, wear } = JSON.parse(stdout) as Record<string, Record<string, unknown>>;
+    const { epoch, ledger, lanes, file, wear, children } = JSON.parse(stdout) as Record<
+      string,
+      Record<string, unknown>
+    >;
     assert.equal(epoch, 1);
     assert.deepEqual(ledger, {
       accepted: 20,
@@ -72,12 +77,20 @@ describe('on a stopped gateway', () => {
       refused: {},
       pending: 20,
     });
-    const lane = { lane: 10, pending: 20, firstSeq: 1, nextSeq: 21 };
+    const account = { accepted: 20, delivered: 0, pending: 20, deadLetters: 0, dropped: {} };
+    const lane = { lane: 10, firstSeq: 1, nextSeq: 21, ...account };
     assert.deepEqual(lanes, [
       { ...lane, oldestAgeSecs: (lanes as unknown as { oldestAgeSecs: number }[])[0]!.oldestAgeSecs },
     ]);
     assert.equal(file!['quotaBytes'], 16 * 1024 ** 2);
     assert.equal(wear!['measured'], false);
+    assert.deepEqual(children, { 'press-1': account });
+    const text = (await ask('spool', 'stats')).stdout;
+    assert.match(
+      text,
+      /^LANE +ACCEPTED +DELIVERED +PENDING +DEAD LETTERS +DROPPED +FIRST SEQ +NEXT SEQ +OLDEST WAITS\n10 +20 +0 +20 +0 +0 +1 +21 +\d+ s$/m,
+    );
+    assert.match(text, /^CHILD +ACCEPTED +DELIVERED +PENDING +DEAD LETTERS +DROPPED\npress-1 +20 +0 +20 +0 +0$/m);
   });
 
   test('spool peek shows what waits, oldest first', async () => {
@@ -157,6 +170,12 @@ describe('used wrongly', () => {
       [['spool', 'peek', '--lane', '11', '-c', config], /It must be a whole number from 0 to 10\./],
       [['spool', 'export', '--format', 'xml', '-c', config], /Allowed choices are jsonl, csv/],
       [['spool', 'import', '-c', config], /missing required argument 'file'/],
+      [['spool', 'dead-letters', 'drop', '-c', config], /^holdfast: say which by their numbers .*, or --all\n$/],
+      [
+        ['spool', 'dead-letters', 'retry', '3', '--all', '-c', config],
+        /^holdfast: numbers and --all are two different/,
+      ],
+      [['spool', 'dead-letters', 'drop', '1,2', '-c', config], /It must be a whole number of 1 or more\./],
       [['method', 'invoke', 'press-1', '-c', config], /missing required argument 'name'/],
       [['method', 'invoke', 'press-1', 'reset', '--payload', '{', '-c', config], /It must be JSON: /],
       [['monitor', '--all', '--gateway', 'x', '-c', config], /cannot be used with option/],
@@ -184,12 +203,18 @@ describe('used wrongly', () => {
       'list',
       'logs',
       'restart',
+      'reload',
+      'metrics',
       'monitor',
       'spool stats',
       'spool peek',
       'spool verify',
       'spool export',
       'spool import',
+      'spool compact',
+      'spool dead-letters list',
+      'spool dead-letters retry',
+      'spool dead-letters drop',
       'config check',
       'config schema',
       'method invoke',

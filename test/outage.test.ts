@@ -21,7 +21,7 @@ const AWAY_MS = LONG ? 5000 : 400;
  */
 const OUTAGES = ['stop', 'kill', 'freeze', 'cut', 'silence'] as const;
 
-async function outages(context: TestContext, protocol: '5' | '3.1.1'): Promise<void> {
+async function outages(context: TestContext, protocol: '5' | '3.1.1', write: 'always' | 'when-needed'): Promise<void> {
   const mosquitto = await startMosquitto({ persistence: true });
   const gate = await openGate(mosquitto.port);
   const watcher = await startWatcher({ url: mosquitto.url, qos: 0 });
@@ -40,6 +40,7 @@ upstream:
   window: ${WINDOW}
   keepaliveSecs: 1
   reconnect: { minSecs: 0.05, maxSecs: 0.2 }
+storeAndForward: { write: ${write} }
 children:
 ${children.join('\n')}
 `,
@@ -86,7 +87,7 @@ ${children.join('\n')}
       assert.ok('machine' in (JSON.parse(body.toString()) as object));
     }
     context.diagnostic(
-      `MQTT ${protocol}: ${MESSAGES} messages over ${OUTAGES.length} outages in ${Math.round(performance.now() - begun)} ms, ` +
+      `MQTT ${protocol}, write: ${write}: ${MESSAGES} messages over ${OUTAGES.length} outages in ${Math.round(performance.now() - begun)} ms, ` +
         `${watcher.repeats()} came twice`,
     );
   } finally {
@@ -98,6 +99,8 @@ ${children.join('\n')}
 }
 
 describe('10,000 messages across 5 outages arrive in order, none missing', { concurrency: 2 }, () => {
-  test('over MQTT 5', (context) => outages(context, '5'));
-  test('over MQTT 3.1.1', (context) => outages(context, '3.1.1'));
+  for (const write of ['always', 'when-needed'] as const) {
+    test(`over MQTT 5 (write: ${write})`, (context) => outages(context, '5', write));
+    test(`over MQTT 3.1.1 (write: ${write})`, (context) => outages(context, '3.1.1', write));
+  }
 });

@@ -322,7 +322,8 @@ test('what a driver dates by our clock is corrected with it, what a sensor dates
 
 test('what a boot took on that never knew the time leaves with bounds', async () => {
   let clock = new ManualClock({ wall: NOW, known: true, monotonic: HOUR, bootId: 'one' });
-  let rig = await SpoolRig.open({ clock });
+  // Longer than the day between the boots.
+  let rig = await SpoolRig.open({ clock, timeToLiveSecs: 10 * 86_400 });
   void rig.accept('known');
   await rig.spool.flush();
   clock = new ManualClock({ wall: PAST, known: false, monotonic: 0, bootId: 'two' });

@@ -8,7 +8,7 @@ import { userName } from '../health/checks/accounts.ts';
 import { allChecks } from '../health/checks/catalogue.ts';
 import { CHECK_MS_MAX, means, runChecks, type Check, type Report } from '../health/checks/check.ts';
 import type { Neighbour, Scene } from '../health/checks/scene.ts';
-import type { GatewayStatus } from '../health/requests.ts';
+import type { GatewayStatus } from '../health/status.ts';
 import type { SpoolStats } from '../spool/stats.ts';
 import type { CommonOptions } from './configured.ts';
 import { askOne, NoGateway } from './control-client.ts';

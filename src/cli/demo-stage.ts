@@ -99,7 +99,8 @@ export class Stage {
       // As with `run`: the other commands work on the simulation too, and a second one cannot take the same folder.
       const live: { gateway: Gateway | null } = { gateway: null };
       mkdirSync(folder.dataDir, { recursive: true });
-      const control = new ControlServer(controlPath(folder.dataDir), requests(live, ring), log);
+      const handlers = requests({ live, ring, reload: null, endToBeStartedAgain: null });
+      const control = new ControlServer(controlPath(folder.dataDir), handlers, clock, log);
       await control.start().catch((error: unknown) => {
         throw new CliError((error as Error).message);
       });

@@ -1,4 +1,4 @@
-import type { Listed } from '../health/requests.ts';
+import type { Listed } from '../health/status.ts';
 import { configured, type CommonOptions } from './configured.ts';
 import { ask } from './control-client.ts';
 import { agoText, FINE, print, printable, printJson, say, spanText, table } from './output.ts';

@@ -1,10 +1,10 @@
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { VERSION } from '../config/version.ts';
 import { crashText, endTidily } from './ending.ts';
+import { config, count, examples, json, jsonText, listed } from './options.ts';
 import { FOUND_A_PROBLEM, USED_WRONGLY, say } from './output.ts';
+import { addSpoolCommands } from './spool-program.ts';
 
-/** Where a gateway's configuration is when nothing else is said. */
-export const DEFAULT_CONFIG = '/etc/holdfast/gateway.yaml';
 /** Longest that a direct method may take, seconds. */
 const METHOD_SECS_MAX = 300;
 
@@ -92,6 +92,21 @@ export async function main(argv: readonly string[]): Promise<number> {
     .action(does(async (child, options) => (await import('./restart.ts')).restart(child, options)));
 
   program
+    .command('reload')
+    .description('have the running gateway read its configuration again, and take up what it can')
+    .addOption(config())
+    .addOption(json())
+    .addHelpText('after', examples('holdfast reload'))
+    .action(does(async (options) => (await import('./reload.ts')).reload(options)));
+
+  program
+    .command('metrics')
+    .description('what the running gateway counts, for Prometheus')
+    .addOption(config())
+    .addHelpText('after', examples('holdfast metrics > holdfast.prom'))
+    .action(does(async (options) => (await import('./metrics.ts')).metrics(options)));
+
+  program
     .command('monitor')
     .description('show messages as they arrive at the broker')
     .addOption(config())
@@ -108,56 +123,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     )
     .action(does(async (options) => (await import('./monitor.ts')).monitor(options)));
 
-  const spool = program.command('spool').description('look into the durable queue');
-  spool
-    .command('stats')
-    .description('the ledger, the lanes and the file')
-    .addOption(config())
-    .addOption(json())
-    .addHelpText('after', examples('holdfast spool stats --json'))
-    .action(does(async (options) => (await import('./spool-stats.ts')).spoolStats(options)));
-  spool
-    .command('peek')
-    .description('the messages that wait, oldest first; none is taken out')
-    .addOption(config())
-    .addOption(json())
-    .addOption(new Option('-n, --number <count>', 'so many').argParser(count(1, 1000)).default(10))
-    .addOption(new Option('--lane <lane>', 'of this lane only, 0 to 10').argParser(count(0, 10)))
-    .addHelpText('after', examples('holdfast spool peek -n 3'))
-    .action(does(async (options) => (await import('./spool-peek.ts')).spoolPeek(options)));
-  spool
-    .command('verify')
-    .description('read every page and every block, and hold them against the books')
-    .addOption(config())
-    .addOption(json())
-    .addHelpText('after', examples('holdfast spool verify'))
-    .action(does(async (options) => (await import('./spool-verify.ts')).spoolVerify(options)));
-
-  spool
-    .command('export')
-    .description('write every message that waits, oldest first; none is taken out')
-    .addOption(config())
-    .addOption(
-      new Option('--format <format>', 'one JSON text a line, or a table').choices(['jsonl', 'csv']).default('jsonl'),
-    )
-    .addOption(new Option('--lane <lane>', 'of this lane only, 0 to 10').argParser(count(0, 10)))
-    .option('--child <id>', 'of this child only')
-    .option('--quarantine', 'of the spool that was set aside, as far as it can be read')
-    .option('--dead-letters', 'the dead letters, in place of what waits')
-    .option('-o, --output <file>', 'into this file, not to standard output')
-    .addHelpText(
-      'after',
-      examples('holdfast spool export -o backlog.jsonl', 'holdfast spool export --quarantine --format csv'),
-    )
-    .action(does(async (options) => (await import('./spool-export.ts')).spoolExport(options)));
-  spool
-    .command('import')
-    .description('take in messages that were exported')
-    .argument('<file>', 'of JSON lines; - for standard input')
-    .addOption(config())
-    .addOption(json())
-    .addHelpText('after', examples('holdfast spool import backlog.jsonl'))
-    .action(does(async (file, options) => (await import('./spool-import.ts')).spoolImport(file, options)));
+  addSpoolCommands(program, does);
 
   const configuration = program.command('config').description('look at the configuration');
   configuration
@@ -219,35 +185,4 @@ export async function main(argv: readonly string[]): Promise<number> {
     say(crashText(error));
     return (error as { code?: unknown }).code === USED_WRONGLY ? USED_WRONGLY : FOUND_A_PROBLEM;
   }
-}
-
-const config = () =>
-  new Option('-c, --config <file>', 'the configuration').default(DEFAULT_CONFIG).env('HOLDFAST_CONFIG');
-const json = () => new Option('--json', 'as JSON');
-
-function examples(...commands: string[]): string {
-  return `\n${commands.length === 1 ? 'Example' : 'Examples'}:\n${commands.map((command) => `  ${command}\n`).join('')}`;
-}
-
-/** A whole number within bounds. */
-function count(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-    const bounds = max === Number.MAX_SAFE_INTEGER ? `of ${min} or more` : `from ${min} to ${max}`;
-    throw new InvalidArgumentError(`It must be a whole number ${bounds}.`);
-  };
-}
-
-function jsonText(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    throw new InvalidArgumentError(`It must be JSON: ${(error as Error).message}.`);
-  }
-}
-
-/** Ids one by one or with commas between them. */
-function listed(text: string, before: string[] | undefined): string[] {
-  return [...(before ?? []), ...text.split(',').filter((id) => id !== '')];
 }

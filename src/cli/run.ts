@@ -4,6 +4,7 @@ import { SystemClock } from '../clock/system-clock.ts';
 import { Gateway } from '../gateway.ts';
 import { ControlServer } from '../health/control-server.ts';
 import { LogRing, type LogFormat } from '../health/log-ring.ts';
+import { Reloader } from '../health/reload.ts';
 import { requests } from '../health/requests.ts';
 import { SystemdNotifier } from '../health/systemd.ts';
 import { Watchdog } from '../health/watchdog.ts';
@@ -54,9 +55,13 @@ async function untilStopped(options: RunOptions): Promise<number> {
   }
   // The socket comes first: it is what keeps a second gateway off the same directory.
   const live: { gateway: Gateway | null } = { gateway: null };
-  const endToBeStartedAgain = startedBySystemd(notifier) ? asked.restart : null;
-  const handlers = requests(live, ring, endToBeStartedAgain);
-  const control = new ControlServer(loaded.socket, handlers, log);
+  const askedHere = () => asked.restart('restart asked for on the command line');
+  const endToBeStartedAgain = startedBySystemd(notifier) ? askedHere : null;
+  const reloader = new Reloader(options.config, live, log);
+  // From here on: without a listener the signal would end the process.
+  process.on('SIGHUP', () => reloader.signalled());
+  const handlers = requests({ live, ring, reload: () => reloader.reload(), endToBeStartedAgain });
+  const control = new ControlServer(loaded.socket, handlers, clock, log);
   await control.start().catch((error: unknown) => {
     throw new CliError((error as Error).message);
   });
@@ -69,11 +74,13 @@ async function untilStopped(options: RunOptions): Promise<number> {
     },
   );
   live.gateway = gateway;
+  gateway.onDamaged((fault) => asked.restart(`the spool is damaged (${fault.message})`));
   await gateway.start();
   const watchdog = new Watchdog(gateway, notifier, clock, log);
   watchdog.start();
   notifier?.ready('running');
   log.info('running');
+  reloader.started();
 
   const { why, code } = await asked.stop;
   log.info(`${why}: stopping`);
@@ -109,9 +116,9 @@ interface Stop {
 }
 
 /** Resolves `stop` at a signal, or when `restart` is called. */
-function stopRequested(): { readonly stop: Promise<Stop>; readonly restart: () => void } {
+function stopRequested(): { readonly stop: Promise<Stop>; readonly restart: (why: string) => void } {
   let resolve: (stop: Stop) => void = () => undefined;
   const stop = new Promise<Stop>((settle) => (resolve = settle));
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve({ why: signal, code: FINE }));
-  return { stop, restart: () => resolve({ why: 'restart asked for on the command line', code: RESTART_WANTED }) };
+  return { stop, restart: (why) => resolve({ why, code: RESTART_WANTED }) };
 }

@@ -1,19 +1,15 @@
-import { createReadStream, statSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { pino } from 'pino';
-import { kernelTimeSynchronised } from '../clock/kernel-time.ts';
-import { SystemClock } from '../clock/system-clock.ts';
-import { ControlServer, REQUEST_BYTES_MAX } from '../health/control-server.ts';
+import { REQUEST_BYTES_MAX } from '../health/control-server.ts';
 import type { Imported } from '../health/requests.ts';
 import { incoming, NoMessage, type Incoming } from '../message/exchange.ts';
 import { takeIn } from '../spool/intake.ts';
-import { openSpool } from '../spool/opening.ts';
-import { State } from '../store/state.ts';
 import { configured, type CommonOptions, type Configured } from './configured.ts';
 import { askOne } from './control-client.ts';
 import { CliError, FINE, FOUND_A_PROBLEM, printJson, say } from './output.ts';
 import { Progress } from './progress.ts';
 import { gatewayRuns } from './spool-source.ts';
+import { inStoppedSpool } from './stopped-spool.ts';
 import { textLines } from './text-lines.ts';
 
 /** What is handed over at once: so many messages or bytes, whatever is first. */
@@ -48,7 +44,14 @@ export async function spoolImport(file: string, options: CommonOptions): Promise
   const input = await opened(file);
   if (await gatewayRuns(where)) return new Import(input, options, (batch) => ask(where, batch)).run();
   say('no gateway is running; the messages go into its spool');
-  return intoStopped(where, (taker) => new Import(input, options, taker).run());
+  return inStoppedSpool(where, (spool) => {
+    const taker: Taker = (batch) =>
+      takeIn(
+        spool,
+        batch.map(({ message }) => message),
+      );
+    return new Import(input, options, taker).run();
+  });
 }
 
 class Import {
@@ -148,55 +151,6 @@ function readLine(number: number, text: string): Ready | string {
 function ask(where: Configured, batch: readonly Ready[]): Promise<Imported> {
   const messages = batch.map(({ form }) => form);
   return askOne<Imported>(where, 'spool import', { messages }, { silenceMsMax: BATCH_MS_MAX });
-}
-
-/** Opens the spool of a gateway that does not run, and keeps one from starting meanwhile. */
-async function intoStopped(where: Configured, work: (taker: Taker) => Promise<number>): Promise<number> {
-  const { dataDir, config } = where;
-  becomeOwner(dataDir);
-  const clock = new SystemClock(kernelTimeSynchronised);
-  const log = pino(
-    { level: 'warn', base: null },
-    { write: (line: string) => say((JSON.parse(line) as { msg: string }).msg) },
-  );
-  const control = new ControlServer(where.socket, {}, log);
-  await control.start().catch((error: unknown) => {
-    throw new CliError((error as Error).message);
-  });
-  // The clock's timers keep no process alive, and a commit may wait for one.
-  const hold = setInterval(() => undefined, 2 ** 30);
-  try {
-    const state = new State(`${dataDir}/state`);
-    try {
-      const spool = await openSpool({ dataDir, prefill: false, ...config.storeAndForward }, state, clock, log);
-      try {
-        return await work((batch) =>
-          takeIn(
-            spool,
-            batch.map(({ message }) => message),
-          ),
-        );
-      } finally {
-        await spool.close();
-      }
-    } finally {
-      await state.close();
-    }
-  } finally {
-    clearInterval(hold);
-    await control.stop();
-  }
-}
-
-/** As root we would leave files behind that the gateway, which is another user, may not write. */
-function becomeOwner(dataDir: string): void {
-  const owner = statSync(dataDir, { throwIfNoEntry: false });
-  if (owner === undefined)
-    throw new CliError(`there is no spool in ${dataDir}: no gateway has run with this configuration yet`);
-  if (process.getuid?.() !== 0 || owner.uid === 0) return;
-  process.setgroups?.([owner.gid]);
-  process.setgid?.(owner.gid);
-  process.setuid?.(owner.uid);
 }
 
 function opened(file: string): Promise<Readable> {

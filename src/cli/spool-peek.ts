@@ -1,10 +1,11 @@
-import { peeked, type Peeked } from '../health/requests.ts';
+import { peeked, type Peeked } from '../health/shown.ts';
 import { lookAtSpool } from '../spool/files.ts';
 import { peek } from '../spool/inspection.ts';
 import { configured, type CommonOptions } from './configured.ts';
 import { ask } from './control-client.ts';
-import { FINE, FOUND_A_PROBLEM, print, printable, printJson, say } from './output.ts';
+import { FINE, FOUND_A_PROBLEM, print, printJson, say } from './output.ts';
 import { fromFiles, runningOrStopped, type Answer } from './spool-source.ts';
+import { storedLine } from './spool-text.ts';
 
 export interface PeekOptions extends CommonOptions {
   readonly number: number;
@@ -30,12 +31,6 @@ export async function spoolPeek(options: PeekOptions): Promise<number> {
   );
   if (options.json === true) printJson(found);
   else if (found.length === 0) say('nothing waits');
-  else for (const message of found) print(lineOf(message));
+  else for (const message of found) print(storedLine(message));
   return whole ? FINE : FOUND_A_PROBLEM;
-}
-
-function lineOf({ lane, epoch, seq, acceptedAt, child, module, output, body }: Peeked): string {
-  const source = [child, module, output].filter((part) => part !== null).join('/');
-  const text = typeof body === 'string' ? body : JSON.stringify(body);
-  return `${acceptedAt}  lane ${lane}  epoch ${epoch}  seq ${seq}  ${source}  ${printable(text)}`;
 }

@@ -1,11 +1,11 @@
 import { statsFromFiles } from '../spool/files.ts';
 import { Quota } from '../spool/quota.ts';
-import type { SpoolStats } from '../spool/stats.ts';
+import type { AccountStats, SpoolStats } from '../spool/stats.ts';
 import { configured, type CommonOptions, type Configured } from './configured.ts';
 import { askOne } from './control-client.ts';
 import { bytesText, FINE, FOUND_A_PROBLEM, print, printJson, say, spanText, table } from './output.ts';
 import { fromFiles, runningOrStopped, type Answer } from './spool-source.ts';
-import { countsText, ledgerText } from './spool-text.ts';
+import { countsText, ledgerText, wearText } from './spool-text.ts';
 
 /** `holdfast spool stats`: the ledger and what waits, of a running gateway or a stopped one. */
 export async function spoolStats(options: CommonOptions): Promise<number> {
@@ -22,30 +22,39 @@ export async function spoolStats(options: CommonOptions): Promise<number> {
   return whole ? FINE : FOUND_A_PROBLEM;
 }
 
-function show({ epoch, ledger, lanes, file, wear }: SpoolStats): void {
+function show({ epoch, ledger, lanes, file, wear, children }: SpoolStats): void {
   print(`epoch   ${epoch}`);
   print(`ledger  ${ledgerText(ledger)}`);
   print(
     `        ${ledger.unmatched} of the delivered had no subscriber; ${countsText(ledger.refused)} refused at the door`,
   );
+  const shrink = file.shrinkPending ? '; it shrinks to the quota when it is empty' : '';
   print(
-    `file    ${bytesText(file.bytes)} of ${bytesText(file.quotaBytes)}; pages: ${file.livePages} live, ${file.freePages} free`,
+    `file    ${bytesText(file.bytes)} of ${bytesText(file.quotaBytes)}; pages: ${file.livePages} live, ${file.freePages} free${shrink}`,
   );
-  if (wear.measured) {
-    print(
-      `wear    ${bytesText(wear.bytesPerDay)} a day, ${wear.bytesPerPayloadByte.toFixed(1)} bytes for each byte of message`,
-    );
+  if (wear.measured || wear.bytesPerDay > 0) print(`wear    ${wearText(wear)}`);
+  if (lanes.length > 0) {
+    const head = ['LANE', ...ACCOUNT_HEAD, 'FIRST SEQ', 'NEXT SEQ', 'OLDEST WAITS'];
+    const rows = lanes.map(({ lane, firstSeq, nextSeq, oldestAgeSecs, ...account }) => [
+      String(lane),
+      ...accountCells(account),
+      account.pending === 0 ? '' : String(firstSeq),
+      String(nextSeq),
+      oldestAgeSecs === null ? '' : spanText(oldestAgeSecs),
+    ]);
+    print(`\n${table(head, rows)}`);
   }
-  if (lanes.length === 0) return;
-  const rows = lanes.map(({ lane, pending, firstSeq, nextSeq, oldestAgeSecs }) => [
-    String(lane),
-    String(pending),
-    pending === 0 ? '' : String(firstSeq),
-    String(nextSeq),
-    oldestAgeSecs === null ? '' : spanText(oldestAgeSecs),
-  ]);
-  print('');
-  print(table(['LANE', 'PENDING', 'FIRST SEQ', 'NEXT SEQ', 'OLDEST WAITS'], rows));
+  const accounts = Object.entries(children);
+  if (accounts.length > 0) {
+    const rows = accounts.map(([child, account]) => [child, ...accountCells(account)]);
+    print(`\n${table(['CHILD', ...ACCOUNT_HEAD], rows)}`);
+  }
+}
+
+const ACCOUNT_HEAD = ['ACCEPTED', 'DELIVERED', 'PENDING', 'DEAD LETTERS', 'DROPPED'];
+
+function accountCells({ accepted, delivered, pending, deadLetters, dropped }: AccountStats): string[] {
+  return [...[accepted, delivered, pending, deadLetters].map(String), countsText(dropped)];
 }
 
 /** What the running gateway would compute: a percentage is of the filesystem. */

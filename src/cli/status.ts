@@ -1,8 +1,11 @@
-import type { GatewayStatus } from '../health/requests.ts';
+import type { GatewayStatus } from '../health/status.ts';
 import { configured, type CommonOptions } from './configured.ts';
 import { askOne } from './control-client.ts';
 import { agoText, bytesText, coloured, FINE, print, printable, printJson, spanText } from './output.ts';
-import { ledgerText } from './spool-text.ts';
+import { ledgerText, wearText } from './spool-text.ts';
+
+/** From so much on the file counts as filled: what else lies in dataDir comes and goes. */
+const FILLED_PERCENT = 99;
 
 /** `holdfast status`: the whole gateway on a few lines. */
 export async function status(options: CommonOptions): Promise<number> {
@@ -16,8 +19,6 @@ function rows(now: GatewayStatus): [string, string][] {
   const { children, spool } = now;
   const failing =
     children.failing.length === 0 ? '' : `, ${coloured('red', `failing: ${children.failing.join(', ')}`)}`;
-  const trouble = spool.fault ?? (spool.full ? 'full' : null);
-  const bytesPerDay = `${bytesText(spool.wear.bytesPerDay)} a day to the medium${spool.wear.measured ? '' : ' (estimated)'}`;
   return [
     [
       'gateway',
@@ -28,21 +29,41 @@ function rows(now: GatewayStatus): [string, string][] {
       now.clock.known ? `known, ${now.clock.wall}` : `${coloured('yellow', 'not known')}, says ${now.clock.wall}`,
     ],
     ['upstream', upstreamText(now.upstream)],
-    [
-      'spool',
-      `${trouble === null ? '' : `${coloured('red', printable(trouble))}; `}${bytesText(spool.fileBytes)} of ${bytesText(spool.quotaBytes)}, ${bytesPerDay}`,
-    ],
+    ['spool', spoolText(spool)],
+    ['wear', wearText(spool.wear)],
     ['ledger', ledgerText(now.ledger)],
     ['children', `${children.running} of ${children.total} running${failing}`],
     ['memory', bytesText(now.memory.rssBytes)],
   ];
 }
 
-function upstreamText(upstream: GatewayStatus['upstream']): string {
-  if (upstream === null) return coloured('yellow', 'none is configured: messages are stored and sent nowhere');
-  const { state, url, since, protocol, inFlight, sent, lastError, retryInMs } = upstream;
+function spoolText(spool: GatewayStatus['spool']): string {
+  const { fileBytes, quotaBytes, livePages, pageBytes, filling, full, fault, waitingBytes, shrinkPending } = spool;
+  const parts: string[] = [];
+  if (fault !== null) {
+    const waits = `${bytesText(waitingBytes)} wait in memory`;
+    parts.push(`${coloured('red', `cannot be written: ${printable(fault)}`)}; ${waits}`);
+  }
+  if (full) parts.push(coloured('yellow', 'full: the oldest are let go, or what comes is refused'));
+  parts.push(`${bytesText(fileBytes)} of ${bytesText(quotaBytes)}, ${bytesText(livePages * pageBytes)} of it in use`);
+  const percent = Math.floor((fileBytes / filling.targetBytes) * 100);
+  if (shrinkPending) parts.push('it shrinks to the quota when it is empty');
+  else if (filling.held) {
+    parts.push(coloured('yellow', `others have filled the disk: it stays at ${percent} % of what it may have`));
+  } else if (percent < FILLED_PERCENT) parts.push(`being filled, ${percent} % done`);
+  return parts.join('; ');
+}
+
+function upstreamText(now: GatewayStatus['upstream']): string {
+  if (now === null) return coloured('yellow', 'none is configured: messages are stored and sent nowhere');
+  const { state, url, since, protocol, inFlight, sent, lastError, retryInMs } = now;
   if (state === 'online') {
-    return `${coloured('green', 'online')} at ${url} (MQTT ${protocol}) since ${agoText(since)}, ${sent} sent, ${inFlight} in flight`;
+    const held = [
+      now.stalledSecs === null ? '' : coloured('yellow', `, nothing acknowledged for ${spanText(now.stalledSecs)}`),
+      now.waitsForClock ? ', messages wait for the time to become known' : '',
+      now.waitsForRate ? ', as fast as upstream.maxRate allows' : '',
+    ].join('');
+    return `${coloured('green', 'online')} at ${url} (MQTT ${protocol}) since ${agoText(since)}, ${sent} sent, ${inFlight} in flight${held}`;
   }
   const again = retryInMs === null ? '' : `, again in ${spanText(retryInMs / 1000)}`;
   const why = lastError === null ? '' : `: ${printable(lastError)}`;

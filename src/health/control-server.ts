@@ -1,6 +1,7 @@
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from 'pino';
+import type { Clock, Timer } from '../clock/clock.ts';
 
 /** Largest request, bytes; a longer one is not from our own tools. */
 export const REQUEST_BYTES_MAX = 512 * 1024;
@@ -10,6 +11,9 @@ const CONNECTIONS_MAX = 16;
 const ASK_MS_MAX = 10_000;
 /** Answers that wait because their reader does not read, bytes: beyond this it is left alone. */
 const WAITING_BYTES_MAX = 16 * 1024 * 1024;
+
+/** How often it is looked whether the socket's file is still where tools look for it, ms. */
+const LOOK_EVERY_MS = 5000;
 
 /** What a request may send while it is answered: any number of items; `done` when the asker has gone. */
 export interface Answering {
@@ -29,19 +33,31 @@ export class RequestRefused extends Error {}
 export class ControlServer {
   readonly #path: string;
   readonly #handlers: Readonly<Record<string, Handler>>;
+  readonly #clock: Clock;
   readonly #log: Logger;
   readonly #sockets = new Set<Socket>();
   #server: Server | null = null;
+  /** Which file is ours: the path can come to name another. */
+  #file = '';
+  #look: Timer | null = null;
+  #lost = false;
+  #stopped = false;
 
-  constructor(path: string, handlers: Readonly<Record<string, Handler>>, log: Logger) {
+  constructor(path: string, handlers: Readonly<Record<string, Handler>>, clock: Clock, log: Logger) {
     this.#path = path;
     this.#handlers = handlers;
+    this.#clock = clock;
     this.#log = log;
   }
 
   /** Takes the socket over from a process that is gone. Rejects when one is alive behind it: one gateway to a `dataDir`. */
   async start(): Promise<void> {
     if (await answers(this.#path)) throw new Error(`another gateway is running here: it answers on ${this.#path}`);
+    await this.#listen();
+    this.#look = this.#clock.every(LOOK_EVERY_MS, () => void this.#returnWhenGone());
+  }
+
+  async #listen(): Promise<void> {
     rmSync(this.#path, { force: true });
     const server = createServer((socket) => this.#serve(socket));
     server.maxConnections = CONNECTIONS_MAX;
@@ -51,10 +67,35 @@ export class ControlServer {
     });
     chmodSync(this.#path, 0o660);
     server.on('error', (error) => this.#log.warn({ err: error }, 'control socket'));
-    this.#server = server;
+    this.#file = fileAt(this.#path);
+    if (this.#stopped) server.close();
+    else this.#server = server;
+  }
+
+  /** Somebody took the folder away, or put another one in its place: nobody finds us until we listen there again. */
+  async #returnWhenGone(): Promise<void> {
+    const server = this.#server;
+    if (server === null || fileAt(this.#path) === this.#file) return;
+    if (!this.#lost) this.#log.warn(`${this.#path} was taken away: it is made anew as soon as there is a place for it`);
+    this.#lost = true;
+    if (await answers(this.#path)) return;
+    if (this.#server !== server) return;
+    // Closed first, since closing removes whatever the path names. Who is connected stays so.
+    this.#server = null;
+    server.close();
+    try {
+      await this.#listen();
+      this.#lost = false;
+      this.#log.warn(`the gateway answers on ${this.#path} again`);
+    } catch (error) {
+      this.#log.debug({ err: error }, 'control socket');
+      this.#server = server;
+    }
   }
 
   async stop(): Promise<void> {
+    this.#look?.cancel();
+    this.#stopped = true;
     const server = this.#server;
     if (server === null) return;
     this.#server = null;
@@ -109,6 +150,16 @@ export class ControlServer {
       say({ error: (error as Error).message });
     }
     socket.end();
+  }
+}
+
+/** Names a file as long as it is there. */
+function fileAt(path: string): string {
+  try {
+    const { dev, ino } = statSync(path);
+    return `${dev}:${ino}`;
+  } catch {
+    return 'none';
   }
 }
 

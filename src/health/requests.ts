@@ -1,60 +1,23 @@
+import type { Reconfigured } from '../config/change.ts';
 import { nearest } from '../config/nearest.ts';
-import { rfc3339 } from '../dialects/holdfast.ts';
 import { incoming, NoMessage, type Incoming } from '../message/exchange.ts';
 import type { Stored } from '../message/message.ts';
-import { ulidText } from '../message/ulid.ts';
-import type { SpoolStats } from '../spool/stats.ts';
+import type { Compacted } from '../spool/compaction.ts';
+import type { FoundLetter } from '../spool/dead-letters.ts';
 import type { Verification } from '../spool/inspection.ts';
+import type { LetterOrder, LettersDone } from '../spool/letter-orders.ts';
+import type { SpoolStats } from '../spool/stats.ts';
+import { StoreError } from '../store/store-error.ts';
 import { RequestRefused, type Handler } from './control-server.ts';
 import type { LogRing } from './log-ring.ts';
+import { metricsText } from './metrics.ts';
+import { peeked, shownLetter } from './shown.ts';
+import { listed, statusOf, type Child, type Status } from './status.ts';
 
 /** Most messages that one look at the spool brings. */
 export const PEEK_COUNT_MAX = 1000;
-
-/** A child as the gateway knows it; times are wall milliseconds. */
-interface Child {
-  readonly id: string;
-  readonly type: 'child';
-  readonly kind: string;
-  readonly state: string;
-  readonly since: number;
-  readonly readings: number;
-  readonly malformed: number;
-  readonly restarts: number;
-  readonly lastReadingAt: number | null;
-  readonly lastError: string | null;
-  readonly retryInMs: number | null;
-}
-
-/** The gateway as it knows itself; `upstream.since` is wall milliseconds. */
-interface Status {
-  readonly gateway: string;
-  readonly version: string;
-  readonly profile: string;
-  readonly uptimeSecs: number;
-  readonly clock: { readonly known: boolean; readonly wall: string };
-  readonly upstream: {
-    readonly state: string;
-    readonly url: string;
-    readonly since: number;
-    readonly protocol: string;
-    readonly attempts: number;
-    readonly inFlight: number;
-    readonly sent: number;
-    readonly lastError: string | null;
-    readonly retryInMs: number | null;
-  } | null;
-  readonly spool: {
-    readonly fileBytes: number;
-    readonly quotaBytes: number;
-    readonly full: boolean;
-    readonly fault: string | null;
-    readonly wear: SpoolStats['wear'];
-  };
-  readonly ledger: SpoolStats['ledger'];
-  readonly children: { readonly total: number; readonly running: number; readonly failing: readonly string[] };
-  readonly memory: { readonly rssBytes: number };
-}
+/** Bodies after which one look at the dead letters ends, bytes: who wants more asks again, from the last on. */
+const LETTERS_BYTES_MAX = 2 ** 20;
 
 /** What the command line may ask of a running gateway. */
 export interface Asked {
@@ -64,6 +27,9 @@ export interface Asked {
   spoolStats(): SpoolStats;
   peek(count: number, lane?: number): readonly Stored[];
   verify(): Promise<Verification>;
+  deadLetters(after: number, bytesMax: number): readonly FoundLetter[];
+  orderLetters(order: LetterOrder, numbers: readonly number[] | null): Promise<LettersDone>;
+  compact(copied: (bytes: number) => void): Promise<Compacted>;
   /** Resolves when each is durable (null) or refused (why). */
   takeIn(messages: readonly Incoming[]): Promise<readonly (string | null)[]>;
   readonly commands: {
@@ -76,31 +42,22 @@ export interface Asked {
   };
 }
 
-/** What `status` answers. */
-export type GatewayStatus = Omit<Status, 'upstream'> & {
-  readonly pid: number;
-  readonly upstream: TimeAsText<NonNullable<Status['upstream']>, 'since'> | null;
-};
-
-/** What `list` answers, one by one. */
-export type Listed = TimeAsText<Child, 'since' | 'lastReadingAt'>;
-
 /** What `restart` answers: the drivers that were restarted, or the process that stops so that systemd starts it again. */
 export type Restarted = { readonly children: readonly string[] } | { readonly pid: number };
 
-type TimeAsText<T, Keys extends keyof T> = Omit<T, Keys> & {
-  readonly [Key in Keys]: T[Key] extends number ? string : string | null;
-};
+/** Who answers. */
+export interface Answerer {
+  /** `gateway` is null while it is still opening its spool. */
+  readonly live: { readonly gateway: Asked | null };
+  readonly ring: LogRing;
+  /** Reads the configuration again, and throws {@link RequestRefused} when it cannot be used; null: there is no file of it. */
+  readonly reload: (() => Reconfigured) | null;
+  /** Ends the process so that whoever watches over it starts it again; null when nobody does. */
+  readonly endToBeStartedAgain: (() => void) | null;
+}
 
-/**
- * The requests by name. `live.gateway` is null while it is still opening its spool. `endToBeStartedAgain` ends the process
- * so that whoever watches over it starts it again; null when nobody does.
- */
-export function requests(
-  live: { readonly gateway: Asked | null },
-  ring: LogRing,
-  endToBeStartedAgain: (() => void) | null = null,
-): Record<string, Handler> {
+/** The requests by name. */
+export function requests({ live, ring, reload, endToBeStartedAgain }: Answerer): Record<string, Handler> {
   const gateway = () => {
     if (live.gateway === null) throw new RequestRefused('the gateway is starting or stopping; try again in a moment');
     return live.gateway;
@@ -153,6 +110,32 @@ export function requests(
       for (const stored of gateway().peek(most, typeof lane === 'number' ? lane : undefined)) send(peeked(stored));
     },
     'spool verify': async (_, { send }) => send(await gateway().verify()),
+    'spool dead-letters': ({ after }, { send }) => {
+      const from = typeof after === 'number' ? after : 0;
+      for (const letter of gateway().deadLetters(from, LETTERS_BYTES_MAX)) send(shownLetter(letter));
+    },
+    'spool dead-letters order': async ({ order, numbers }, { send }) => {
+      if (order !== 'retry' && order !== 'drop') throw new RequestRefused('dead letters are retried or dropped');
+      const named = Array.isArray(numbers) ? numbers.map(Number) : null;
+      send((await gateway().orderLetters(order, named)) satisfies LettersDone);
+    },
+    'spool compact': async (_, { send }) => {
+      try {
+        send(await gateway().compact((copiedBytes) => send({ copiedBytes } satisfies Compacting)));
+      } catch (error) {
+        if (error instanceof StoreError) throw new RequestRefused(compactionFailed(error));
+        throw error;
+      }
+    },
+    reload: (_, { send }) => {
+      gateway();
+      if (reload === null) throw new RequestRefused('this gateway has no configuration that could be read again');
+      send(reload());
+    },
+    metrics: (_, { send }) => {
+      const asked = gateway();
+      send(metricsText(asked.status(), asked.spoolStats()));
+    },
     'spool import': async ({ messages }, { send }) => {
       const read = (Array.isArray(messages) ? messages : []).map(incomingOrWhy);
       const sound = read.filter((each) => typeof each !== 'string');
@@ -166,6 +149,17 @@ export function requests(
   };
 }
 
+/** What `spool compact` answers while it copies; at last {@link Compacted}. */
+export interface Compacting {
+  readonly copiedBytes: number;
+}
+
+/** Why a file was not made smaller, and what to do about it. */
+export function compactionFailed({ fault, message }: StoreError): string {
+  if (fault !== 'full') return message;
+  return `${message}. Nothing was changed. Have it wait until less is stored, or raise storeAndForward.quota (or lower keepFree) for so long: \`holdfast reload\` takes that up`;
+}
+
 /** What `spool import` answers: for each message null when it is durable, or why it was not taken. */
 export type Imported = (string | null)[];
 
@@ -175,57 +169,5 @@ function incomingOrWhy(form: unknown): Incoming | string {
   } catch (error) {
     if (error instanceof NoMessage) return error.message;
     throw error;
-  }
-}
-
-function statusOf({ upstream, ...status }: Status): GatewayStatus {
-  return {
-    pid: process.pid,
-    ...status,
-    upstream: upstream === null ? null : { ...upstream, since: timeText(upstream.since) },
-  };
-}
-
-function listed({ since, lastReadingAt, ...child }: Child): Listed {
-  return {
-    ...child,
-    since: timeText(since),
-    lastReadingAt: lastReadingAt === null ? null : timeText(lastReadingAt),
-  };
-}
-
-function timeText(ms: number): string {
-  return new Date(ms).toISOString();
-}
-
-/** What `spool peek` answers, one by one. */
-export type Peeked = ReturnType<typeof peeked>;
-
-/** A stored message as `spool peek` shows it. */
-export function peeked({ lane, epoch, seq, message }: Stored) {
-  return {
-    lane,
-    epoch,
-    seq,
-    id: ulidText(message.id),
-    child: message.source.child,
-    module: message.source.module ?? null,
-    output: message.source.output ?? null,
-    eventTime: message.eventTime === undefined ? null : rfc3339(message.eventTime),
-    acceptedAt: new Date(message.acceptedAt.wall).toISOString(),
-    contentType: message.contentType ?? null,
-    properties: message.properties ?? {},
-    body: readableBody(message.body),
-  };
-}
-
-/** A body as tools show it: parsed when it is JSON, else as text, and as `{base64}` when it is not UTF-8. */
-export function readableBody(body: Buffer): unknown {
-  const text = body.toString('utf8');
-  if (!Buffer.from(text, 'utf8').equals(body)) return { base64: body.toString('base64') };
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return text;
   }
 }

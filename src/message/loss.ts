@@ -2,7 +2,8 @@
 export const DROP_REASONS = ['expired', 'evicted', 'thinned', 'no-route', 'loop', 'quarantined', 'discarded'] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 /** Why a message was not taken on in the first place; its sender knows. */
-export type RefusalReason = 'rejected' | 'too-large' | 'malformed';
+export const REFUSAL_REASONS = ['rejected', 'too-large', 'malformed'] as const;
+export type RefusalReason = (typeof REFUSAL_REASONS)[number];
 
 /**
  * What was dropped, as it is reported upstream. The range may enclose messages that survive; `count` is exact unless

@@ -34,6 +34,11 @@ export class ChildAccounts {
     return account;
   }
 
+  /** May be changed in place. */
+  accounts(): Iterable<Account> {
+    return this.#accounts.values();
+  }
+
   entries(): Iterable<readonly [string, Readonly<Account>]> {
     return this.#accounts;
   }

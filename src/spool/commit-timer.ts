@@ -86,9 +86,9 @@ export class CommitTimer {
 
   ended(): void {
     this.#busy = false;
-    // A commit that came before its messages were due has left them out, and forgotten when they are.
-    const left = this.#messagesDueAt();
-    if (left > -Infinity) this.#messagesAt = left;
+    // What the commit left out becomes due as well, also when no other message comes.
+    const leftOut = this.#messagesDueAt();
+    if (leftOut > -Infinity) this.#messagesAt = Math.min(this.#messagesAt, leftOut);
     if (this.#sendersWait) this.#lookSoon();
     else this.#arm(Math.min(this.#dueAt, this.#messagesAt));
   }

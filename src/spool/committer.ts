@@ -5,30 +5,28 @@ import type { Message } from '../message/message.ts';
 import type { Change, Environment } from '../store/environment.ts';
 import { storeError, type StoreError } from '../store/store-error.ts';
 import type { Amendments } from './amendments.ts';
+import { BLOCK_HEADER_BYTES } from './block.ts';
 import { CARRIES_ALL, encodeBooks, type Books, type NotCarried } from './books.ts';
 import type { BootTable } from './boot-table.ts';
-import { CommitGroup } from './commit-group.ts';
 import { CommitTimer } from './commit-timer.ts';
 import { BOOKS_KEY, BOOTS_KEY, CHILDREN_KEY, LOSSES_KEY } from './keys.ts';
-import type { Lane, LeftOut, Sealed } from './lane.ts';
+import type { Lane, Sealed } from './lane.ts';
 import type { Losses } from './losses.ts';
+import { pagesOf } from './pages.ts';
 import type { Room } from './room.ts';
 import { seal } from './seal.ts';
+import type { Durable } from './unwritten.ts';
+import { WaitingBlocks } from './waiting-blocks.ts';
 import type { WearMeter } from './wear.ts';
 
 /** Wait before a failed commit is tried again, ms. */
 const RETRY_MS = 1000;
+/** Commits in a row that LMDB refused because its file is damaged, before the file is given up. */
+const DAMAGED_MAX = 3;
 /** The age clock is written at least this often, ms; so is the account where nothing else is to be written. */
 const AGE_EVERY_MS = 60_000;
 /** Part of the quota that one commit may carry: what it frees is of use only to the next but one, and the file must not grow for it. */
 const COMMIT_SHARE = 1 / 40;
-
-/** A block on its way to the medium, and who waits for it. */
-export interface Waiting extends Sealed {
-  readonly group: CommitGroup;
-  /** Somebody holds back an acknowledgement until it is there. */
-  readonly awaited: boolean;
-}
 
 export interface CommitterParts {
   readonly environment: Environment;
@@ -45,6 +43,8 @@ export interface CommitterParts {
   readonly commitEveryMs: () => number;
   /** A block is on the medium; true when that gave rise to more changes. */
   readonly onWritten: (block: Sealed) => boolean;
+  /** The file is damaged, and trying again does not help. */
+  readonly onDamaged: (fault: StoreError) => void;
 }
 
 /**
@@ -58,27 +58,26 @@ export class Committer {
   readonly #listeners: (() => void)[] = [];
   /** Messages may be sent before they are on the medium, and need not be written when they are acknowledged first. */
   readonly #whenNeeded: boolean;
-  #group = new CommitGroup();
-  #sealed: Waiting[] = [];
-  #sealedBytes = 0;
+  readonly #blocks: WaitingBlocks;
   /** Lanes in whose tails there is a message that somebody waits for. */
   readonly #awaited = new Set<Lane>();
-  /** So many of them, from the front, are in the commit under way. */
-  #carried = 0;
   #durableBooks: Buffer;
   #bootsWritten = '';
   #unmarked = 0;
+  readonly #whenDurable: Durable[] = [];
   /** Something besides messages and marks is to be written; at the start the books themselves, which name this boot. */
   #dirty = true;
   /** All that waits is to be written, also what is not due. */
   #wantsAll = false;
   #underWay: Promise<void> | null = null;
   #fault: StoreError | null = null;
+  #damaged = 0;
   #begunAt = 0;
 
   constructor(parts: CommitterParts) {
     this.#parts = parts;
-    const { clock, commitEveryMs, books, wear } = parts;
+    const { clock, commitEveryMs, books, lanes, wear } = parts;
+    this.#blocks = new WaitingBlocks(lanes);
     this.#whenNeeded = books.write === 'when-needed';
     this.#timer = new CommitTimer(
       clock,
@@ -95,9 +94,14 @@ export class Committer {
 
   /** Bytes that wait for the medium. */
   get waitingBytes(): number {
-    let bytes = this.#sealedBytes;
+    let bytes = this.#blocks.bytes;
     for (const lane of this.#parts.lanes) bytes += lane.tailBytes;
     return bytes;
+  }
+
+  /** The first commit of this run is on the medium: the next start will know that this one was. */
+  get began(): boolean {
+    return this.#bootsWritten !== '';
   }
 
   /** Why the last commit failed; null when it did not. */
@@ -135,15 +139,14 @@ export class Committer {
   append(lane: Lane, message: Message, lifeMs: number, senderWaits: boolean, soon: boolean): Promise<void> {
     const { books, clock } = this.#parts;
     if (senderWaits) this.#awaited.add(lane);
-    let durable: Promise<void> = this.#group.durable;
+    let durable = this.#blocks.durable;
     if (this.#whenNeeded) {
-      const now = clock.monotonic();
-      if (senderWaits) {
-        durable = new Promise((resolve, reject) => {
-          const done = (error: Error | null) => (error === null ? resolve() : reject(error));
-          lane.append(message, books.epoch, lifeMs, now, done);
-        });
-      } else lane.append(message, books.epoch, lifeMs, now, null);
+      durable = new Promise((resolve, reject) => {
+        const done = (error: Error | null) => (error === null ? resolve() : reject(error));
+        lane.append(message, books.epoch, lifeMs, clock.monotonic(), done);
+      });
+      // As with a group's: who does not wait does not look.
+      durable.catch(() => undefined);
     } else lane.append(message, books.epoch, lifeMs, 0, null);
     if (lane.tailFull) {
       this.#cut(lane);
@@ -181,6 +184,12 @@ export class Committer {
     this.#timer.marks(this.#unmarked);
   }
 
+  /** Calls `durable` once what has changed so far is on the medium. */
+  whenDurable(durable: Durable): void {
+    this.#whenDurable.push(durable);
+    this.touchSoon();
+  }
+
   /** Makes everything so far durable. Rejects with the StoreError when the medium does not take it now. */
   async flush(): Promise<void> {
     while (this.#underWay !== null) await this.#underWay;
@@ -188,7 +197,7 @@ export class Committer {
       this.#wantsAll = true;
       await this.#commit();
       if (this.#fault !== null) throw this.#fault;
-    } while (this.#sealed.length > 0);
+    } while (this.#blocks.size > 0);
   }
 
   /** The last commit; what the medium does not take is reported to its senders as failed. Rejects as {@link flush} does. */
@@ -203,9 +212,8 @@ export class Committer {
       await this.flush();
     } catch (error) {
       const fault = storeError(error, this.#parts.environment.directory);
-      for (const { group } of this.#sealed) group.failed(fault);
-      for (const lane of this.#parts.lanes) lane.failed(fault);
-      this.#group.failed(fault);
+      this.#blocks.failed(fault);
+      for (const tell of this.#whenDurable) tell(fault);
       throw error;
     } finally {
       this.#timer.stop();
@@ -217,7 +225,7 @@ export class Committer {
     while (this.#underWay !== null) await this.#underWay;
     this.#timer.begun();
     this.#begunAt = this.#parts.clock.monotonic();
-    const doing = act().finally(() => {
+    const doing = (async () => act())().finally(() => {
       this.#underWay = null;
       this.#timer.now();
       this.#timer.ended();
@@ -226,31 +234,14 @@ export class Committer {
     await doing;
   }
 
-  /**
-   * Takes a block out of the line for the medium that nobody waits for: the oldest of the lowest lane that has one, down to
-   * lane `from`. Null when there is none.
-   */
+  /** See {@link WaitingBlocks.shed}. */
   shed(from: number): Sealed | null {
-    let found = -1;
-    for (let at = this.#carried; at < this.#sealed.length; at++) {
-      const { header, awaited } = this.#sealed[at]!;
-      const { lane } = header;
-      if (!awaited && lane >= from && (found === -1 || lane > this.#sealed[found]!.header.lane)) found = at;
-    }
-    const block = this.#sealed[found];
-    if (block === undefined || !this.#parts.lanes[block.header.lane]!.forget(block)) return null;
-    this.#sealed.splice(found, 1);
-    this.#sealedBytes -= block.value.length;
-    block.group.written();
-    return block;
+    return this.#blocks.shed(from);
   }
 
   #cut(lane: Lane): void {
     const sealed = lane.cut(this.#parts.books.epoch);
-    if (sealed === null) return;
-    this.#sealed.push({ ...sealed, group: this.#group, awaited: this.#awaited.delete(lane) });
-    this.#group.holds();
-    this.#sealedBytes += sealed.value.length;
+    if (sealed !== null) this.#blocks.add(sealed, this.#awaited.delete(lane));
   }
 
   /** When the oldest message is due that is not on the medium; it may have been acknowledged meanwhile. */
@@ -261,10 +252,21 @@ export class Committer {
     return Math.min(...lanes.map((lane) => lane.unwrittenSince + everyMs));
   }
 
+  /** Pages that what waits for the medium takes there at the most: as much as when nothing of the tails can be compressed. */
+  #waitingPages(): number {
+    const { environment, lanes } = this.#parts;
+    const { pageBytes } = environment;
+    let pages = this.#blocks.pages(pageBytes);
+    for (const { tailBytes } of lanes) {
+      if (tailBytes > 0) pages += pagesOf(tailBytes + BLOCK_HEADER_BYTES, pageBytes);
+    }
+    return pages;
+  }
+
   #commit(): Promise<void> {
     this.#underWay ??= this.#commitOnce().finally(() => {
       this.#underWay = null;
-      this.#carried = 0;
+      this.#blocks.notWritten();
       this.#timer.ended();
     });
     return this.#underWay;
@@ -274,22 +276,25 @@ export class Committer {
     const { environment, lanes, amendments, room, wear } = this.#parts;
     this.#timer.begun();
     this.#begunAt = this.#parts.clock.monotonic();
-    let sealed: readonly Waiting[];
     try {
       // Before anything is cut: what comes while the file grows is in this commit as well.
-      await room.prepare(this.waitingBytes);
-      this.#cutDue();
-      sealed = this.#front();
-      if (sealed.length === 0 && this.#unmarked === 0 && !this.#dirty && amendments.size === 0) return;
-      this.#carried = sealed.length;
-      await room.prepareFor(sealed);
+      await room.prepare(() => this.#waitingPages());
     } catch (error) {
       this.#failed(storeError(error, environment.directory));
       return;
     }
-    room.make(sealed);
+    this.#cutDue();
+    const sealed = this.#blocks.carry(room.quotaBytes * COMMIT_SHARE);
+    if (sealed.length === 0 && this.#unmarked === 0 && !this.#dirty && amendments.size === 0) return;
+    try {
+      room.make(sealed);
+    } catch (error) {
+      this.#failed(storeError(error, environment.directory));
+      return;
+    }
     const carried = amendments.snapshot();
     const unmarked = this.#unmarked;
+    const durable = this.#whenDurable.length;
     this.#parts.boots.learn();
     const boots = JSON.stringify(this.#parts.books.boots);
     const changes = this.#changes(sealed, boots);
@@ -305,18 +310,16 @@ export class Committer {
       return;
     }
     this.#parts.losses.written();
-    for (const lane of lanes) lane.begun = true;
-    this.#sealed.splice(0, sealed.length);
-    this.#carried = 0;
+    this.#blocks.written();
     amendments.settled(carried);
     this.#unmarked -= unmarked;
+    for (const tell of this.#whenDurable.splice(0, durable)) tell(null);
     this.#durableBooks = encoded;
     this.#bootsWritten = boots;
     wear.committed(changes);
     this.#working();
-    let more = room.wanting || this.#sealed.length > 0;
+    let more = room.wanting || this.#blocks.size > 0;
     for (const block of sealed) {
-      this.#sealedBytes -= block.value.length;
       lanes[block.header.lane]!.written(block);
       if (this.#parts.onWritten(block)) more = true;
       block.group.written();
@@ -331,56 +334,26 @@ export class Committer {
     const { lanes, clock, wear, commitEveryMs } = this.#parts;
     const all = this.#wantsAll || !this.#whenNeeded;
     this.#wantsAll = false;
-    if (this.#whenNeeded) this.#cutAgain();
+    if (this.#whenNeeded) this.#blocks.cutAgain();
     const dueSince = clock.monotonic() + 0.5 - (all ? 0 : wear.stretched(commitEveryMs()));
     for (const lane of lanes) if (all || lane.unwrittenSince <= dueSince) this.#cut(lane);
-    // All that was accepted so far is in blocks now, so a group is whole when its last block is on the medium. What is
-    // left out has promises of its own.
-    this.#group = new CommitGroup();
+    this.#blocks.closeGroup();
   }
 
-  #cutAgain(): void {
-    const sealed: Waiting[] = [];
-    this.#sealedBytes = 0;
-    for (const block of this.#sealed) {
-      const left = this.#parts.lanes[block.header.lane]!.cutAgain(block);
-      if (left === null) {
-        block.group.written();
-        continue;
-      }
-      sealed.push({ ...block, ...left });
-      this.#sealedBytes += left.value.length;
-    }
-    this.#sealed = sealed;
-  }
-
-  /** The oldest blocks, as many as one commit may carry: at least one. */
-  #front(): readonly Waiting[] {
-    const bytesMax = this.#parts.room.quotaBytes * COMMIT_SHARE;
-    let count = 0;
-    for (let bytes = 0; count < this.#sealed.length; count++) {
-      bytes += this.#sealed[count]!.value.length;
-      if (count > 0 && bytes > bytesMax) break;
-    }
-    return this.#sealed.slice(0, count);
-  }
-
-  /** What this commit leaves out: blocks behind those that are `carried`, and tails that are not due. */
-  #notCarried(carried: readonly Sealed[]): NotCarried {
-    const left: LeftOut[] = [];
-    if (this.#whenNeeded) {
-      const carriedTo = new Map(carried.map(({ header }) => [header.lane, header.lastSeq]));
-      for (const lane of this.#parts.lanes) left.push(...lane.unwrittenBehind(carriedTo.get(lane.number) ?? 0));
-    } else {
-      for (const { header, children } of this.#sealed.slice(carried.length)) left.push({ ...header, children });
-      for (const lane of this.#parts.lanes) left.push(...lane.tail);
+  /** What this commit leaves out: blocks beyond those that it carries, and tails that are not due. */
+  #notCarried(): NotCarried {
+    const left: Pick<Sealed, 'header' | 'children'>[] = [...this.#blocks.left()];
+    for (const lane of this.#parts.lanes) {
+      const tail = lane.tail;
+      if (tail !== null) left.push(tail);
     }
     if (left.length === 0) return CARRIES_ALL;
     const lanes = new Map<number, { firstSeq: number; count: number }>();
     const children = new Map<string, number>();
-    for (const { lane: number, firstSeq: from, count: more, children: counts } of left) {
-      const lane = lanes.get(number);
-      lanes.set(number, { firstSeq: Math.min(lane?.firstSeq ?? Infinity, from), count: (lane?.count ?? 0) + more });
+    for (const { header, children: counts } of left) {
+      const lane = lanes.get(header.lane);
+      const firstSeq = Math.min(lane?.firstSeq ?? Infinity, header.firstSeq);
+      lanes.set(header.lane, { firstSeq, count: (lane?.count ?? 0) + header.count });
       for (const [child, count] of counts) children.set(child, (children.get(child) ?? 0) + count);
     }
     return { lanes, children };
@@ -390,7 +363,7 @@ export class Committer {
   #changes(sealed: readonly Sealed[], bootsText: string): Change[] {
     const { books, losses, age } = this.#parts;
     books.age = age.mark();
-    const without = this.#notCarried(sealed);
+    const without = this.#notCarried();
     const changes: Change[] = [
       [BOOKS_KEY, encodeBooks(books, without)],
       [CHILDREN_KEY, books.children.encode(without.children)],
@@ -405,6 +378,7 @@ export class Committer {
   #working(): void {
     if (this.#fault !== null) this.#parts.log.warn('the spool takes writes again');
     this.#fault = null;
+    this.#damaged = 0;
   }
 
   #failed(fault: StoreError): void {
@@ -413,6 +387,8 @@ export class Committer {
       log.error({ fault: fault.fault }, `the spool cannot write: ${fault.message}; readings wait in memory`);
     }
     this.#fault = fault;
+    this.#damaged = fault.fault === 'damaged' ? this.#damaged + 1 : 0;
+    if (this.#damaged === DAMAGED_MAX) this.#parts.onDamaged(fault);
     this.#timer.retryAfter(RETRY_MS);
   }
 }

@@ -1,11 +1,11 @@
 import type { Stored } from '../message/message.ts';
-import type { Reader } from '../store/environment.ts';
+import type { Entry, Reader } from '../store/environment.ts';
 import type { Amendments } from './amendments.ts';
 import { BlockBuilder, BlockDamaged, decodeBlock } from './block.ts';
 import type { Books } from './books.ts';
 import { NOBODY } from './child-accounts.ts';
 import { deadLetterKey, isDeadLetter, keySeq } from './keys.ts';
-import type { Bookkeeper } from './ledger.ts';
+import type { Bookkeeper } from './bookkeeper.ts';
 import { pagesOf } from './pages.ts';
 
 /** Dead letters kept; beyond it, and when the quota is used up, the oldest are dropped. */
@@ -86,17 +86,29 @@ export class DeadLetters {
     this.#discardOldest(DROPPED_AT_ONCE);
   }
 
-  /** All of them, oldest first, or those with these numbers. */
+  /** The numbers of all, oldest first, also of those that cannot be read. */
+  numbers(): number[] {
+    return [...this.#all()].map(({ number }) => number);
+  }
+
+  /** All that can be read, oldest first, or those with these numbers. */
   list(numbers?: ReadonlySet<number>): DeadLetter[] {
     const found: DeadLetter[] = [];
-    for (let number = 0; ;) {
-      const letter = this.#after(number);
-      if (letter === null) return found;
-      number = letter.number;
-      if (letter.stored !== null && (numbers === undefined || numbers.has(number))) {
-        found.push({ ...letter, stored: letter.stored });
-      }
+    for (const { number, reason, stored } of this.#all()) {
+      if (stored !== null && numbers?.has(number) !== false) found.push({ number, reason, stored });
     }
+    return found;
+  }
+
+  /** Lets all of them go, or those with these numbers; returns how many. */
+  discardAll(numbers?: ReadonlySet<number>): number {
+    let count = 0;
+    for (const letter of this.#all()) {
+      if (numbers?.has(letter.number) === false) continue;
+      this.discard(letter);
+      count++;
+    }
+    return count;
   }
 
   /** Takes one out so that it can be sent again: without the reason, and pending once more. */
@@ -117,26 +129,49 @@ export class DeadLetters {
   }
 
   #discardOldest(count: number): void {
-    let number = 0;
-    for (let n = 0; n < count; n++) {
-      const letter = this.#after(number);
-      if (letter === null) return;
-      number = letter.number;
+    let left = count;
+    for (const letter of this.#all()) {
+      if (left-- <= 0) return;
       this.discard(letter);
     }
   }
 
-  /** The first one behind `number`; its message is null when it cannot be read. */
-  #after(number: number): { readonly number: number; readonly reason: string; readonly stored: Stored | null } | null {
+  /** One after the other, so that only one is in memory; each may be taken out before the next is asked for. */
+  *#all(): Generator<FoundLetter, void, void> {
     const { read, amendments } = this.#parts;
-    const entry = read((reader) => amendments.ceiling(reader, deadLetterKey(number + 1)));
-    if (entry === null || !isDeadLetter(entry.key)) return null;
-    try {
-      const stored = decodeBlock(entry.value).messages[0]!;
-      return { number: keySeq(entry.key), reason: stored.message.properties?.[REASON] ?? '', stored };
-    } catch (error) {
-      if (!(error instanceof BlockDamaged)) throw error;
-      return { number: keySeq(entry.key), reason: 'it cannot be read', stored: null };
+    for (let number = 0; ;) {
+      const entry = read((reader) => amendments.ceiling(reader, deadLetterKey(number + 1)));
+      if (entry === null || !isDeadLetter(entry.key)) return;
+      number = keySeq(entry.key);
+      yield letterOf(entry);
     }
   }
+}
+
+/** A dead letter as it lies there; its message is null when it cannot be read. */
+export type FoundLetter = Omit<DeadLetter, 'stored'> & { readonly stored: Stored | null };
+
+function letterOf({ key, value }: Entry): FoundLetter {
+  const number = keySeq(key);
+  try {
+    const stored = decodeBlock(value).messages[0]!;
+    return { number, reason: stored.message.properties?.[REASON] ?? '', stored };
+  } catch (error) {
+    if (!(error instanceof BlockDamaged)) throw error;
+    return { number, reason: 'it cannot be read', stored: null };
+  }
+}
+
+/** The dead letters on the medium behind number `after`, oldest first, until their bodies come to `bytesMax`. */
+export function lettersIn(reader: Reader, after: number, bytesMax: number): FoundLetter[] {
+  const found: FoundLetter[] = [];
+  let bytes = 0;
+  reader.scan(deadLetterKey(after + 1), (entry) => {
+    if (!isDeadLetter(entry.key) || bytes >= bytesMax) return false;
+    const letter = letterOf(entry);
+    found.push(letter);
+    bytes += letter.stored?.message.body.length ?? 0;
+    return true;
+  });
+  return found;
 }

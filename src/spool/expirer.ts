@@ -19,8 +19,8 @@ export interface ExpirerParts {
   /** Age now, ms. */
   readonly age: () => number;
   readonly lifeMs: (message: Message) => number;
-  /** The shortest life of a message that does not say for itself, ms. */
-  readonly commonLifeMs: () => number;
+  /** Age before which nothing in a block has expired, as the settings are now. */
+  readonly earliest: (header: BlockHeader) => number;
 }
 
 /** Lets messages go that have outlived their time, in age and not by the calendar. Reads only blocks of which something is due. */
@@ -43,22 +43,24 @@ export class Expirer {
     return changed;
   }
 
-  /** The earliest age at which something of a block can expire, as the settings are now. */
-  earliest({ earliestExpiry, firstAge }: BlockHeader): number {
-    return Math.min(earliestExpiry, firstAge + this.#parts.commonLifeMs());
-  }
-
   /** What is alive of a block that is about to be sent; what is not is booked and goes. */
   alive(lane: Lane, placed: Placed, header: BlockHeader, messages: readonly Stored[]): readonly Stored[] {
     const age = this.#parts.age();
     // One that is pinned already was being sent when it was written: it stays as it is.
-    if (this.earliest(header) > age || header.lastSeq < lane.changeableFrom) return messages;
+    if (this.#parts.earliest(header) > age || header.lastSeq < lane.changeableFrom) return messages;
     const { live, dead } = this.#judge(messages, age);
     if (dead.length === 0) return messages;
     const opened = { placed, header, messages };
     if (live.length === 0) this.#parts.pruning.drop(lane, opened, 'expired');
     else this.#parts.pruning.replace(lane, [opened], live, dead, header.level, 'expired');
     return live;
+  }
+
+  /** Whether a message that is not on the medium has expired; then it is booked. */
+  lapsed(lane: Lane, stored: Stored): boolean {
+    const { dead } = this.#judge([stored], this.#parts.age());
+    this.#parts.pruning.forget(lane, dead, 'expired');
+    return dead.length > 0;
   }
 
   #sweepBlock(lane: Lane, firstSeq: number, age: number): boolean {

@@ -4,7 +4,7 @@ import { Environment, type Reader } from '../store/environment.ts';
 import { PageFile } from '../store/page-file.ts';
 import { StoreError } from '../store/store-error.ts';
 import { readBooks, type Books } from './books.ts';
-import { laneStats, ledgerStats, type SpoolStats } from './stats.ts';
+import { spoolStats, type SpoolStats } from './stats.ts';
 
 /** Map size for pinning the commits of a running gateway: nothing is read through the map. */
 const PIN_MAP_BYTES = 16 * 2 ** 20;
@@ -133,22 +133,14 @@ export function statsFromFiles(
   quotaBytes: number,
   complain: ((error: StoreError) => void) | null = null,
 ): Promise<SpoolStats> {
-  const look = (reader: Reader, books: Books, file: PageFile): SpoolStats => {
-    const { live } = reader.livePages();
-    const bytes = file.fileBytes();
-    return {
-      epoch: books.epoch,
-      ledger: ledgerStats(books),
-      lanes: laneStats(reader, books, books.age.age),
-      file: {
-        bytes,
-        quotaBytes,
-        livePages: live,
-        freePages: Math.max(0, file.usedPages() - live),
-        shrinkPending: bytes > quotaBytes,
-      },
-      wear: { bytesPerDay: 0, bytesPerPayloadByte: 0, measured: false },
-    };
-  };
+  const wear = { bytesPerDay: 0, bytesPerPayloadByte: 0, measured: false, budget: null };
+  const look = (reader: Reader, books: Books, file: PageFile) =>
+    spoolStats(reader, books, {
+      age: books.age.age,
+      fileBytes: file.fileBytes(),
+      quotaBytes,
+      freePages: Math.max(0, file.usedPages() - reader.livePages().live),
+      wear,
+    });
   return lookAtSpool(dataDir, look, complain);
 }

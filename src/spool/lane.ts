@@ -21,14 +21,6 @@ export interface Sealed extends Cut {
   readonly key: Buffer;
 }
 
-/** Messages that a commit leaves out, counted. */
-export interface LeftOut {
-  readonly lane: number;
-  readonly firstSeq: number;
-  readonly count: number;
-  readonly children: ChildCounts;
-}
-
 /** A block that has been read for sending and is not settled yet: nothing may change it. */
 interface Pinned {
   readonly key: Buffer;
@@ -61,6 +53,10 @@ export interface LaneParts {
   readonly pageBytes: number;
   /** Messages may be sent before they are on the medium (`write: when-needed`). */
   readonly sendsUnwritten: boolean;
+  /** Whether that may begin: not before the medium says that this run was, or its numbers could be used again. */
+  readonly maySendUnwritten: () => boolean;
+  /** Age before which nothing in a block has expired, as the settings are now. */
+  readonly earliest: (header: BlockHeader) => number;
 }
 
 /** What a lane asks of others while it reads a block. */
@@ -70,6 +66,8 @@ export interface ReadingParts {
   readonly lost: (block: Unreadable) => void;
   /** Books what has expired in a block that nobody sends from yet; returns what is left to send. */
   readonly alive: (placed: Placed, header: BlockHeader, messages: readonly Stored[]) => readonly Stored[];
+  /** Whether a message that is not on the medium has expired; then it is booked, and goes. */
+  readonly lapsed: (stored: Stored) => boolean;
 }
 
 /**
@@ -84,10 +82,10 @@ export class Lane {
   readonly #pageBytes: number;
   readonly #tail: BlockBuilder;
   readonly #unwritten: Unwritten | null;
+  readonly #maySendUnwritten: () => boolean;
+  readonly #earliest: LaneParts['earliest'];
   /** The last number that is on the medium. */
   durableTo: number;
-  /** Messages may go that are not on the medium: it knows of this run, so that none after a crash gets their numbers. */
-  begun = false;
   /** The last number that has been cut into a block. */
   #sealedTo: number;
   /** The next number to read for sending. */
@@ -96,13 +94,16 @@ export class Lane {
   #readAt = 0;
   #pinned: Pinned[] = [];
 
-  constructor({ number, books, amendments, pageBytes, sendsUnwritten }: LaneParts) {
+  constructor(parts: LaneParts) {
+    const { number, books, amendments, pageBytes, sendsUnwritten, maySendUnwritten, earliest } = parts;
+    this.#maySendUnwritten = maySendUnwritten;
     this.number = number;
     this.#books = books;
     this.#amendments = amendments;
     this.#pageBytes = pageBytes;
     this.#tail = new BlockBuilder(number);
     this.#unwritten = sendsUnwritten ? new Unwritten() : null;
+    this.#earliest = earliest;
     this.durableTo = this.#sealedTo = books.nextSeq - 1;
     this.#readFrom = books.settledTo + 1;
   }
@@ -143,19 +144,10 @@ export class Lane {
     return this.#tail.rawBytes >= BLOCK_RAW_BYTES;
   }
 
-  /** The messages of the tail, counted; none when there are none. */
-  get tail(): readonly LeftOut[] {
-    return this.#tail.count === 0 ? [] : [{ ...this.#tail.header(0), children: this.#tail.children }];
-  }
-
-  /**
-   * The messages behind number `seq` that are neither on the medium nor acknowledged, counted; where messages may be sent
-   * unwritten. Of a tail a part may be acknowledged: that part is in the account.
-   */
-  unwrittenBehind(seq: number): readonly LeftOut[] {
-    const left = this.#unwritten!.between(Math.max(seq, this.#books.settledTo) + 1, this.#books.nextSeq - 1);
-    if (left.length === 0) return [];
-    return [{ lane: this.number, firstSeq: left[0]!.seq, count: left.length, children: countChildren(left) }];
+  /** The messages of the tail that the upstream has not acknowledged, counted; null when there are none. */
+  get tail(): { readonly header: BlockHeader; readonly children: ChildCounts } | null {
+    this.#refill();
+    return this.#tail.count === 0 ? null : { header: this.#tail.header(0), children: this.#tail.children };
   }
 
   /** When the oldest message came that is neither on the medium nor acknowledged; where messages may be sent unwritten. */
@@ -166,14 +158,14 @@ export class Lane {
   /** Whether {@link next} would find a message. */
   get readable(): boolean {
     if (this.#readAt < this.#reading.length || this.#readFrom <= this.durableTo) return true;
-    return this.#unwritten !== null && this.begun && this.#unwritten.lastSeq >= this.#readFrom;
+    return this.#unwritten !== null && this.#maySendUnwritten() && this.#unwritten.lastSeq >= this.#readFrom;
   }
 
   /** The next message to send, oldest first; reads a block when the last one is used up. */
   next(parts: ReadingParts): Stored | null {
     for (;;) {
       if (this.#readAt < this.#reading.length) return this.#reading[this.#readAt++]!;
-      if (this.#readFrom > this.durableTo) return this.#nextUnwritten();
+      if (this.#readFrom > this.durableTo) return this.#nextUnwritten(parts);
       const placed = parts.read((reader) => this.blockWith(reader, this.#readFrom));
       if (placed === null) {
         // Everything up to here is gone (let go, or lost with a damaged block).
@@ -184,11 +176,17 @@ export class Lane {
     }
   }
 
-  #nextUnwritten(): Stored | null {
-    if (this.#unwritten === null || !this.begun) return null;
-    const stored = this.#unwritten.from(this.#readFrom);
-    if (stored !== null) this.#readFrom = stored.seq + 1;
-    return stored;
+  #nextUnwritten({ lapsed }: ReadingParts): Stored | null {
+    while (this.#maySendUnwritten()) {
+      const stored = this.#unwritten?.from(this.#readFrom) ?? null;
+      if (stored === null) return null;
+      this.#readFrom = stored.seq + 1;
+      // Behind one in flight it stays: it will be on the medium before long, and is sent or expires there.
+      const atHead = this.#pinned.length === 0 && this.#unwritten!.firstSeq === stored.seq;
+      if (!atHead || !lapsed(stored)) return stored;
+      this.settle(stored.seq);
+    }
+    return null;
   }
 
   #readBlock(placed: Placed, { lost, alive }: ReadingParts): void {
@@ -231,24 +229,28 @@ export class Lane {
     return { ...entry, nextSeq };
   }
 
-  /** Everything up to `seq` is settled; blocks that are settled whole go with the next commit. True when it lies on the medium. */
-  settle(seq: number): boolean {
+  /**
+   * Everything up to `seq` is settled; blocks that are settled whole go with the next commit. True when it lies on the
+   * medium. `kept`: it was not delivered but laid apart, so whoever waits for it waits for that to be on the medium.
+   */
+  settle(seq: number, kept: ((durable: Durable) => void) | null = null): boolean {
     this.#books.settledTo = Math.max(this.#books.settledTo, seq);
     while (this.#pinned.length > 0 && this.#pinned[0]!.lastMessage <= seq) {
       const { key, pages, lastSeq } = this.#pinned.shift()!;
       this.#books.settledTo = Math.max(this.#books.settledTo, lastSeq);
       this.remove(key, pages);
     }
-    this.#unwritten?.durableTo(seq);
+    this.#unwritten?.durableTo(seq, kept);
     return seq <= this.durableTo;
   }
 
   /** A block is on the medium. */
   written({ key, value, header }: Sealed): void {
-    const { firstSeq, lastSeq, earliestExpiry: expiry, level } = header;
+    const { firstSeq, lastSeq, level } = header;
     this.durableTo = lastSeq;
     const pages = pagesOf(value.length, this.#pageBytes);
-    this.index.set({ firstSeq, expiry, level, pages });
+    // Not as the header says: the time to live may have been made shorter since its messages came.
+    this.index.set({ firstSeq, expiry: this.#earliest(header), level, pages });
     if (this.#readFrom > firstSeq && this.#unwritten !== null) {
       // It was being sent from memory.
       if (lastSeq <= this.#books.settledTo) this.remove(key, pages);

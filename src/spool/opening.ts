@@ -57,13 +57,22 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
       throw error;
     }
   };
+  let setAside = false;
   const { environment, found, crashes } = await openRead().catch((error: unknown) => {
     if (!(error instanceof StoreError) || error.fault !== 'damaged') throw error;
     log.error(`${error.message}: moved to quarantine, starting afresh`);
     quarantine(dataDir, quota.bytes * QUARANTINE_SHARE, log);
+    setAside = true;
     return openRead();
   });
   const { books, losses } = found ?? freshBooks(totals);
+  if (found === null && totals !== undefined && !setAside) {
+    const { epoch, ledger } = books;
+    log.error(
+      { epoch, dropped: ledger.dropped },
+      'the spool that was here is gone: a fresh one begins with a new epoch',
+    );
+  }
   if (!books.clean && books.write === 'when-needed') {
     log.warn('the gateway did not stop properly: numbers may have been used that nobody remembers, a new epoch begins');
     beginEpoch(books, losses);
@@ -79,8 +88,16 @@ export async function openSpool(settings: SpoolSettings, state: State, clock: Cl
     // That it began is on the medium before it does what may bring it down, or uses numbers that nobody would remember.
     await spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush at the start'));
   }
+  let copies = true;
   const copying = clock.every(COPY_EVERY_MS, () => {
-    remember().catch((error: unknown) => log.warn({ err: error }, 'the totals could not be copied'));
+    remember().then(
+      () => (copies = true),
+      (error: unknown) => {
+        // Once, and not each minute of a year with a card that takes no writes.
+        if (copies) log.warn({ err: error }, 'the totals could not be copied to state/');
+        copies = false;
+      },
+    );
   });
   const stable = clock.after(STABLE_MS, () => (books.crashes = 0));
   spool.onClose(async () => {

@@ -4,16 +4,19 @@ import type { AgeClock } from '../clock/age.ts';
 import type { Clock } from '../clock/clock.ts';
 import type { Message } from '../message/message.ts';
 import type { Environment, Reader } from '../store/environment.ts';
+import type { StoreError } from '../store/store-error.ts';
 import { Amendments } from './amendments.ts';
+import type { BlockHeader } from './block.ts';
 import type { Books } from './books.ts';
 import type { BootTable } from './boot-table.ts';
 import { Committer } from './committer.ts';
+import { Door } from './door.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { Evictor } from './evictor.ts';
 import { Expirer } from './expirer.ts';
 import { Indexing } from './indexing.ts';
 import { Lane, type ReadingParts } from './lane.ts';
-import { Bookkeeper } from './ledger.ts';
+import { Bookkeeper } from './bookkeeper.ts';
 import type { Losses } from './losses.ts';
 import { Merger } from './merger.ts';
 import { Pruning } from './pruning.ts';
@@ -35,6 +38,8 @@ export interface PartsOptions {
   readonly settings: () => SpoolSettings;
   /** The upstream takes messages. */
   readonly sending: () => boolean;
+  /** The file is damaged, and trying again does not help. */
+  readonly onDamaged: (fault: StoreError) => void;
 }
 
 export interface SpoolParts {
@@ -43,6 +48,7 @@ export interface SpoolParts {
   readonly wear: WearMeter;
   readonly room: Room;
   readonly committer: Committer;
+  readonly door: Door;
   readonly expirer: Expirer;
   readonly indexing: Indexing;
   readonly deadLetters: DeadLetters;
@@ -59,9 +65,11 @@ export function spoolParts(options: PartsOptions): SpoolParts {
   const amendments = new Amendments();
   const bookkeeper = new Bookkeeper(books.ledger, books.lanes, books.children);
   const sendsUnwritten = books.write === 'when-needed';
-  const lanes = books.lanes.map(
-    (lane, number) => new Lane({ number, books: lane, amendments, pageBytes, sendsUnwritten }),
-  );
+  const maySendUnwritten = () => committer.began;
+  const earliest = ({ earliestExpiry, firstAge }: BlockHeader) =>
+    Math.min(earliestExpiry, firstAge + settings().timeToLiveSecs * 1000);
+  const laneParts = { amendments, pageBytes, sendsUnwritten, maySendUnwritten, earliest };
+  const lanes = books.lanes.map((lane, number) => new Lane({ number, books: lane, ...laneParts }));
   const device = () => bytesWrittenBelow(settings().dataDir);
   const wear = new WearMeter(clock, device, settings().wearBudget ?? null);
   const pruning = new Pruning({
@@ -80,9 +88,8 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     read,
     age: () => age.now(),
     lifeMs,
-    commonLifeMs: () => settings().timeToLiveSecs * 1000,
+    earliest,
   });
-  const earliest = expirer.earliest.bind(expirer);
   const indexing = new Indexing({ lanes, amendments, pageBytes, read, earliest, clock, log });
   const evictor = new Evictor({
     lanes,
@@ -120,7 +127,9 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     log,
     commitEveryMs: () => settings().commitEveryMs,
     onWritten: (block) => merger.written(block),
+    onDamaged: options.onDamaged,
   });
+  const door = new Door({ books, bookkeeper, losses, lanes, committer, room, wear, settings, sending, log });
   const reading = (lane: Lane): ReadingParts => ({
     read,
     lost: (block) => {
@@ -132,6 +141,11 @@ export function spoolParts(options: PartsOptions): SpoolParts {
       if (left.length < messages.length) committer.touchSoon();
       return left;
     },
+    lapsed: (stored) => {
+      const lapsed = expirer.lapsed(lane, stored);
+      if (lapsed) committer.touchSoon();
+      return lapsed;
+    },
   });
   const readings = lanes.map(reading);
   return {
@@ -140,6 +154,7 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     wear,
     room,
     committer,
+    door,
     expirer,
     indexing,
     deadLetters,

@@ -17,12 +17,26 @@ export interface Probe {
   readonly crashes: number;
 }
 
+/** An I/O error that goes away when it is tried again is none, times. */
+const TRIES_MAX = 3;
+
 /**
  * Looks at the spool's file before LMDB maps it: a page that is damaged can make LMDB abort the process, one that cannot be
  * read is a SIGBUS. After a clean stop nothing is looked at. After an unclean one all tree pages are, and the heads of the
  * lanes; once that did not help, everything. Throws StoreError `damaged` when the file must not be used.
  */
 export function probe(path: string, bootId: string): Probe {
+  for (let tries = 1; ; tries++) {
+    try {
+      return look(path, bootId);
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.fault !== 'io') throw error;
+      if (tries === TRIES_MAX) throw new StoreError('damaged', error.message);
+    }
+  }
+}
+
+function look(path: string, bootId: string): Probe {
   let file: PageFile;
   try {
     file = PageFile.open(path);
@@ -30,7 +44,7 @@ export function probe(path: string, bootId: string): Probe {
     if (!(error instanceof StoreError)) throw error;
     // None yet; or its owner says why it may not be opened, better than we can.
     if (error.fault !== 'io') return { crashes: 0 };
-    throw new StoreError('damaged', error.message);
+    throw error;
   }
   try {
     const books = readBooks(file);
@@ -42,9 +56,6 @@ export function probe(path: string, bootId: string): Probe {
     if (crashes >= CRASHES_BEFORE_ALL) readAll(file);
     else readHeads(file, books);
     return { crashes };
-  } catch (error) {
-    if (!(error instanceof StoreError) || error.fault !== 'io') throw error;
-    throw new StoreError('damaged', error.message);
   } finally {
     file.close();
   }

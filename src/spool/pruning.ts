@@ -5,7 +5,7 @@ import { BlockDamaged, decodeBlock, pack, type BlockHeader, type ChildCounts } f
 import { NOBODY } from './child-accounts.ts';
 import { blockKey, keySeq } from './keys.ts';
 import { countChildren, lastOfDamaged, type Lane, type Placed, type Unreadable } from './lane.ts';
-import type { Bookkeeper } from './ledger.ts';
+import type { Bookkeeper } from './bookkeeper.ts';
 import type { Losses } from './losses.ts';
 import { pagesOf } from './pages.ts';
 
@@ -50,6 +50,11 @@ export class Pruning {
       this.lost(lane, { placed, why: error.message, firstSeq, lastSeq: Math.max(firstSeq, lastOfDamaged(placed)) });
       return null;
     }
+  }
+
+  /** Books messages that go without ever having been on the medium. */
+  forget(lane: Lane, gone: readonly Stored[], reason: DropReason): void {
+    this.#book(lane, gone, reason);
   }
 
   /** Lets all of a block go. Returns the pages that it frees. */

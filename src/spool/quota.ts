@@ -86,7 +86,8 @@ export class Quota {
   growth(now: number, livePages: number, fileBytes: number, pageBytes: number): number {
     const target = this.targetBytes(now);
     const reserve = reserveOf(Math.floor((this.bytes - this.#othersBytes(now)) / pageBytes));
-    const needed = Math.ceil((livePages + reserve) / FILE_SHARE) * pageBytes;
+    // Whole pages, as they are allowed in whole pages: a fraction too little would let something go.
+    const needed = (Math.ceil((Math.ceil(livePages) + reserve) / FILE_SHARE) + 1) * pageBytes;
     this.#held = false;
     if (needed <= fileBytes) return 0;
     const step = Math.min(Math.max(this.bytes * STEP_SHARE, STEP_BYTES_MIN), STEP_BYTES_MAX);

@@ -11,6 +11,8 @@ import type { WearMeter } from './wear.ts';
 
 /** Pages that a commit may add besides its blocks: tree pages and the books. */
 const COMMIT_OVERHEAD_PAGES = 8;
+/** Once it is full, it is so until this part of what may be stored is free: what is let go at once must not count as room. */
+const FULL_UNTIL_SHARE = 1 / 16;
 /** After the disk refused to let the file grow, it is not asked again for so long, ms. */
 const GROWTH_REFUSED_MS = 10_000;
 /** What is filled in one step while nothing else is to be done, bytes: as much as takes about {@link STEP_MS}. */
@@ -23,6 +25,10 @@ const STEP_REST = 4;
 const COPY_SHARE = 1.05;
 /** A copy as small as this always has room. */
 const SMALL_COPY_BYTES = 2 ** 20;
+/** How often it is looked for room while there is none, ms. */
+const LOOK_EVERY_MS = 1000;
+/** The file grows so often before one commit at the most: more comes while it grows. */
+const GROWTHS_MAX = 4;
 /** Progress is told at each of so many parts of the whole. */
 const PROGRESS_PARTS = 4;
 
@@ -57,6 +63,7 @@ export class Room {
   #full = false;
   #wanting = false;
   #stuck = false;
+  #lookedAt = -Infinity;
   #growthRefusedAt = -Infinity;
   #held = false;
   #fillTimer: Timer | null = null;
@@ -71,9 +78,25 @@ export class Room {
     return this.#parts.quota.bytes;
   }
 
-  /** There is no room for more without something being let go. */
+  /** There is no room for more without something being let go, nor has there been since. */
   get full(): boolean {
     return this.#full;
+  }
+
+  /**
+   * Whether there is room again, looked at once a second at the most: where everything that comes is refused, there may be no
+   * commit that would see it.
+   */
+  look(): void {
+    const { environment, amendments, quota, clock } = this.#parts;
+    const now = clock.monotonic();
+    if (now - this.#lookedAt < LOOK_EVERY_MS) return;
+    this.#lookedAt = now;
+    const { live, pageBytes } = environment.read((reader) => reader.livePages());
+    const target = quota.targetBytes(now);
+    const file = Math.max(environment.fileBytes(), quota.held ? 0 : target);
+    const allowed = quota.pagesAllowed(now, file, pageBytes);
+    if (live + COMMIT_OVERHEAD_PAGES - allowed - amendments.pagesFreed <= 0) this.#full = this.#stuck = false;
   }
 
   /** Room is wanted, and there is nothing that may be let go. */
@@ -93,26 +116,34 @@ export class Room {
   }
 
   /**
-   * Before a commit of about so many bytes: sees that the file is where it should be, and lengthens it where that is needed.
-   * Throws StoreError when there is nowhere to write.
+   * Before a commit of blocks of about so many pages: sees that the file is where it should be, and lengthens it where that
+   * is needed. Throws StoreError when there is nowhere to write.
    */
-  async prepare(bytes: number): Promise<void> {
+  async prepare(blockPages: () => number): Promise<void> {
     await this.#restore();
-    const { live, pageBytes } = this.#parts.environment.read((reader) => reader.livePages());
-    await this.#grow(live + Math.ceil(bytes / pageBytes) + COMMIT_OVERHEAD_PAGES);
-  }
-
-  /** The same for these blocks, exactly: nothing may be let go for them while the file may still grow. */
-  async prepareFor(sealed: readonly Sealed[]): Promise<void> {
-    await this.#grow(this.#pagesWith(sealed));
+    const { environment, amendments, quota, clock } = this.#parts;
+    const { live, pageBytes } = environment.read((reader) => reader.livePages());
+    for (let growths = 0; growths < GROWTHS_MAX; growths++) {
+      const now = clock.monotonic();
+      if (now - this.#growthRefusedAt < GROWTH_REFUSED_MS) return;
+      const pages = live + blockPages() + COMMIT_OVERHEAD_PAGES + Math.max(0, -amendments.pagesFreed);
+      const growth = quota.growth(now, pages, environment.fileBytes(), pageBytes);
+      if (growth === 0) {
+        // That nothing is needed now says nothing of whether there would be room.
+        if (quota.held) this.#hold(true);
+        return;
+      }
+      await this.#fill(growth);
+    }
   }
 
   /** Lets go what must go so that these blocks fit. */
   make(sealed: readonly Sealed[]): void {
     const { environment, amendments, evictor, quota, clock, log } = this.#parts;
-    const wanted =
-      this.#pagesWith(sealed) -
-      quota.pagesAllowed(clock.monotonic(), environment.fileBytes(), environment.pageBytes);
+    const { live, pageBytes } = environment.read((reader) => reader.livePages());
+    const allowed = quota.pagesAllowed(clock.monotonic(), environment.fileBytes(), pageBytes);
+    let wanted = live + COMMIT_OVERHEAD_PAGES - allowed - amendments.pagesFreed;
+    for (const { value } of sealed) wanted += pagesOf(value.length, pageBytes);
     this.#wanting = this.#stuck = false;
     if (wanted > 0) {
       this.#parts.onFull();
@@ -121,7 +152,15 @@ export class Room {
       this.#wanting = freed > 0 && freed < wanted;
       this.#stuck = freed === 0 && amendments.pagesFreed <= 0;
     }
-    this.#full = wanted > 0;
+    this.#full = wanted > 0 || (this.#full && !this.#roomy(allowed, allowed + wanted));
+  }
+
+  /** Whether a good part is free of what may be stored in the file, or once it has grown where it may. */
+  #roomy(allowed: number, used: number): boolean {
+    const { environment, quota, clock } = this.#parts;
+    const now = clock.monotonic();
+    const may = this.#held ? allowed : quota.pagesAllowed(now, quota.targetBytes(now), environment.pageBytes);
+    return used < may * (1 - FULL_UNTIL_SHARE);
   }
 
   /** Throws StoreError `full` unless a copy of what is live has room beside the file, within the quota. */
@@ -177,24 +216,6 @@ export class Room {
     this.#told = part;
     const percent = Math.min(100, Math.round((bytes / targetBytes) * 100));
     this.#parts.log.info({ bytes, targetBytes }, `the spool's file is filled up to ${percent} % of its quota`);
-  }
-
-  /** Live pages after a commit of these blocks and of what is amended. */
-  #pagesWith(sealed: readonly Sealed[]): number {
-    const { environment, amendments } = this.#parts;
-    const { live, pageBytes } = environment.read((reader) => reader.livePages());
-    let pages = live + COMMIT_OVERHEAD_PAGES - amendments.pagesFreed;
-    for (const { value } of sealed) pages += pagesOf(value.length, pageBytes);
-    return pages;
-  }
-
-  async #grow(pages: number): Promise<void> {
-    const { environment, quota, clock } = this.#parts;
-    const now = clock.monotonic();
-    if (now - this.#growthRefusedAt < GROWTH_REFUSED_MS) return;
-    const growth = quota.growth(now, pages, environment.fileBytes(), environment.pageBytes);
-    if (growth > 0) await this.#fill(growth);
-    else this.#hold(quota.held);
   }
 
   /** Lengthens the file. A disk without room is no failure: what we hold is what we go on in. */

@@ -13,6 +13,8 @@ export interface SpoolSnapshot {
   readonly pageBytes: number;
   readonly fileBytes: number;
   readonly quotaBytes: number;
+  /** The file is larger than a lowered quota, until it is empty. */
+  readonly shrinkPending: boolean;
   /** How far the file has been filled towards the quota. */
   readonly filling: Filling;
   readonly full: boolean;
@@ -41,14 +43,16 @@ export interface SnapshotOf extends Pick<SpoolParts, 'committer' | 'room' | 'wea
 export function snapshotOf(of: SnapshotOf): SpoolSnapshot {
   const { environment, quota, committer, room, wear, indexing } = of;
   const { live, pageBytes } = environment.read((reader) => reader.livePages());
+  const fileBytes = environment.fileBytes();
   return {
     pending: of.pending,
     age: of.age,
     livePages: live,
     freePages: Math.max(0, environment.usedPages() - live),
     pageBytes,
-    fileBytes: environment.fileBytes(),
+    fileBytes,
     quotaBytes: quota.bytes,
+    shrinkPending: fileBytes > quota.bytes,
     filling: room.filling(),
     full: room.full,
     fault: committer.fault?.message ?? null,

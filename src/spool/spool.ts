@@ -4,23 +4,24 @@ import type { Clock, Timer } from '../clock/clock.ts';
 import type { LossRow, RefusalReason } from '../message/loss.ts';
 import type { AcceptedAt, Message, Stored } from '../message/message.ts';
 import type { Environment } from '../store/environment.ts';
+import type { StoreError } from '../store/store-error.ts';
 import { decodeBooks, pendingOf, type Books } from './books.ts';
 import { BootTable, type TimeOf } from './boot-table.ts';
 import type { Lane } from './lane.ts';
-import type { Bookkeeper } from './ledger.ts';
+import type { Bookkeeper } from './bookkeeper.ts';
 import type { Losses } from './losses.ts';
 import { spoolParts, type SpoolParts } from './parts.ts';
-import { childOf, lossOf } from './pruning.ts';
+import { lossOf } from './pruning.ts';
 import { mapBytesFor, type Quota } from './quota.ts';
-import { lifeMsOf, whenFullOf, type SpoolSettings } from './settings.ts';
+import { lifeMsOf, type SpoolSettings } from './settings.ts';
 import { snapshotOf, type SpoolSnapshot } from './snapshot.ts';
 
-/** Bytes that may wait for a medium that does not keep up or cannot be written, before the oldest of them go. */
-const WAITING_BYTES_MAX = 16 * 2 ** 20;
 /** Of so many messages one goes to a lower lane that has some, however much the higher ones hold. */
 const LOWER_LANE_SHARE = 16;
 /** How often it is looked for what has expired, ms. */
 const SWEEP_EVERY_MS = 10_000;
+
+export { SpoolFull } from './door.ts';
 
 export interface SpoolOptions {
   readonly environment: Environment;
@@ -30,14 +31,6 @@ export interface SpoolOptions {
   readonly settings: SpoolSettings;
   readonly clock: Clock;
   readonly log: Logger;
-}
-
-/** The spool has no room, or the medium does not keep up: the message was not taken on, and was counted as refused. */
-export class SpoolFull extends Error {
-  constructor(why: string) {
-    super(why);
-    this.name = 'SpoolFull';
-  }
 }
 
 /**
@@ -64,9 +57,9 @@ export class Spool {
   #sinceLower = 0;
   #sweeping = false;
   #shrinking = false;
-  #shedding = false;
   #sending = false;
   #closing = false;
+  #givenUp: (fault: StoreError) => void = () => undefined;
 
   constructor(options: SpoolOptions) {
     const { books, clock } = options;
@@ -88,6 +81,7 @@ export class Spool {
       boots: this.#boots,
       settings: () => this.#settings,
       sending: () => this.#sending,
+      onDamaged: (fault) => this.#givenUp(fault),
     });
     this.#bookkeeper = this.#parts.bookkeeper;
     this.#lanes = this.#parts.lanes;
@@ -120,49 +114,19 @@ export class Spool {
    * reported, when the medium cannot be written for long.
    */
   accept(message: Message, senderWaits: boolean): Promise<void> {
-    const { committer, room, wear } = this.#parts;
-    const lane = this.#lanes[message.priority];
-    if (lane === undefined) throw new Error(`no lane ${message.priority}`);
-    if (this.#closing) return Promise.reject(new SpoolFull('the gateway is stopping'));
-    if (room.full) {
-      if (whenFullOf(this.#settings, lane.number) === 'reject-new') {
-        return this.#refuse('the quota is used up and storeAndForward.whenFull is reject-new');
-      }
-      if (room.stuck) return this.#refuse('the quota is used up, and nothing can be let go');
-    }
-    if (committer.waitingBytes > WAITING_BYTES_MAX && !this.#shed(lane.number, senderWaits)) {
-      return this.#refuse('the medium does not keep up');
-    }
-    this.#bookkeeper.accepted(lane.number, message.source.child);
-    wear.payload(message.body.length);
-    const sent = this.#sending && this.#books.write === 'when-needed';
-    const durable = committer.append(
-      lane,
-      message,
-      lifeMsOf(this.#settings, message),
-      senderWaits,
-      senderWaits && !sent,
-    );
-    if (sent) this.#more();
+    const durable = this.#parts.door.accept(message, senderWaits);
+    if (this.#sending && this.#books.write === 'when-needed') this.#more();
     return durable;
   }
 
   /** Counts what was turned away at the door before it came to a message. */
   refused(reason: RefusalReason): void {
-    this.#bookkeeper.refused(reason);
-    this.#parts.committer.touch();
+    this.#parts.door.refused(reason);
   }
 
   /** Accepts and at once drops a message that no route wants: it was acknowledged, so it is in the account. */
-  discard(reason: 'no-route' | 'loop', { priority: lane, source, eventTime, acceptedAt }: Message): void {
-    this.#bookkeeper.turnedDown(reason, lane, source.child);
-    const time = eventTime ?? acceptedAt.wall;
-    // It never had a number.
-    const numbers = { firstSeq: 0, lastSeq: 0, count: 1, exact: true };
-    const { epoch } = this.#books;
-    const { child } = source;
-    this.#losses.add({ epoch, lane, child, reason, ...numbers, firstEventTime: time, lastEventTime: time });
-    this.#parts.committer.touch();
+  discard(reason: 'no-route' | 'loop', message: Message): void {
+    this.#parts.door.discard(reason, message);
   }
 
   /** Calls `listener` whenever more may be there to send: after each commit, and for each message that may go unwritten. */
@@ -207,8 +171,9 @@ export class Spool {
   deadLetter(stored: Stored, reason: string): void {
     this.#parts.deadLetters.add(stored, reason);
     this.#losses.add(lossOf([stored], 'dead-letter'));
-    this.#settle(stored);
-    this.#parts.committer.touchSoon();
+    const { committer } = this.#parts;
+    committer.settled(this.#lanes[stored.lane]!.settle(stored.seq, (durable) => committer.whenDurable(durable)));
+    committer.touchSoon();
   }
 
   /** Sending begins again at the first message of each lane that is not settled; what was in flight will come again. */
@@ -267,10 +232,9 @@ export class Spool {
     this.#quota.settings = settings;
     this.#parts.wear.budgetBytesPerDay = settings.wearBudget ?? null;
     if (before.timeToLiveSecs !== settings.timeToLiveSecs) this.#parts.indexing.start();
-    void this.#parts.committer.exclusively(() => {
-      this.#environment.stretch(mapBytesFor(this.#quota.bytes));
-      return Promise.resolve();
-    });
+    this.#parts.committer
+      .exclusively(async () => this.#environment.stretch(mapBytesFor(this.#quota.bytes)))
+      .catch((error: unknown) => this.#log.error({ err: error }, 'the quota cannot be raised without a restart'));
     this.#parts.committer.touchNow();
   }
 
@@ -285,6 +249,11 @@ export class Spool {
   /** Dead letters, oldest first. */
   get deadLetters() {
     return this.#parts.deadLetters.list();
+  }
+
+  /** Their numbers, also of those that cannot be read. */
+  get deadLetterNumbers(): number[] {
+    return this.#parts.deadLetters.numbers();
   }
 
   /** Sends dead letters again, as new messages at the end of their lanes; all of them when no numbers are given. */
@@ -304,17 +273,17 @@ export class Spool {
 
   /** Lets dead letters go, counted as discarded; all of them when no numbers are given. */
   async dropDeadLetters(numbers?: ReadonlySet<number>): Promise<number> {
-    const letters = this.#parts.deadLetters.list(numbers);
-    for (const letter of letters) this.#parts.deadLetters.discard(letter);
+    const count = this.#parts.deadLetters.discardAll(numbers);
     this.#parts.committer.touchNow();
     await this.flush();
-    return letters.length;
+    return count;
   }
 
   /** Flushes and closes. What the medium does not take is reported to its senders as failed, and logged. */
   async close(): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;
+    this.#parts.door.close();
     this.#sweepTimer.cancel();
     this.#parts.indexing.stop();
     this.#parts.room.stop();
@@ -330,6 +299,14 @@ export class Spool {
   /** Calls `last` when everything is on the medium and before the environment is closed. */
   onClose(last: () => Promise<void>): void {
     this.#beforeClose = last;
+  }
+
+  /**
+   * Calls `listener` when LMDB refuses again and again because the file is damaged. Only a new start helps: it looks at the
+   * file before LMDB does, and sets it aside.
+   */
+  onDamaged(listener: (fault: StoreError) => void): void {
+    this.#givenUp = listener;
   }
 
   /** The account as it stands on the medium, without the children's. */
@@ -362,7 +339,6 @@ export class Spool {
   #committed(): void {
     // What is due may be more than one commit carries.
     if (this.#sweeping) this.#clock.soon(() => this.#sweep());
-    this.#shedding = false;
     this.#shrink();
     this.#more();
   }
@@ -372,9 +348,10 @@ export class Spool {
   }
 
   #sweep(): void {
-    if (this.#closing || this.#parts.committer.underWay) return;
-    this.#sweeping = this.#parts.expirer.sweep();
-    if (this.#sweeping) this.#parts.committer.touchNow();
+    if (this.#closing) return;
+    // One that is under way is waited for, or a medium that is always busy would put expiry off for good.
+    this.#sweeping = this.#parts.committer.underWay || this.#parts.expirer.sweep();
+    if (this.#sweeping && !this.#parts.committer.underWay) this.#parts.committer.touchNow();
   }
 
   /** A file larger than a lowered quota shrinks when there is nothing in it. */
@@ -389,27 +366,5 @@ export class Spool {
         .catch((error: unknown) => this.#log.warn({ err: error }, 'the file could not be made smaller'))
         .finally(() => (this.#shrinking = false));
     });
-  }
-
-  /** The memory for what waits is full: the oldest of the lowest lane goes for a newer one. False when it must not. */
-  #shed(lane: number, senderWaits: boolean): boolean {
-    if (whenFullOf(this.#settings, lane) === 'reject-new') return false;
-    // Who waits for an acknowledgement keeps the message: it displaces only what is worth less.
-    const block = this.#parts.committer.shed(senderWaits ? lane + 1 : lane);
-    if (block === null) return false;
-    if (!this.#shedding)
-      this.#log.error('memory is full of readings that the medium does not take: the oldest are let go');
-    this.#shedding = true;
-    const { header, children } = block;
-    this.#bookkeeper.dropped('evicted', header.lane, children);
-    const { epoch, firstSeq, lastSeq, count, firstEventTime, lastEventTime } = header;
-    const range = { firstSeq, lastSeq, count, firstEventTime, lastEventTime };
-    this.#losses.add({ epoch, lane: header.lane, ...childOf(children), reason: 'evicted', ...range, exact: true });
-    return true;
-  }
-
-  #refuse(why: string): Promise<never> {
-    this.refused('rejected');
-    return Promise.reject(new SpoolFull(why));
   }
 }

@@ -2,6 +2,8 @@ import type { Reader } from '../store/environment.ts';
 import { readHeader } from './block.ts';
 import { even, pendingOf, type Books } from './books.ts';
 import { blockKey, keyLane } from './keys.ts';
+import { restOf, type Account } from './ledger.ts';
+import type { WearFigures } from './wear.ts';
 
 /** What `holdfast spool stats --json` prints: accepted = delivered + pending + deadLetters + dropped. */
 export interface SpoolStats {
@@ -15,12 +17,16 @@ export interface SpoolStats {
     readonly freePages: number;
     readonly shrinkPending: boolean;
   };
-  readonly wear: { readonly bytesPerDay: number; readonly bytesPerPayloadByte: number; readonly measured: boolean };
+  readonly wear: WearFigures;
+  /** By their ids; `*` stands for those that came when there were too many, `?` for what could be put down to nobody. */
+  readonly children: Readonly<Record<string, AccountStats>>;
 }
 
-export interface LaneStats {
+/** An account with what waits: accepted = delivered + pending + deadLetters + dropped. */
+export type AccountStats = Readonly<Account> & { readonly pending: number };
+
+export interface LaneStats extends AccountStats {
   readonly lane: number;
-  readonly pending: number;
   /** The oldest pending message's number; `nextSeq` when there is none. */
   readonly firstSeq: number;
   readonly nextSeq: number;
@@ -28,14 +34,43 @@ export interface LaneStats {
   readonly oldestAgeSecs: number | null;
 }
 
+/** What the books do not know. */
+export interface Surroundings {
+  readonly age: number;
+  readonly fileBytes: number;
+  readonly quotaBytes: number;
+  readonly freePages: number;
+  readonly wear: WearFigures;
+}
+
+/** The figures of one commit. */
+export function spoolStats(reader: Reader, books: Books, around: Surroundings): SpoolStats {
+  const { age, fileBytes, quotaBytes, freePages, wear } = around;
+  const { live } = reader.livePages();
+  const children = [...books.children.entries()].map(
+    // What nobody could read was accepted in the accounts of others.
+    ([child, account]) => [child, { ...account, pending: Math.max(0, restOf(account)) }] as const,
+  );
+  return {
+    epoch: books.epoch,
+    ledger: ledgerStats(books),
+    lanes: laneStats(reader, books, age),
+    file: { bytes: fileBytes, quotaBytes, livePages: live, freePages, shrinkPending: fileBytes > quotaBytes },
+    wear,
+    children: Object.fromEntries(children),
+  };
+}
+
 /** The lanes as the medium has them; only those that were ever used. */
-export function laneStats(reader: Reader, books: Books, ageNow: number): LaneStats[] {
+function laneStats(reader: Reader, books: Books, ageNow: number): LaneStats[] {
   const stats: LaneStats[] = [];
   books.lanes.forEach((lane, number) => {
-    if (lane.nextSeq === 1) return;
-    const { pending, nextSeq, settledTo } = lane;
+    // A lane whose messages were all let go at once never gave a number.
+    if (lane.nextSeq === 1 && lane.accepted === 0) return;
+    const { pending, nextSeq, settledTo, accepted, delivered, deadLetters, dropped } = lane;
+    const account = { accepted, delivered, deadLetters, dropped };
     if (pending === 0) {
-      stats.push({ lane: number, pending, firstSeq: nextSeq, nextSeq, oldestAgeSecs: null });
+      stats.push({ lane: number, pending, firstSeq: nextSeq, nextSeq, oldestAgeSecs: null, ...account });
       return;
     }
     const head = reader.ceiling(blockKey(number, 0));
@@ -46,6 +81,7 @@ export function laneStats(reader: Reader, books: Books, ageNow: number): LaneSta
       firstSeq: Math.max(settledTo + 1, header?.firstSeq ?? 0),
       nextSeq,
       oldestAgeSecs: header === null ? null : Math.max(0, Math.round((ageNow - header.firstAge) / 1000)),
+      ...account,
     });
   });
   return stats;

@@ -3,6 +3,10 @@ import type { Message, Stored } from '../message/message.ts';
 /** Told once: null when the message is durable, else why it never will be. */
 export type Durable = (error: Error | null) => void;
 
+function tellNow(durable: Durable): void {
+  durable(null);
+}
+
 interface Item extends Stored {
   /** When it came, monotonic ms. */
   readonly since: number;
@@ -27,6 +31,10 @@ export class Unwritten {
     return this.#items[this.#head]?.since ?? Infinity;
   }
 
+  get firstSeq(): number {
+    return this.#items[this.#head]?.seq ?? 0;
+  }
+
   get lastSeq(): number {
     return this.size === 0 ? 0 : this.#items.at(-1)!.seq;
   }
@@ -45,10 +53,11 @@ export class Unwritten {
     return this.#items.slice(this.#find(firstSeq), this.#find(lastSeq + 1));
   }
 
-  /** All up to `seq` are durable, and leave; in this order their senders hear of it. */
-  durableTo(seq: number): void {
+  /** All up to `seq` are durable, and leave; in this order their senders hear of it, or are handed to `later`. */
+  durableTo(seq: number, later: ((durable: Durable) => void) | null = null): void {
     while (this.#head < this.#items.length && this.#items[this.#head]!.seq <= seq) {
-      this.#items[this.#head++]!.durable?.(null);
+      const { durable } = this.#items[this.#head++]!;
+      if (durable !== null) (later ?? tellNow)(durable);
     }
     if (this.#head > 1024 || this.#head === this.#items.length) {
       this.#items.splice(0, this.#head);
@@ -59,7 +68,7 @@ export class Unwritten {
   /** Takes those of a range out: they are let go. */
   drop(firstSeq: number, lastSeq: number): void {
     const at = this.#find(firstSeq);
-    this.#items.splice(at, this.#find(lastSeq + 1) - at);
+    for (const { durable } of this.#items.splice(at, this.#find(lastSeq + 1) - at)) durable?.(null);
   }
 
   /** None of them will be written any more. */

@@ -47,8 +47,8 @@ export class WearMeter {
   #payload = 0;
   #filled = 0;
   commits = 0;
-  budgetBytesPerDay: number | null;
-  #saved = 0;
+  #budgetBytesPerDay: number | null;
+  #saved: number;
   #savedAt: number;
   #usualCommitBytes = COMMIT_BYTES;
 
@@ -58,7 +58,14 @@ export class WearMeter {
     this.#device = device;
     this.#since = this.#savedAt = clock.monotonic();
     this.#deviceSince = this.#deviceBytes = device();
-    this.budgetBytesPerDay = budgetBytesPerDay;
+    this.#budgetBytesPerDay = budgetBytesPerDay;
+    this.#saved = this.#rate * SAVED_MS_MAX;
+  }
+
+  /** Another budget begins like a new one: what was spent before is not held against it. */
+  set budgetBytesPerDay(bytes: number | null) {
+    if (bytes === this.#budgetBytesPerDay) return;
+    this.#budgetBytesPerDay = bytes;
     this.#saved = this.#rate * SAVED_MS_MAX;
   }
 
@@ -85,7 +92,7 @@ export class WearMeter {
 
   /** How long messages without a waiting sender may wait for the medium, ms: `commitEveryMs`, or longer to keep to the budget. */
   stretched(commitEveryMs: number): number {
-    if (this.budgetBytesPerDay === null) return commitEveryMs;
+    if (this.#budgetBytesPerDay === null) return commitEveryMs;
     this.#earn();
     if (this.#saved > 0) return commitEveryMs;
     return Math.min(Math.max(commitEveryMs, this.#usualCommitBytes / this.#rate), STRETCH_MS_MAX);
@@ -94,7 +101,7 @@ export class WearMeter {
   /** Whether the budget has room for what is not strictly needed. */
   get atEase(): boolean {
     this.#earn();
-    return this.budgetBytesPerDay === null || this.#saved > 0;
+    return this.#budgetBytesPerDay === null || this.#saved > 0;
   }
 
   figures(commitEveryMs: number): WearFigures {
@@ -110,10 +117,10 @@ export class WearMeter {
   }
 
   #budget(commitEveryMs: number): WearBudget | null {
-    if (this.budgetBytesPerDay === null) return null;
+    if (this.#budgetBytesPerDay === null) return null;
     const stretched = Math.round(this.stretched(commitEveryMs));
     const kept = this.#saved > -this.#rate * OVERDRAWN_MS_MAX;
-    return { bytesPerDay: this.budgetBytesPerDay, commitEveryMs: stretched, kept };
+    return { bytesPerDay: this.#budgetBytesPerDay, commitEveryMs: stretched, kept };
   }
 
   #measured(): number | null {
@@ -129,7 +136,7 @@ export class WearMeter {
 
   /** Bytes per ms. */
   get #rate(): number {
-    return (this.budgetBytesPerDay ?? 0) / DAY_MS;
+    return (this.#budgetBytesPerDay ?? 0) / DAY_MS;
   }
 
   #earn(): void {

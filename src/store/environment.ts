@@ -3,7 +3,11 @@ import { open as openFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import lmdb from 'node-lmdb';
 import { DATA_FILE, inspectDataFile } from './data-file.ts';
+import type { Reader } from './reader.ts';
 import { StoreError, storeError } from './store-error.ts';
+import { TxnReader } from './txn-reader.ts';
+
+export type { Entry, Reader } from './reader.ts';
 
 /** Zeros appended to the data file in one write. */
 const ZEROS = Buffer.alloc(256 * 1024);
@@ -29,29 +33,6 @@ export interface EnvironmentOptions {
   readonly readOnly?: boolean;
 }
 
-/** Reads within one short transaction. Everything it returns is a copy and may be kept. */
-export interface Reader {
-  get(key: Buffer): Buffer | null;
-  /** The first entry at or after `key`. */
-  ceiling(key: Buffer): Entry | null;
-  /** The last entry before `key`. */
-  below(key: Buffer): Entry | null;
-  /** Walks entries from `key` upwards until `visit` returns false. */
-  scan(key: Buffer, visit: (entry: Entry) => boolean): void;
-  /**
-   * The same with only the first `bytes` of each value, and how many it has: of a block on pages of its own no more than
-   * the first is read.
-   */
-  scanHeads(key: Buffer, bytes: number, visit: (entry: Entry, valueBytes: number) => boolean): void;
-  /** Pages holding live data, exactly, the two meta pages included; the free list is not in it. */
-  livePages(): { readonly live: number; readonly pageBytes: number };
-}
-
-export interface Entry {
-  readonly key: Buffer;
-  readonly value: Buffer;
-}
-
 /**
  * One LMDB environment and its one writer. The only file that touches node-lmdb, because of what it does when misused
  * (all seen with 0.10.1): `close` during `batchWrite` is a SIGSEGV; a cursor closed twice, `openDbi` before `open`, or a
@@ -62,13 +43,16 @@ export interface Entry {
 export class Environment {
   readonly directory: string;
   readonly pageBytes: number;
-  readonly #options: EnvironmentOptions;
+  #options: EnvironmentOptions;
   #env: lmdb.Env;
   #dbi: lmdb.Dbi;
   /** Which file is open: a path can come to name another. */
   #file: { readonly dev: number; readonly ino: number };
   #writing: Promise<unknown> | null = null;
   #closed = false;
+  /** LMDB has given it up; it is opened again when it is next needed. */
+  #shut = false;
+  #fileBytes = 0;
 
   private constructor(options: EnvironmentOptions) {
     this.directory = options.directory;
@@ -109,6 +93,11 @@ export class Environment {
     if (this.#closed) return Promise.reject(new StoreError('closed', 'the store is closed'));
     if (this.#options.readOnly === true) throw new Error('write to a store opened for reading');
     if (this.#writing !== null) throw new Error('two batches in flight');
+    try {
+      this.#reopen();
+    } catch (error) {
+      return Promise.reject(storeError(error, this.directory));
+    }
     const operations: lmdb.Operation[] = [];
     for (const [key, value] of changes) {
       operations.push(value === null ? [this.#dbi, key] : [this.#dbi, key, value]);
@@ -117,8 +106,10 @@ export class Environment {
       try {
         this.#env.batchWrite(operations, { keyIsBuffer: true, ignoreNotFound: true }, (error) => {
           this.#writing = null;
-          if (error !== null && error !== undefined) reject(writeError(error, this.directory));
-          else {
+          if (error !== null && error !== undefined) {
+            this.#closeAfterPanic();
+            reject(writeError(error, this.directory));
+          } else {
             this.#fillUp();
             resolve();
           }
@@ -132,9 +123,32 @@ export class Environment {
     return writing;
   }
 
+  /**
+   * LMDB gives an environment up for good whose meta page could not be written (MDB_PANIC, for reads too); the files are as
+   * they were before the commit, so opening it anew is all that is needed.
+   */
+  #closeAfterPanic(): void {
+    if (this.#closed) return;
+    try {
+      this.#env.beginTxn({ readOnly: true }).abort();
+    } catch {
+      this.#dbi.close();
+      this.#env.close();
+      this.#shut = true;
+    }
+  }
+
+  /** Opens what a panic has closed. Throws StoreError while the medium does not let us. */
+  #reopen(): void {
+    if (!this.#shut) return;
+    ({ env: this.#env, dbi: this.#dbi } = openLmdb(this.#options));
+    this.#shut = false;
+  }
+
   /** Runs `look` within one read transaction: synchronous and short, since an open one keeps freed pages from reuse. */
   read<T>(look: (reader: Reader) => T): T {
     if (this.#closed) throw new StoreError('closed', 'the store is closed');
+    this.#reopen();
     const txn = this.#env.beginTxn({ readOnly: true });
     try {
       return look(new TxnReader(txn, this.#dbi));
@@ -143,13 +157,15 @@ export class Environment {
     }
   }
 
-  /** Length of the data file, bytes. */
+  /** Length of the data file, bytes; as it was seen last while the path leads nowhere. */
   fileBytes(): number {
-    return statSync(join(this.directory, DATA_FILE)).size;
+    const found = statSync(join(this.directory, DATA_FILE), { throwIfNoEntry: false });
+    return (this.#fileBytes = found?.size ?? this.#fileBytes);
   }
 
   /** Pages from the file's start that LMDB has ever used. */
   usedPages(): number {
+    this.#reopen();
     return this.#env.info().lastPageNumber + 1;
   }
 
@@ -188,7 +204,10 @@ export class Environment {
 
   /** Gives LMDB at least so much address space: a raised quota needs it. Not while a batch is under way. */
   stretch(mapBytes: number): void {
+    this.#reopen();
     if (this.#env.info().mapSize < mapBytes) this.#env.resize(mapBytes);
+    // Should the file be made anew, it is opened with no less.
+    this.#options = { ...this.#options, mapBytes: Math.max(mapBytes, this.#options.mapBytes) };
   }
 
   /** Whether the path names another file by now, or none: what we write is nowhere then. */
@@ -211,10 +230,14 @@ export class Environment {
       rmSync(place, { recursive: true, force: true });
       mkdirSync(place, { recursive: true, mode: 0o750 });
       const copy = Environment.open({ ...this.#options, directory: place });
+      let whole = false;
       try {
         await this.#copyTo(copy, copied);
+        whole = true;
       } finally {
         await copy.close();
+        // Half a copy is of use to nobody, least of all on a full disk.
+        if (!whole) rmSync(place, { recursive: true, force: true });
       }
       this.#dbi.close();
       this.#env.close();
@@ -279,6 +302,7 @@ export class Environment {
     this.#closed = true;
     // The batch's own caller hears of its error; here it only matters that it has ended.
     await this.#writing?.catch(() => undefined);
+    if (this.#shut) return;
     this.#dbi.close();
     this.#env.close();
   }
@@ -316,66 +340,5 @@ function openLmdb(options: EnvironmentOptions): { readonly env: lmdb.Env; readon
   } catch (error) {
     env.close();
     throw storeError(error, directory);
-  }
-}
-
-class TxnReader implements Reader {
-  readonly #txn: lmdb.Txn;
-  readonly #dbi: lmdb.Dbi;
-
-  constructor(txn: lmdb.Txn, dbi: lmdb.Dbi) {
-    this.#txn = txn;
-    this.#dbi = dbi;
-  }
-
-  get(key: Buffer): Buffer | null {
-    return this.#txn.getBinary(this.#dbi, key);
-  }
-
-  ceiling(key: Buffer): Entry | null {
-    return this.#at((cursor) => cursor.goToRange(key));
-  }
-
-  below(key: Buffer): Entry | null {
-    return this.#at((cursor) => (cursor.goToRange(key) === null ? cursor.goToLast() : cursor.goToPrev()));
-  }
-
-  scan(key: Buffer, visit: (entry: Entry) => boolean): void {
-    this.#walk(key, (at, cursor) => visit({ key: at, value: cursor.getCurrentBinary() }));
-  }
-
-  scanHeads(key: Buffer, bytes: number, visit: (entry: Entry, valueBytes: number) => boolean): void {
-    this.#walk(key, (at, cursor) => {
-      // A view of the map, copied before anything else happens: used later it would be a SIGSEGV.
-      const view = cursor.getCurrentBinaryUnsafe();
-      return visit({ key: at, value: Buffer.from(view.subarray(0, bytes)) }, view.length);
-    });
-  }
-
-  #walk(key: Buffer, visit: (at: Buffer, cursor: lmdb.Cursor) => boolean): void {
-    const cursor = new lmdb.Cursor(this.#txn, this.#dbi);
-    try {
-      for (let at = cursor.goToRange(key); at !== null; at = cursor.goToNext()) {
-        if (!visit(Buffer.from(at), cursor)) return;
-      }
-    } finally {
-      cursor.close();
-    }
-  }
-
-  livePages(): { readonly live: number; readonly pageBytes: number } {
-    const stat = this.#dbi.stat(this.#txn);
-    const live = 2 + stat.treeBranchPageCount + stat.treeLeafPageCount + stat.overflowPages;
-    return { live, pageBytes: stat.pageSize };
-  }
-
-  #at(move: (cursor: lmdb.Cursor) => Buffer | null): Entry | null {
-    const cursor = new lmdb.Cursor(this.#txn, this.#dbi);
-    try {
-      const at = move(cursor);
-      return at === null ? null : { key: Buffer.from(at), value: cursor.getCurrentBinary() };
-    } finally {
-      cursor.close();
-    }
   }
 }

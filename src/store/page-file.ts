@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { META_VERSION, cutShort, readMetas, readWhole } from './data-file.ts';
-import type { Entry, Reader } from './environment.ts';
+import type { Entry, Reader } from './reader.ts';
 import { PAGE_HEADER_BYTES, PageDamaged, TreePage, valuePages, type Meta, type Place, type Tree } from './page.ts';
 import { keyOrder, Walk } from './page-walk.ts';
 import { StoreError, storeError } from './store-error.ts';

@@ -23,7 +23,11 @@ export class State {
   /** Durable when it resolves; writes happen in the order of the calls. */
   put(name: string, value: unknown): Promise<void> {
     const change: Change = [key(name), Buffer.from(JSON.stringify(value), 'utf8')];
-    const written = this.#queue.then(() => this.#environment.write([change]));
+    const written = this.#queue.then(async () => {
+      // Somebody took the folder away: what LMDB has open still is brought back first.
+      if (this.#environment.displaced === 'gone') await this.#environment.recreate();
+      await this.#environment.write([change]);
+    });
     this.#queue = written.catch(() => undefined);
     return written;
   }

@@ -19,7 +19,7 @@ export class StoreError extends Error {
 const FAULTS: readonly (readonly [RegExp, StoreFault])[] = [
   [/MDB_MAP_FULL|No space left on device|ENOSPC|Disk quota exceeded/, 'full'],
   [/Input\/output error|EIO/, 'io'],
-  [/Read-only file system|EROFS|Permission denied|EACCES/, 'read-only'],
+  [/Read-only file system|EROFS|Permission denied|EACCES|Operation not permitted|EPERM/, 'read-only'],
   [/MDB_CORRUPTED|MDB_INVALID|MDB_PAGE_NOTFOUND|MDB_PANIC|MDB_VERSION_MISMATCH/, 'damaged'],
   [/No such file or directory|ENOENT/, 'absent'],
 ];

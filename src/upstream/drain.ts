@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock/clock.ts';
 import { eventProperties, eventTopic, propertyLevel } from '../dialects/holdfast.ts';
@@ -52,7 +53,8 @@ export class Drain {
   readonly #controls = new Map<number, (reason: number) => void>();
   readonly #losses: LossReports;
   readonly #stall: Stall;
-  readonly #rate: Rate | null;
+  #rate: Rate | null = null;
+  #maxRate: RateLimit | undefined;
   #rateTimer: Timer | null = null;
   #timeWait: TimeWait | null = null;
   /** Read, and not sent for want of room. */
@@ -77,7 +79,7 @@ export class Drain {
 
   constructor(options: DrainOptions) {
     this.#options = options;
-    const { outbox, clock, log, maxRate } = options;
+    const { outbox, clock, log } = options;
     this.#outbox = outbox;
     this.#losses = new LossReports({
       ...options,
@@ -85,8 +87,18 @@ export class Drain {
       again: () => this.#pumpLater(),
     });
     this.#stall = new Stall(clock, log, () => this.#flight.size + this.#controls.size);
-    this.#rate = maxRate === undefined ? null : new Rate(maxRate, clock);
+    this.limit(options.maxRate);
     outbox.onCommit(() => this.#pumpLater());
+  }
+
+  /** Bounds sending from now on; what is as it was keeps what it has saved up. */
+  limit(maxRate: RateLimit | undefined): void {
+    if (isDeepStrictEqual(maxRate, this.#maxRate)) return;
+    this.#maxRate = maxRate;
+    this.#rate = maxRate === undefined ? null : new Rate(maxRate, this.#options.clock);
+    this.#rateTimer?.cancel();
+    this.#rateTimer = null;
+    this.#pumpLater();
   }
 
   get inFlight(): number {

@@ -113,6 +113,11 @@ export class Upstream {
     this.#drain.stop(false);
   }
 
+  /** Bounds sending anew from now on; undefined: no bounds. */
+  limit(maxRate: RateLimit | undefined): void {
+    this.#drain.limit(maxRate);
+  }
+
   snapshot() {
     return {
       state: this.#state,

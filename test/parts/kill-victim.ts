@@ -17,6 +17,7 @@ export interface VictimOptions {
   readonly url: string;
   readonly protocol: '5' | '3.1.1';
   readonly window: number;
+  readonly write: 'always' | 'when-needed';
   /** The first number; null: feed nothing, only drain. */
   readonly from: number | null;
 }
@@ -38,7 +39,7 @@ async function main(options: VictimOptions): Promise<void> {
       durability: 'strict',
       commitEveryMs: 50,
       timeToLiveSecs: 7200,
-      write: 'always',
+      write: options.write,
       prefill: true,
     },
     state,

@@ -198,7 +198,10 @@ export class LaneModel {
       const { seq, fate, promised } = known;
       if (seq >= nextSeq) {
         // What the upstream has acknowledged needs no medium; all else that was promised does.
-        assert.ok(!promised || fate === 'delivered', `number ${seq} of lane ${this.number} was promised, and is ${fate}`);
+        assert.ok(
+          !promised || fate === 'delivered',
+          `number ${seq} of lane ${this.number} was promised, and is ${fate}`,
+        );
         forgotten.push(known);
         this.known.delete(seq);
       } else if (present.has(seq)) {
@@ -238,8 +241,14 @@ export class LaneModel {
     }
     for (const [child, stream] of streams) {
       const numeric = stream.filter(({ value }) => value !== null);
-      const least = numeric.reduce<Known | undefined>((a, b) => (a === undefined || b.value! < a.value! ? b : a), undefined);
-      const most = numeric.reduce<Known | undefined>((a, b) => (a === undefined || b.value! > a.value! ? b : a), undefined);
+      const least = numeric.reduce<Known | undefined>(
+        (a, b) => (a === undefined || b.value! < a.value! ? b : a),
+        undefined,
+      );
+      const most = numeric.reduce<Known | undefined>(
+        (a, b) => (a === undefined || b.value! > a.value! ? b : a),
+        undefined,
+      );
       for (const [which, known] of [
         ['first', stream[0]],
         ['last', stream.at(-1)],

@@ -17,7 +17,12 @@ import { SpoolModel } from './spool-model.ts';
 
 const MIB = 2 ** 20;
 
-const DEFAULTS: ModelSettings = { write: 'always', whenFull: 'drop-oldest', timeToLiveSecs: 7200, quota: { bytes: 64 * MIB } };
+const DEFAULTS: ModelSettings = {
+  write: 'always',
+  whenFull: 'drop-oldest',
+  timeToLiveSecs: 7200,
+  quota: { bytes: 64 * MIB },
+};
 
 export interface Property {
   readonly name: string;
@@ -115,9 +120,21 @@ export const PROPERTIES: readonly Property[] = [
   },
   {
     name: 'sent from memory when that is quicker, every number is still used once, and no promise is broken',
-    settings: fc.record({ write: fc.constant('when-needed' as const), quota: fc.constantFrom({ bytes: 8 * MIB }, { bytes: 64 * MIB }) }),
+    settings: fc.record({
+      write: fc.constant('when-needed' as const),
+      quota: fc.constantFrom({ bytes: 8 * MIB }, { bytes: 64 * MIB }),
+    }),
     steps: steps(
-      [accepting(4, 60, [0, 10, 300, 5000, 20_000]), relaying, trickling, ...sending, ...sending, ...stopping, ...passing(2), letters],
+      [
+        accepting(4, 60, [0, 10, 300, 5000, 20_000]),
+        relaying,
+        trickling,
+        ...sending,
+        ...sending,
+        ...stopping,
+        ...passing(2),
+        letters,
+      ],
       50,
     ),
     runs: 8,

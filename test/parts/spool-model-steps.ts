@@ -15,7 +15,13 @@ export type Happening =
   /** Many commits of one message each, while nobody sends. */
   | { readonly do: 'trickle'; readonly lane: number; readonly count: number; readonly bytes: number }
   /** Accepted and delivered at once: the upstream is near. */
-  | { readonly do: 'relay'; readonly lane: number; readonly count: number; readonly bytes: number; readonly dead: boolean }
+  | {
+      readonly do: 'relay';
+      readonly lane: number;
+      readonly count: number;
+      readonly bytes: number;
+      readonly dead: boolean;
+    }
   | { readonly do: 'take'; readonly count: number }
   | { readonly do: 'settle'; readonly count: number; readonly deadEvery: number }
   | { readonly do: 'report'; readonly acknowledged: boolean }
@@ -46,7 +52,8 @@ export const accepting = (weight: number, count: number, sizes: readonly number[
     lane,
     count: number(count),
     bytes: fc.constantFrom(...sizes),
-    kind: Math.max(...sizes) > 20_000 ? fc.constant('noise' as const) : fc.constantFrom('noise' as const, 'json' as const),
+    kind:
+      Math.max(...sizes) > 20_000 ? fc.constant('noise' as const) : fc.constantFrom('noise' as const, 'json' as const),
     wait,
     lifeSecs: fc.constantFrom(null, null, 1, 45, 3600),
   }),
@@ -126,7 +133,10 @@ export const configuring = (weight: number, changes: readonly Partial<ModelSetti
 export const refusing: readonly Weighted[] = [
   {
     weight: 2,
-    arbitrary: fc.record({ do: fc.constant('refuse' as const), fault: fc.constantFrom('io' as const, 'full' as const) }),
+    arbitrary: fc.record({
+      do: fc.constant('refuse' as const),
+      fault: fc.constantFrom('io' as const, 'full' as const),
+    }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('heal' as const) }) },
 ];

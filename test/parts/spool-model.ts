@@ -210,7 +210,10 @@ export class SpoolModel {
     if (this.#refusing || this.#shed) return;
     assert.notEqual(this.#settings.roomy, true, 'a message was refused, and there is room');
     const whenFull = whenFullOf(this.#all(), lane);
-    assert.ok(whenFull === 'reject-new' || this.#rig.spool.snapshot().full, `lane ${lane} refuses, and is to ${whenFull}`);
+    assert.ok(
+      whenFull === 'reject-new' || this.#rig.spool.snapshot().full,
+      `lane ${lane} refuses, and is to ${whenFull}`,
+    );
   }
 
   #take(count: number): void {
@@ -300,7 +303,15 @@ export class SpoolModel {
   #all(): SpoolSettings {
     const { roomy: _, lanes = {}, ...settings } = this.#settings;
     const { dataDir } = this.#rig;
-    return { keepFree: { bytes: 0 }, durability: 'strict', commitEveryMs: 20, prefill: false, dataDir, lanes, ...settings };
+    return {
+      keepFree: { bytes: 0 },
+      durability: 'strict',
+      commitEveryMs: 20,
+      prefill: false,
+      dataDir,
+      lanes,
+      ...settings,
+    };
   }
 
   async #letGo(act: 'retry' | 'drop', half: boolean): Promise<void> {
@@ -356,7 +367,11 @@ export class SpoolModel {
     for (const { id, ...row } of seen.rows) {
       const before = this.#acknowledged.get(id);
       if (before === undefined) continue;
-      assert.deepEqual({ ...row, sent: true, id }, { ...before, sent: true }, 'a loss report comes again, with other words');
+      assert.deepEqual(
+        { ...row, sent: true, id },
+        { ...before, sent: true },
+        'a loss report comes again, with other words',
+      );
       this.#acknowledged.delete(id);
     }
     const leave = async () => {
@@ -407,7 +422,9 @@ export class SpoolModel {
   /** Dead letters that are not on the medium: after a crash they wait again, else they have made room and are counted. */
   #lettersLeft({ letters, books }: Seen, when: 'crash' | 'look'): void {
     const left = new Set(letters.map(({ lane, seq, epoch }) => `${epoch}/${lane}/${seq}`));
-    const laneOf = new Map(this.#lanes.flatMap((lane) => [...lane.known.values()].map((known) => [known, lane.number])));
+    const laneOf = new Map(
+      this.#lanes.flatMap((lane) => [...lane.known.values()].map((known) => [known, lane.number])),
+    );
     let discarded = 0;
     this.#letters = this.#letters.filter((letter) => {
       if (left.delete(`${letter.epoch}/${laneOf.get(letter)}/${letter.seq}`)) return true;
@@ -436,7 +453,9 @@ export class SpoolModel {
       const whenFull = whenFullOf(this.#all(), lane.number);
       const commonLifeMs = this.#settings.timeToLiveSecs * 1000;
       const now: Circumstances = { age, commonLifeMs, whenFull, swept, shed: this.#shed };
-      const ours = new Set([...flight].filter((name) => name.startsWith(`${lane.number}/`)).map((name) => Number(name.split('/')[1])));
+      const ours = new Set(
+        [...flight].filter((name) => name.startsWith(`${lane.number}/`)).map((name) => Number(name.split('/')[1])),
+      );
       const { gone, forRoom, older } = lane.look(seen, now, ours);
       lane.reported(gone, rows);
       lane.account(lanes[lane.number]!, this.#revivedOf[lane.number]!);
@@ -462,7 +481,8 @@ export class SpoolModel {
   /** What went is reported, each once: the counts of all reports of a lane and a reason are what its account says. */
   #reports(rows: readonly LossRow[], { books }: Seen): void {
     const counts = new Map<string, number>();
-    for (const { lane, reason, count } of rows) counts.set(`${lane} ${reason}`, (counts.get(`${lane} ${reason}`) ?? 0) + count);
+    for (const { lane, reason, count } of rows)
+      counts.set(`${lane} ${reason}`, (counts.get(`${lane} ${reason}`) ?? 0) + count);
     books.lanes.forEach(({ dropped, deadLetters }, lane) => {
       const { discarded = 0, ...others } = dropped;
       const dead = deadLetters + discarded + this.#revivedOf[lane]!;
@@ -477,7 +497,8 @@ export class SpoolModel {
       const firsts = new Set(now.map(({ firstSeq }) => firstSeq));
       for (const { firstSeq } of this.#before?.blocks[lane] ?? []) {
         if (firsts.has(firstSeq)) continue;
-        if (now.some((block) => block.level === 0 && block.firstSeq < firstSeq && firstSeq <= block.lastSeq)) this.tally.merged++;
+        if (now.some((block) => block.level === 0 && block.firstSeq < firstSeq && firstSeq <= block.lastSeq))
+          this.tally.merged++;
       }
     });
   }
@@ -493,14 +514,21 @@ export class SpoolModel {
       const bytes = bytesUnder(this.#rig.dataDir);
       assert.ok(bytes <= quotaBytes, `there are ${bytes} bytes under the data directory, the quota is ${quotaBytes}`);
     }
-    assert.ok((livePages + freePages) * pageBytes <= fileBytes, `${livePages} + ${freePages} pages in ${fileBytes} bytes`);
+    assert.ok(
+      (livePages + freePages) * pageBytes <= fileBytes,
+      `${livePages} + ${freePages} pages in ${fileBytes} bytes`,
+    );
     assert.ok(waitingBytes >= 0 && waitingBytes <= WAITING_BYTES_MAX, `${waitingBytes} bytes wait`);
     assert.ok(pending >= 0 && age >= 0 && filling.targetBytes <= quotaBytes);
     if (!this.#refusing) assert.equal(fault, null);
   }
 }
 
-function bodyOf(number: number, kind: 'noise' | 'json', bytes: number): { body: Buffer; tag: string; value: number | null } {
+function bodyOf(
+  number: number,
+  kind: 'noise' | 'json',
+  bytes: number,
+): { body: Buffer; tag: string; value: number | null } {
   if (kind === 'noise') {
     const tag = `${number}:`;
     return { body: Buffer.concat([Buffer.from(tag), noise(bytes)]), tag, value: null };

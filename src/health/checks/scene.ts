@@ -1,7 +1,7 @@
 import type { Clock } from '../../clock/clock.ts';
 import type { ConfigError, LoadedConfig } from '../../config/load.ts';
 import type { SpoolStats } from '../../spool/stats.ts';
-import type { GatewayStatus } from '../requests.ts';
+import type { GatewayStatus } from '../status.ts';
 
 /** What checks look at. */
 export interface Scene {

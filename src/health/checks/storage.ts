@@ -7,7 +7,8 @@ import type { Amount } from '../../spool/quota.ts';
 import type { SpoolStats } from '../../spool/stats.ts';
 import { StoreError } from '../../store/store-error.ts';
 import { userName } from './accounts.ts';
-import { fail, ok, warn, type Check, type Finding } from './check.ts';
+import { fail, ok, skip, warn, type Check, type Finding } from './check.ts';
+import type { GatewayStatus } from '../status.ts';
 import type { Scene } from './scene.ts';
 
 /** What is written to try whether it can be, bytes: a page. */
@@ -37,6 +38,13 @@ export function storageChecks(scene: Scene): Check[] {
       about: 'the spool opens, and its books are even',
       needs: ['config', 'data-dir'],
       run: () => spool(loaded, gateway.is === 'running' ? gateway.spoolStats : null),
+    },
+    {
+      id: 'storage',
+      about: 'the running gateway can write, as much as it should',
+      needs: ['config'],
+      run: () =>
+        gateway.is === 'running' ? storage(gateway.status.spool) : skip('no gateway runs that could be asked'),
     },
   ];
 }
@@ -157,10 +165,33 @@ async function spool(loaded: LoadedConfig, running: (() => Promise<SpoolStats>) 
   if (deadLetters > 0) {
     return warn(
       `${pending} messages wait; ${deadLetters} were refused by the broker and kept aside as dead letters`,
-      "look at the gateway's log for why the broker refused them",
+      'look at why: `holdfast spool dead-letters list`; then `retry` or `drop` them',
     );
   }
   return ok(`${pending} messages wait, and the books are even`);
+}
+
+/** What the gateway itself says of its medium. */
+function storage({ fault, waitingBytes, filling, shrinkPending, wear }: GatewayStatus['spool']): Finding {
+  if (fault !== null) {
+    return fail(
+      `it cannot write: ${fault}; ${mib(waitingBytes)} wait in memory, and are lost with the power`,
+      'look at `dmesg` and `df`; it goes on by itself when the medium takes writes again',
+    );
+  }
+  if (filling.held && !shrinkPending) {
+    return warn(
+      `others have filled the disk: the spool's file stays at ${mib(filling.bytes)} of ${mib(filling.targetBytes)}`,
+      'make room on the disk, or lower storeAndForward.quota so that the outage you plan for is the one you get',
+    );
+  }
+  if (wear.budget?.kept === false) {
+    return warn(
+      `the wear budget of ${mib(wear.budget.bytesPerDay)} a day is not kept: ${mib(wear.bytesPerDay)} a day ${wear.measured ? 'are written' : 'by estimate'}`,
+      'raise storeAndForward.wearBudget, or have children that wait for acknowledgements send less often',
+    );
+  }
+  return ok(`it can; ${mib(wear.bytesPerDay)} a day to the medium${wear.measured ? '' : ' by estimate'}`);
 }
 
 function nearestExisting(path: string): string {

@@ -1,0 +1,70 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { LoadedConfig } from './load.ts';
+import type { Config } from './schema.ts';
+
+/** Keys of `storeAndForward` that a running gateway takes up; the others belong to the files as they were opened. */
+const STORAGE_KEYS = [
+  'quota',
+  'keepFree',
+  'whenFull',
+  'lanes',
+  'timeToLiveSecs',
+  'commitEveryMs',
+  'wearBudget',
+] as const satisfies readonly (keyof Config['storeAndForward'])[];
+/** The same of `upstream`. */
+const UPSTREAM_KEYS = ['maxRate'] as const satisfies readonly (keyof NonNullable<Config['upstream']>)[];
+
+/** What became of a changed configuration, by the keys that differ. */
+export interface Reconfigured {
+  readonly applied: readonly string[];
+  /** They act when the gateway is started again. */
+  readonly needRestart: readonly string[];
+}
+
+/** The running configuration with all that may change at once taken from `next`; which keys that are, and which others differ. */
+export function takenUp(running: LoadedConfig, next: LoadedConfig): Reconfigured & { readonly taken: LoadedConfig } {
+  const before = running.config;
+  const after = next.config;
+  const config: Config = {
+    ...before,
+    storeAndForward: withKeys(before.storeAndForward, after.storeAndForward, STORAGE_KEYS),
+    ...(before.upstream && { upstream: withKeys(before.upstream, after.upstream ?? before.upstream, UPSTREAM_KEYS) }),
+  };
+  const sameProfile = isDeepStrictEqual({ ...running.profile, storage: null }, { ...next.profile, storage: null });
+  const others = differences(config, after);
+  if (!sameProfile && !others.includes('gateway.profile')) others.unshift('gateway.profile');
+  return { taken: { ...running, config }, applied: differences(before, config), needRestart: others };
+}
+
+/** `base` with these keys as they are in `from`: also absent where they are absent there. */
+function withKeys<T extends object>(base: T, from: T, keys: readonly (keyof T)[]): T {
+  const made = { ...base };
+  for (const key of keys) {
+    if (from[key] === undefined) delete made[key];
+    else made[key] = from[key];
+  }
+  return made;
+}
+
+/** What differs, as `section.key`, or the section's name where one of them lacks it; children by their ids. */
+function differences(before: Config, after: Config): string[] {
+  const [a, b] = [before, after].map(sections) as [Sections, Sections];
+  return namesIn(a, b).flatMap((name) => {
+    const [mine, others] = [a[name], b[name]];
+    if (mine === undefined || others === undefined) return [name];
+    return namesIn(mine, others)
+      .filter((key) => !isDeepStrictEqual(mine[key], others[key]))
+      .map((key) => `${name}.${key}`);
+  });
+}
+
+type Sections = Record<string, Record<string, unknown>>;
+
+function sections({ children, ...others }: Config): Sections {
+  return { ...others, children: Object.fromEntries(children.map((child) => [child.id, child])) };
+}
+
+function namesIn(a: object, b: object): string[] {
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])];
+}

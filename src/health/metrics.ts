@@ -1,0 +1,179 @@
+import { DROP_REASONS, REFUSAL_REASONS } from '../message/loss.ts';
+import { droppedOf } from '../spool/ledger.ts';
+import type { AccountStats, SpoolStats } from '../spool/stats.ts';
+import type { Status } from './status.ts';
+
+type Labels = Readonly<Record<string, string | number>>;
+type Sample = readonly [value: number | boolean | null, labels?: Labels];
+
+/** Every state that the upstream can be in. */
+const UPSTREAM_STATES = ['stopped', 'connecting', 'waiting', 'online'] as const;
+
+/**
+ * What a gateway counts, in the text format of Prometheus (version 0.0.4, exposition_formats.md). Totals are of the ledger: they
+ * outlive restarts. Bounded: at most 514 children have an account of their own.
+ */
+export function metricsText(status: Status, stats: SpoolStats): string {
+  const text = new Exposition();
+  whole(text, status);
+  messages(text, stats);
+  lanes(text, stats);
+  children(text, stats);
+  storage(text, status, stats);
+  upstream(text, status);
+  return text.end();
+}
+
+function whole(
+  text: Exposition,
+  { gateway, version, profile, uptimeSecs, clock, children: each, memory }: Status,
+): void {
+  text.gauge('info', 'Which gateway this is; always 1.', [[1, { gateway, version, profile }]]);
+  text.gauge('uptime_seconds', 'How long the gateway has been running.', [[uptimeSecs]]);
+  text.gauge('clock_known', 'Whether the time is known (1) or not (0).', [[clock.known]]);
+  text.gauge('memory_rss_bytes', 'Memory that the process takes.', [[memory.rssBytes]]);
+  text.gauge('children', 'Children in the configuration.', [[each.total]]);
+  text.gauge('children_running', 'Children whose drivers run.', [[each.running]]);
+}
+
+function messages(text: Exposition, { ledger, epoch }: SpoolStats): void {
+  text.counter('messages_accepted_total', 'Messages taken on.', [[ledger.accepted]]);
+  text.counter('messages_delivered_total', 'Messages that the upstream acknowledged.', [[ledger.delivered]]);
+  text.counter('messages_unmatched_total', 'Delivered messages that nobody had subscribed to.', [[ledger.unmatched]]);
+  text.gauge('messages_pending', 'Messages that wait for the upstream.', [[ledger.pending]]);
+  text.gauge('dead_letters', 'Messages kept apart, which the upstream will never take.', [[ledger.deadLetters]]);
+  text.counter(
+    'messages_dropped_total',
+    'Messages let go after they were taken on.',
+    DROP_REASONS.map((reason) => [ledger.dropped[reason] ?? 0, { reason }]),
+  );
+  text.counter(
+    'messages_refused_total',
+    'Messages turned away at the door.',
+    REFUSAL_REASONS.map((reason) => [ledger.refused[reason] ?? 0, { reason }]),
+  );
+  text.gauge('epoch', 'The epoch of the numbers that messages get.', [[epoch]]);
+}
+
+function lanes(text: Exposition, { lanes: all }: SpoolStats): void {
+  const each = (value: (lane: (typeof all)[number]) => number | null): Sample[] =>
+    all.map((lane) => [value(lane), { lane: lane.lane }]);
+  text.gauge(
+    'lane_pending',
+    'Messages that wait, by lane.',
+    each(({ pending }) => pending),
+  );
+  text.gauge(
+    'lane_oldest_age_seconds',
+    'How long the oldest of a lane has waited.',
+    each(({ oldestAgeSecs }) => oldestAgeSecs),
+  );
+  text.counter(
+    'lane_accepted_total',
+    'Messages taken on, by lane.',
+    each(({ accepted }) => accepted),
+  );
+  text.counter(
+    'lane_delivered_total',
+    'Messages that the upstream acknowledged, by lane.',
+    each(({ delivered }) => delivered),
+  );
+  text.counter('lane_dropped_total', 'Messages let go, by lane.', each(droppedOf));
+}
+
+function children(text: Exposition, { children: all }: SpoolStats): void {
+  const each = (value: (account: AccountStats) => number): Sample[] =>
+    Object.entries(all).map(([child, account]) => [value(account), { child }]);
+  text.counter(
+    'child_accepted_total',
+    'Messages taken on, by child.',
+    each(({ accepted }) => accepted),
+  );
+  text.counter(
+    'child_delivered_total',
+    'Messages that the upstream acknowledged, by child.',
+    each(({ delivered }) => delivered),
+  );
+  text.gauge(
+    'child_pending',
+    'Messages that wait, by child.',
+    each(({ pending }) => pending),
+  );
+  text.counter('child_dropped_total', 'Messages let go, by child.', each(droppedOf));
+}
+
+function storage(text: Exposition, { spool }: Status, { wear }: SpoolStats): void {
+  const { fileBytes, quotaBytes, livePages, pageBytes, filling, full, fault, waitingBytes, shrinkPending, lossRows } =
+    spool;
+  text.gauge('spool_file_bytes', "Length of the spool's file.", [[fileBytes]]);
+  text.gauge('spool_quota_bytes', 'What everything under dataDir may take.', [[quotaBytes]]);
+  text.gauge('spool_live_bytes', 'What is in use of the file.', [[livePages * pageBytes]]);
+  text.gauge('spool_filling_target_bytes', 'What the file is filled up to.', [[filling.targetBytes]]);
+  text.gauge('spool_filling_held', 'Others have filled the disk: the file cannot grow (1).', [[filling.held]]);
+  text.gauge('spool_full', 'There is no room for more without something being let go (1).', [[full]]);
+  text.gauge('spool_fault', 'The last commit failed (1).', [[fault !== null]]);
+  text.gauge('spool_waiting_bytes', 'What waits for the medium in memory.', [[waitingBytes]]);
+  text.gauge('spool_shrink_pending', 'The file is larger than a lowered quota (1).', [[shrinkPending]]);
+  text.gauge('spool_loss_rows', 'Rows of losses that wait to be reported.', [[lossRows]]);
+  text.gauge('wear_bytes_per_day', 'What is written to the medium in a day, at the rate since the start.', [
+    [wear.bytesPerDay],
+  ]);
+  text.gauge('wear_bytes_per_payload_byte', 'What is written to the medium for each byte of message.', [
+    [wear.bytesPerPayloadByte],
+  ]);
+  text.gauge('wear_measured', 'Wear is counted by the block device (1) or estimated (0).', [[wear.measured]]);
+  text.gauge('wear_budget_bytes_per_day', 'What may be written in a day.', [[wear.budget?.bytesPerDay ?? null]]);
+  text.gauge('wear_budget_kept', 'The budget is kept (1).', [[wear.budget?.kept ?? null]]);
+}
+
+function upstream(text: Exposition, { upstream: now }: Status): void {
+  if (now === null) return;
+  text.gauge(
+    'upstream_state',
+    'The state that the connection is in has 1.',
+    UPSTREAM_STATES.map((state) => [now.state === state, { state }]),
+  );
+  text.counter('upstream_attempts_total', 'Attempts to connect since the start.', [[now.attempts]]);
+  text.counter('upstream_sent_total', 'Messages sent since the start, repeats included.', [[now.sent]]);
+  text.gauge('upstream_in_flight', 'Messages sent and not acknowledged yet.', [[now.inFlight]]);
+  text.gauge('upstream_stalled_seconds', 'How long the broker has acknowledged nothing; from a minute on.', [
+    [now.stalledSecs ?? 0],
+  ]);
+  text.gauge('upstream_waits_for_clock', 'Messages wait for the time to become known (1).', [[now.waitsForClock]]);
+  text.gauge('upstream_waits_for_rate', 'upstream.maxRate holds messages back (1).', [[now.waitsForRate]]);
+}
+
+/** Puts samples into lines; a metric without any is left out. */
+class Exposition {
+  #lines: string[] = [];
+
+  gauge(name: string, help: string, samples: readonly Sample[]): void {
+    this.#metric('gauge', name, help, samples);
+  }
+
+  counter(name: string, help: string, samples: readonly Sample[]): void {
+    this.#metric('counter', name, help, samples);
+  }
+
+  end(): string {
+    return `${this.#lines.join('\n')}\n`;
+  }
+
+  #metric(type: 'gauge' | 'counter', name: string, help: string, samples: readonly Sample[]): void {
+    const known = samples.filter(([value]) => value !== null);
+    if (known.length === 0) return;
+    const full = `holdfast_${name}`;
+    this.#lines.push(`# HELP ${full} ${help}`, `# TYPE ${full} ${type}`);
+    for (const [value, labels = {}] of known) this.#lines.push(`${full}${labelsText(labels)} ${Number(value)}`);
+  }
+}
+
+function labelsText(labels: Labels): string {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escaped(String(value))}"`);
+  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
+}
+
+/** A backslash, a quote and an end of line are escaped in a label's value, and nothing else. */
+function escaped(value: string): string {
+  return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+}

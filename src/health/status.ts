@@ -1,0 +1,77 @@
+import type { SpoolSnapshot } from '../spool/snapshot.ts';
+import type { SpoolStats } from '../spool/stats.ts';
+
+/** A child as the gateway knows it; times are wall milliseconds. */
+export interface Child {
+  readonly id: string;
+  readonly type: 'child';
+  readonly kind: string;
+  readonly state: string;
+  readonly since: number;
+  readonly readings: number;
+  readonly malformed: number;
+  readonly restarts: number;
+  readonly lastReadingAt: number | null;
+  readonly lastError: string | null;
+  readonly retryInMs: number | null;
+}
+
+/** The gateway as it knows itself; `upstream.since` is wall milliseconds. */
+export interface Status {
+  readonly gateway: string;
+  readonly version: string;
+  readonly profile: string;
+  readonly uptimeSecs: number;
+  readonly clock: { readonly known: boolean; readonly wall: string };
+  readonly upstream: {
+    readonly state: string;
+    readonly url: string;
+    readonly since: number;
+    readonly protocol: string;
+    readonly attempts: number;
+    readonly inFlight: number;
+    readonly sent: number;
+    readonly waitsForClock: boolean;
+    readonly waitsForRate: boolean;
+    readonly stalledSecs: number | null;
+    readonly lastError: string | null;
+    readonly retryInMs: number | null;
+  } | null;
+  readonly spool: SpoolSnapshot;
+  readonly ledger: SpoolStats['ledger'];
+  readonly children: { readonly total: number; readonly running: number; readonly failing: readonly string[] };
+  readonly memory: { readonly rssBytes: number };
+}
+
+/** What `status` answers. */
+export type GatewayStatus = Omit<Status, 'upstream'> & {
+  readonly pid: number;
+  readonly upstream: TimeAsText<NonNullable<Status['upstream']>, 'since'> | null;
+};
+
+/** What `list` answers, one by one. */
+export type Listed = TimeAsText<Child, 'since' | 'lastReadingAt'>;
+
+type TimeAsText<T, Keys extends keyof T> = Omit<T, Keys> & {
+  readonly [Key in Keys]: T[Key] extends number ? string : string | null;
+};
+
+export function statusOf({ upstream, ...status }: Status): GatewayStatus {
+  return {
+    pid: process.pid,
+    ...status,
+    upstream: upstream === null ? null : { ...upstream, since: timeText(upstream.since) },
+  };
+}
+
+export function listed({ since, lastReadingAt, ...child }: Child): Listed {
+  return {
+    ...child,
+    since: timeText(since),
+    lastReadingAt: lastReadingAt === null ? null : timeText(lastReadingAt),
+  };
+}
+
+function timeText(ms: number): string {
+  return new Date(ms).toISOString();
+}

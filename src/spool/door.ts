@@ -1,0 +1,118 @@
+import type { Logger } from 'pino';
+import type { RefusalReason } from '../message/loss.ts';
+import type { Message } from '../message/message.ts';
+import type { Books } from './books.ts';
+import type { Committer } from './committer.ts';
+import type { Lane } from './lane.ts';
+import type { Bookkeeper } from './bookkeeper.ts';
+import type { Losses } from './losses.ts';
+import { childOf } from './pruning.ts';
+import type { Room } from './room.ts';
+import { lifeMsOf, whenFullOf, type SpoolSettings } from './settings.ts';
+import type { WearMeter } from './wear.ts';
+
+/** Bytes that may wait for a medium that does not keep up or cannot be written, before the oldest of them go. */
+const WAITING_BYTES_MAX = 16 * 2 ** 20;
+
+/** The spool has no room, or the medium does not keep up: the message was not taken on, and was counted as refused. */
+export class SpoolFull extends Error {
+  constructor(why: string) {
+    super(why);
+    this.name = 'SpoolFull';
+  }
+}
+
+export interface DoorParts {
+  readonly books: Books;
+  readonly bookkeeper: Bookkeeper;
+  readonly losses: Losses;
+  readonly lanes: readonly Lane[];
+  readonly committer: Committer;
+  readonly room: Room;
+  readonly wear: WearMeter;
+  readonly settings: () => SpoolSettings;
+  /** The upstream takes messages. */
+  readonly sending: () => boolean;
+  readonly log: Logger;
+}
+
+/** Where messages come in: what is taken on, what is refused, and what has to make way for it in memory. */
+export class Door {
+  readonly #parts: DoorParts;
+  #shedding = false;
+  #closed = false;
+
+  constructor(parts: DoorParts) {
+    this.#parts = parts;
+    parts.committer.onCommit(() => (this.#shedding = false));
+  }
+
+  /** Nothing is taken on any more. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** See {@link Spool.accept}. */
+  accept(message: Message, senderWaits: boolean): Promise<void> {
+    const { committer, room, wear, lanes, bookkeeper, books } = this.#parts;
+    const lane = lanes[message.priority];
+    if (lane === undefined) throw new Error(`no lane ${message.priority}`);
+    if (this.#closed) return Promise.reject(new SpoolFull('the gateway is stopping'));
+    const settings = this.#parts.settings();
+    if (room.full) room.look();
+    if (room.full) {
+      if (whenFullOf(settings, lane.number) === 'reject-new') {
+        return this.#refuse('the quota is used up and storeAndForward.whenFull is reject-new');
+      }
+      if (room.stuck) return this.#refuse('the quota is used up, and nothing can be let go');
+    }
+    if (committer.waitingBytes > WAITING_BYTES_MAX && !this.#shed(lane.number, senderWaits)) {
+      return this.#refuse('the medium does not keep up');
+    }
+    bookkeeper.accepted(lane.number, message.source.child);
+    wear.payload(message.body.length);
+    // Where the upstream may acknowledge it first, the commit is in no hurry.
+    const soon = senderWaits && !(books.write === 'when-needed' && this.#parts.sending());
+    return committer.append(lane, message, lifeMsOf(settings, message), senderWaits, soon);
+  }
+
+  /** Counts what was turned away before it came to a message. */
+  refused(reason: RefusalReason): void {
+    this.#parts.bookkeeper.refused(reason);
+    this.#parts.committer.touch();
+  }
+
+  /** See {@link Spool.discard}. */
+  discard(reason: 'no-route' | 'loop', { priority: lane, source, eventTime, acceptedAt }: Message): void {
+    const { bookkeeper, losses, books, committer } = this.#parts;
+    const { child } = source;
+    bookkeeper.turnedDown(reason, lane, child);
+    const time = eventTime ?? acceptedAt.wall;
+    // It never had a number.
+    const range = { firstSeq: 0, lastSeq: 0, count: 1, firstEventTime: time, lastEventTime: time };
+    losses.add({ epoch: books.epoch, lane, child, reason, ...range, exact: true });
+    committer.touch();
+  }
+
+  /** The memory for what waits is full: the oldest of the lowest lane goes for a newer one. False when it must not. */
+  #shed(lane: number, senderWaits: boolean): boolean {
+    const { committer, bookkeeper, losses, log, settings } = this.#parts;
+    if (whenFullOf(settings(), lane) === 'reject-new') return false;
+    // Who waits for an acknowledgement keeps the message: it displaces only what is worth less.
+    const block = committer.shed(senderWaits ? lane + 1 : lane);
+    if (block === null) return false;
+    if (!this.#shedding) log.error('memory is full of readings that the medium does not take: the oldest are let go');
+    this.#shedding = true;
+    const { header, children } = block;
+    bookkeeper.dropped('evicted', header.lane, children);
+    const { epoch, firstSeq, lastSeq, count, firstEventTime, lastEventTime } = header;
+    const range = { firstSeq, lastSeq, count, firstEventTime, lastEventTime };
+    losses.add({ epoch, lane: header.lane, ...childOf(children), reason: 'evicted', ...range, exact: true });
+    return true;
+  }
+
+  #refuse(why: string): Promise<never> {
+    this.refused('rejected');
+    return Promise.reject(new SpoolFull(why));
+  }
+}

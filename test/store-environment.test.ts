@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Environment } from '../src/store/environment.ts';
+import type { StoreError } from '../src/store/store-error.ts';
+import { scratch } from './parts/scratch.ts';
+
+const MIB = 2 ** 20;
+
+const key = (n: number) => Buffer.from(String(n).padStart(8, '0'));
+
+async function put(environment: Environment, from: number, count: number): Promise<void> {
+  for (let n = from; n < from + count; n++) await environment.write([[key(n), Buffer.alloc(64 * 1024, n)]]);
+}
+
+test('address space that was asked for is kept when the file is made anew', async () => {
+  const environment = Environment.open({ directory: join(scratch(), 'e'), mapBytes: MIB, durability: 'relaxed' });
+  environment.stretch(8 * MIB);
+  await put(environment, 0, 4);
+  await environment.recreate();
+  // Four times what it was opened with at first.
+  await put(environment, 4, 60);
+  assert.deepEqual(
+    environment.read((reader) => reader.get(key(63))),
+    Buffer.alloc(64 * 1024, 63),
+  );
+  await environment.close();
+});
+
+test('a file whose folder is gone has the length that it was seen with last', async () => {
+  const directory = join(scratch(), 'e');
+  const environment = Environment.open({ directory, mapBytes: MIB, durability: 'relaxed' });
+  await put(environment, 0, 1);
+  const bytes = environment.fileBytes();
+  assert.ok(bytes > 64 * 1024);
+  renameSync(directory, `${directory}-elsewhere`);
+  assert.equal(environment.fileBytes(), bytes);
+  await environment.close();
+});
+
+/** A filesystem of 3 MiB, or why there is none. */
+function small(): { readonly dir: string } | string {
+  const dir = join(scratch(), 'small');
+  mkdirSync(dir);
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${3 * MIB}`, 'tmpfs', dir], { stdio: 'pipe' });
+    return { dir };
+  } catch (error) {
+    return `SKIP: cannot mount a tmpfs: ${String((error as { stderr?: Buffer }).stderr ?? error).trim()}`;
+  }
+}
+
+const place = small();
+test(
+  'a copy that does not fit leaves nothing behind, and the file as it was',
+  { skip: typeof place === 'string' && place },
+  async (t) => {
+    const { dir } = place as { dir: string };
+    t.after(() => execFileSync('umount', ['-l', dir]));
+    const directory = join(dir, 'e');
+    const environment = Environment.open({ directory, mapBytes: 16 * MIB, durability: 'relaxed' });
+    await put(environment, 0, 28);
+    await assert.rejects(environment.recreate(), (error: StoreError) => error.fault === 'full');
+    assert.equal(existsSync(`${directory}.new`), false);
+    await put(environment, 28, 1);
+    assert.deepEqual(
+      environment.read((reader) => reader.get(key(27))),
+      Buffer.alloc(64 * 1024, 27),
+    );
+    await environment.close();
+  },
+);
