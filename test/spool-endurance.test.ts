@@ -31,7 +31,13 @@ const NOISE = Buffer.from(Array.from({ length: 2 * BODY_BYTES_MAX }, () => betwe
 function body(): Buffer {
   const kind = random();
   const bytes =
-    kind < 0.6 ? between(1, 300) : kind < 0.9 ? between(300, 6000) : kind < 0.997 ? between(6000, 60_000) : BODY_BYTES_MAX;
+    kind < 0.6
+      ? between(1, 300)
+      : kind < 0.9
+        ? between(300, 6000)
+        : kind < 0.997
+          ? between(6000, 60_000)
+          : BODY_BYTES_MAX;
   const from = between(0, BODY_BYTES_MAX);
   return NOISE.subarray(from, from + bytes);
 }
@@ -53,7 +59,8 @@ for (const whenFull of ['drop-oldest', 'thin'] satisfies WhenFull[]) {
     let delivered = 0;
     const last = new Map<number, number>();
     for (let commit = 1; commit <= COMMITS / 2; commit++) {
-      for (let n = between(1, 4); n > 0; n--) await Promise.race([rig.accept(body(), lane(), false), null]);
+      for (let n = between(1, 4); n > 0; n--)
+        await Promise.race([rig.accept(body(), lane(), false), Promise.resolve()]);
       if (commit % COMES_EVERY < STAYS_FOR) {
         for (const stored of rig.take(TAKES)) {
           assert.ok(stored.seq > (last.get(stored.lane) ?? 0), `lane ${stored.lane}: ${stored.seq} comes late`);
@@ -67,7 +74,10 @@ for (const whenFull of ['drop-oldest', 'thin'] satisfies WhenFull[]) {
       await spool.flush();
       const { size } = statSync(file);
       fileMax = Math.max(fileMax, size);
-      liveMax = Math.max(liveMax, spool.environment.read((reader) => reader.livePages().live));
+      liveMax = Math.max(
+        liveMax,
+        spool.environment.read((reader) => reader.livePages().live),
+      );
       assert.ok(size <= QUOTA_BYTES, `commit ${commit}: the file has ${size} bytes, the quota is ${QUOTA_BYTES}`);
       if (fullAt === 0 && spool.snapshot().full) fullAt = commit;
     }

@@ -184,7 +184,12 @@ export class SpoolModel {
       const { age } = message.acceptedAt;
       const lifeMs = step.lifeSecs === null ? null : step.lifeSecs * 1000;
       const known = lane.add({
-        ...{ epoch: this.#epoch, tag, value, age, lifeMs, revived: false },
+        epoch: this.#epoch,
+        tag,
+        value,
+        age,
+        lifeMs,
+        revived: false,
         child: message.source.child,
       });
       const generation = this.#generation;
