@@ -6,7 +6,14 @@ const LIVE_SHARE = 0.9;
 /** Share of the file that live pages may fill; the rest is what LMDB cannot use again yet. */
 const FILE_SHARE = 0.93;
 /** Share of the quota that the file is filled up to; the rest is for what LMDB may add to it all the same. */
-const TARGET_SHARE = 0.97;
+const TARGET_SHARE = 0.95;
+/**
+ * Each time that LMDB lengthens the file beyond that (large values want neighbouring pages, and free ones come to lie apart),
+ * live pages may fill so much less ...
+ */
+const APART_SHARE = 0.98;
+/** ... but not less than this. */
+const LIVE_SHARE_MIN = 0.6;
 /** Pages that always stay free, so that LMDB can delete when all else is full: without any it wedges. */
 const RESERVE_PAGES_MIN = 128;
 const RESERVE_SHARE = 0.02;
@@ -45,6 +52,8 @@ export class Quota {
   #others = 0;
   #othersAskedAt = -Infinity;
   #totalBytes: number | null = null;
+  #liveShare = LIVE_SHARE;
+  #longest = 0;
   #held = false;
 
   /** `dataFile`: the spool's own file; everything else under `dataDir` counts as others'. */
@@ -75,8 +84,16 @@ export class Quota {
   pagesAllowed(now: number, fileBytes: number, pageBytes: number): number {
     const total = Math.floor((this.bytes - this.#othersBytes(now)) / pageBytes);
     const reserve = reserveOf(total);
-    const soft = Math.floor(total * LIVE_SHARE) - reserve;
+    const soft = Math.floor(total * this.#liveShare) - reserve;
     return Math.min(soft, Math.floor((fileBytes / pageBytes) * FILE_SHARE) - reserve);
+  }
+
+  /** LMDB has used so many bytes of the file by now: beyond the target it is to come by with less. */
+  used(now: number, bytes: number): void {
+    if (bytes <= this.#longest) return;
+    this.#longest = bytes;
+    if (bytes <= this.targetBytes(now)) return;
+    this.#liveShare = Math.max(LIVE_SHARE_MIN, this.#liveShare * APART_SHARE);
   }
 
   /**
