@@ -81,7 +81,7 @@ test(
     assert.equal(warned.code, 0);
     assert.match(
       warned.stdout,
-      /^WARN {2}storage {2,}others have filled the disk: the spool's file stays at \d+ MiB of 16 MiB\n/,
+      /^WARN {2}storage {2,}others have filled the disk: the spool's file stays at \d+ MiB of 15 MiB\n/,
     );
     assert.match(
       (await status(gateway)).text,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SimulatedDriver } from '../src/drivers/simulated.ts';
 import { Recorder } from './driver-rig.ts';
+import { chance } from './parts/chance.ts';
 import { ManualClock } from './manual-clock.ts';
 
 interface Body {
@@ -57,7 +58,7 @@ test('each step is between -0.25 and +1.25 degrees while it heats', async () => 
 });
 
 test('it heats to 100 degrees and 10 of pressure, and stays about there', async () => {
-  const { clock, bodies } = await started(-1, Math.random);
+  const { clock, bodies } = await started(-1, chance(2));
   clock.advance(5_000 * 2_000);
   const all = bodies();
   assert.ok(all.every(({ machine }) => machine.temperature >= 20 && machine.temperature < 125));

@@ -88,11 +88,14 @@ export class Quota {
     return Math.min(soft, Math.floor((fileBytes / pageBytes) * FILE_SHARE) - reserve);
   }
 
-  /** LMDB has used so many bytes of the file by now: beyond the target it is to come by with less. */
-  used(now: number, bytes: number): void {
+  /**
+   * LMDB has used so many bytes of a file of so many by now. Where it has lengthened the file itself, beyond the target, it is
+   * to come by with less. (A file that is longer than a lowered quota was filled when the quota was larger.)
+   */
+  used(now: number, bytes: number, fileBytes: number): void {
     if (bytes <= this.#longest) return;
     this.#longest = bytes;
-    if (bytes <= this.targetBytes(now)) return;
+    if (bytes < fileBytes || bytes <= this.targetBytes(now)) return;
     this.#liveShare = Math.max(LIVE_SHARE_MIN, this.#liveShare * APART_SHARE);
   }
 

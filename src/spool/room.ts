@@ -140,7 +140,7 @@ export class Room {
   make(sealed: readonly Sealed[]): void {
     const { environment, amendments, evictor, quota, clock, log } = this.#parts;
     const { live, pageBytes } = environment.read((reader) => reader.livePages());
-    quota.used(clock.monotonic(), environment.usedPages() * pageBytes);
+    quota.used(clock.monotonic(), environment.usedPages() * pageBytes, environment.fileBytes());
     const allowed = quota.pagesAllowed(clock.monotonic(), environment.fileBytes(), pageBytes);
     let wanted = live + COMMIT_OVERHEAD_PAGES - allowed - amendments.pagesFreed;
     for (const { value } of sealed) wanted += pagesOf(value.length, pageBytes);
