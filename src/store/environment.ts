@@ -52,6 +52,8 @@ export class Environment {
   #closed = false;
   /** LMDB has given it up; it is opened again when it is next needed. */
   #shut = false;
+  /** And meanwhile it is open for reading only. */
+  #looking = false;
   #fileBytes = 0;
 
   private constructor(options: EnvironmentOptions) {
@@ -94,7 +96,7 @@ export class Environment {
     if (this.#options.readOnly === true) throw new Error('write to a store opened for reading');
     if (this.#writing !== null) throw new Error('two batches in flight');
     try {
-      this.#reopen();
+      this.#reopen(true);
     } catch (error) {
       return Promise.reject(storeError(error, this.directory));
     }
@@ -138,11 +140,25 @@ export class Environment {
     }
   }
 
-  /** Opens what a panic has closed. Throws StoreError while the medium does not let us. */
-  #reopen(): void {
-    if (!this.#shut) return;
-    ({ env: this.#env, dbi: this.#dbi } = openLmdb(this.#options));
-    this.#shut = false;
+  /**
+   * Opens what a panic has closed. On a medium that may not be written it can still be read: then it is opened for that, until
+   * something is to be written. Throws StoreError while the medium does not let us.
+   */
+  #reopen(toWrite = false): void {
+    if (!this.#shut || (this.#looking && !toWrite)) return;
+    if (this.#looking) {
+      this.#dbi.close();
+      this.#env.close();
+      this.#looking = false;
+    }
+    try {
+      ({ env: this.#env, dbi: this.#dbi } = openLmdb(this.#options));
+      this.#shut = false;
+    } catch (error) {
+      if (toWrite) throw error;
+      ({ env: this.#env, dbi: this.#dbi } = openLmdb({ ...this.#options, readOnly: true }));
+      this.#looking = true;
+    }
   }
 
   /** Runs `look` within one read transaction: synchronous and short, since an open one keeps freed pages from reuse. */
@@ -302,7 +318,7 @@ export class Environment {
     this.#closed = true;
     // The batch's own caller hears of its error; here it only matters that it has ended.
     await this.#writing?.catch(() => undefined);
-    if (this.#shut) return;
+    if (this.#shut && !this.#looking) return;
     this.#dbi.close();
     this.#env.close();
   }
