@@ -262,14 +262,15 @@ export class Spool {
   async retryDeadLetters(numbers?: ReadonlySet<number>): Promise<number> {
     const letters = this.#parts.deadLetters.list(numbers);
     for (const letter of letters) {
+      // Each by itself, with nothing waiting in front of it: it leaves the dead letters in the commit that has it again.
+      await this.flush();
       const { message, lane } = this.#parts.deadLetters.revive(letter);
       // Its time begins anew: it was laid apart, not waiting.
       const again = { ...message, acceptedAt: { ...message.acceptedAt, age: this.#age.now() } };
       const life = lifeMsOf(this.#settings, message);
       void this.#parts.committer.append(this.#lanes[lane]!, again, life, false, false);
+      await this.flush();
     }
-    this.#parts.committer.touchNow();
-    await this.flush();
     return letters.length;
   }
 
