@@ -320,7 +320,7 @@ describe('a start that fails', () => {
     const args = ['run', '-c', join(own, 'gateway.yaml')];
     const plain = await holdfast(args);
     assert.equal(plain.code, 1);
-    assert.equal(plain.stderr, 'holdfast: the spool has format 99, this program knows 2; it was left as it is\n');
+    assert.equal(plain.stderr, 'holdfast: the spool has format 99, this program knows 3; it was left as it is\n');
     const { code, stderr } = await holdfast(args, { env: { HOLDFAST_DEBUG: '1' } });
     assert.equal(code, 1);
     assert.match(stderr, /^holdfast: Error: the spool has format 99, .*\n +at /);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { BlockBuilder, BlockDamaged, decodeBlock, readHeader } from '../src/spool/block.ts';
-import { crc32c } from '../src/spool/crc32c.ts';
+import { crc32c } from '../src/store/crc32c.ts';
 import {
   blockKey,
   BOOKS_KEY,

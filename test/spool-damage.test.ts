@@ -182,7 +182,7 @@ test('books that do not match their checksum: the spool is set aside', async () 
   for (let n = 1; n <= 100; n++) void rig.accept(noise(50));
   await rig.spool.flush();
   await rig.close();
-  assert.ok(flipAt(dataFile(rig), Buffer.from('{"version":2,"epoch":1'), 30) > 0);
+  assert.ok(flipAt(dataFile(rig), Buffer.from('{"version":3,"epoch":1'), 30) > 0);
   rig = await SpoolRig.open({ dataDir: rig.dataDir });
   assert.equal(rig.books().epoch, 2);
   assert.deepEqual(rig.books().ledger.dropped, { quarantined: 100 });
@@ -195,7 +195,7 @@ test('a spool of a newer format is refused and left as it is', async () => {
   await rig.accept('one');
   await rig.close();
   const env = Environment.open({ directory: join(rig.dataDir, 'spool'), mapBytes: 2 ** 24, durability: 'strict' });
-  await env.write([[BOOKS_KEY, seal({ version: 3, whatever: true })]]);
+  await env.write([[BOOKS_KEY, seal({ version: 4, whatever: true })]]);
   await env.close();
   const hash = () =>
     createHash('sha256')
@@ -203,7 +203,7 @@ test('a spool of a newer format is refused and left as it is', async () => {
       .digest('hex');
   const before = hash();
   await assert.rejects(SpoolRig.open({ dataDir: rig.dataDir }), (error: Error) => {
-    assert.match(error.message, /format 3/);
+    assert.match(error.message, /format 4/);
     assert.ok(!(error instanceof StoreError));
     return true;
   });

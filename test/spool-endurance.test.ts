@@ -100,3 +100,31 @@ for (const whenFull of ['drop-oldest', 'thin'] satisfies WhenFull[]) {
     rmSync(dirname(rig.dataDir), { recursive: true });
   });
 }
+
+for (const quota of [8, 64]) {
+  test(`bodies of up to the largest size in ${quota} MiB: the file stays within the quota`, async (context) => {
+    const clock = new ManualClock();
+    const quotaBytes = quota * MIB;
+    const rig = await SpoolRig.open({ quota: { bytes: quotaBytes }, durability: 'relaxed', clock });
+    const { spool } = rig;
+    let fileMax = 0;
+    for (let commit = 1; commit <= COMMITS / 40; commit++) {
+      for (let n = between(1, 4); n > 0; n--) {
+        const bytes = random() < 0.5 ? between(1, 4000) : between(4000, BODY_BYTES_MAX);
+        const from = between(0, BODY_BYTES_MAX);
+        await Promise.race([rig.accept(NOISE.subarray(from, from + bytes), lane(), false), Promise.resolve()]);
+      }
+      await spool.flush();
+      const { size } = statSync(join(rig.dataDir, 'spool/data.mdb'));
+      fileMax = Math.max(fileMax, size);
+      assert.ok(size <= quotaBytes, `commit ${commit}: the file has ${size} bytes, the quota is ${quotaBytes}`);
+    }
+    await rig.audit();
+    const { ledger } = rig.books();
+    assert.ok((ledger.dropped.evicted ?? 0) > 0);
+    assert.deepEqual(ledger.refused, {});
+    context.diagnostic(`file at most ${(fileMax / quotaBytes).toFixed(4)} of the quota; ${JSON.stringify(ledger)}`);
+    await rig.close();
+    rmSync(dirname(rig.dataDir), { recursive: true });
+  });
+}

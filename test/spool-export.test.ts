@@ -1,15 +1,19 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import type { Exchanged } from '../src/message/exchange.ts';
+import { BODY_BYTES_MAX } from '../src/message/message.ts';
 import { quarantinedFile, spoolFile } from '../src/spool/files.ts';
+import { salvage } from '../src/spool/salvage.ts';
 import { PageFile } from '../src/store/page-file.ts';
 import { holdfast } from './parts/command.ts';
 import { lines, ODD, stopped, type Stopped } from './parts/exported-spool.ts';
 import { BUNDLE } from './parts/gateway-process.ts';
 import { scratch } from './parts/scratch.ts';
+import { SpoolRig } from './parts/spool-rig.ts';
 
 /** Rows of a table as RFC 4180 has them. */
 function rows(text: string): string[][] {
@@ -221,6 +225,23 @@ describe('spool export of a damaged spool', () => {
     assert.equal(code, 1);
     assert.match(stderr, /it was cut short\n/);
     assert.ok(lines(stdout).length > 50);
+  });
+
+  test('without its root still has the bodies that lie in pieces', async () => {
+    const rig = await SpoolRig.open();
+    const bodies = [100_000, BODY_BYTES_MAX, 20_000].map((bytes) => randomBytes(bytes));
+    for (const body of bodies) await rig.accept(body);
+    await rig.close();
+    const bytes = readFileSync(spoolFile(rig.dataDir));
+    const file = PageFile.open(spoolFile(rig.dataDir));
+    bytes.fill(0, file.meta.main.root! * 4096, (file.meta.main.root! + 1) * 4096);
+    file.close();
+    writeFileSync(join(rig.dataDir, 'damaged.mdb'), bytes);
+    const found = [...salvage(join(rig.dataDir, 'damaged.mdb'), null, (error) => assert.fail(error))];
+    assert.deepEqual(
+      found.map(({ message }) => message.body),
+      bodies,
+    );
   });
 
   test('where there is none in quarantine, it says so', async () => {

@@ -1,7 +1,7 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { RecordBuffer, RecordReader } from '../message/binary.ts';
 import type { Message, Stored } from '../message/message.ts';
-import { crc32c } from './crc32c.ts';
+import { crc32c } from '../store/crc32c.ts';
 
 /** Format of a block's bytes; an older program refuses a newer one. Version 1 had no level and no range wider than its messages. */
 export const BLOCK_VERSION = 2;

@@ -8,9 +8,9 @@ import { seal, unseal } from './seal.ts';
 
 /**
  * Format of the whole spool; an older program refuses a newer one and leaves it alone. Version 1 had no accounts of lanes
- * and children, and the table of boots among the books.
+ * and children, and the table of boots among the books; version 2 kept each value in one piece.
  */
-export const SPOOL_VERSION = 2;
+export const SPOOL_VERSION = 3;
 const SPOOL_VERSION_OLDEST = 1;
 
 export interface Boot {

@@ -2,7 +2,7 @@ import { RecordBuffer, RecordReader } from '../message/binary.ts';
 import { DROP_REASONS } from '../message/loss.ts';
 import { StoreError } from '../store/store-error.ts';
 import type { ChildCounts } from './block.ts';
-import { crc32c } from './crc32c.ts';
+import { crc32c } from '../store/crc32c.ts';
 import { sealed } from './seal.ts';
 import { emptyAccount, type Account } from './ledger.ts';
 

@@ -8,8 +8,8 @@ const FILE_SHARE = 0.93;
 /** Share of the quota that the file is filled up to; the rest is for what LMDB may add to it all the same. */
 const TARGET_SHARE = 0.95;
 /**
- * Each time that LMDB lengthens the file beyond that (large values want neighbouring pages, and free ones come to lie apart),
- * live pages may fill so much less ...
+ * Each time that LMDB lengthens the file beyond that (a value of several pages wants neighbouring ones, and free ones come to lie
+ * apart), live pages may fill so much less ...
  */
 const APART_SHARE = 0.98;
 /** ... but not less than this. */

@@ -1,6 +1,6 @@
 import { constants, inflateRawSync } from 'node:zlib';
 import { LANES, type Stored } from '../message/message.ts';
-import { openRemnants, type Remnant } from '../store/page-salvage.ts';
+import { openRemnants, type Remnant, type Stretch } from '../store/page-salvage.ts';
 import { BLOCK_HEADER_BYTES, BlockDamaged, CODEC_DEFLATE, decodeBlock, headerAsItStands, readHeader } from './block.ts';
 import type { Books } from './books.ts';
 
@@ -10,7 +10,7 @@ const LEVEL_AT = 3;
 
 /** Where a block lies. */
 interface Find {
-  readonly at: number;
+  readonly places: readonly Stretch[];
   readonly bytes: number;
   readonly lane: number;
   readonly epoch: number;
@@ -51,7 +51,7 @@ export function* salvage(
       }
       if (find.lastSeq <= last) continue;
       try {
-        for (const stored of decodeBlock(remnants.read(find.at, find.bytes)).messages) {
+        for (const stored of decodeBlock(remnants.read(find.places, find.bytes)).messages) {
           if (stored.seq <= last) continue;
           last = stored.seq;
           yield stored;
@@ -65,12 +65,12 @@ export function* salvage(
   }
 }
 
-function findIn({ at, bytes: rest }: Remnant): Find | null {
+function findIn({ places, bytes: rest }: Remnant): Find | null {
   const bytes = blockBytes(rest);
   if (bytes === null) return null;
   try {
     const { lane, epoch, firstSeq, lastSeq } = readHeader(rest.subarray(0, bytes));
-    return { at, bytes, lane, epoch, firstSeq, lastSeq, level: rest[LEVEL_AT]! };
+    return { places, bytes, lane, epoch, firstSeq, lastSeq, level: rest[LEVEL_AT]! };
   } catch (error) {
     if (error instanceof BlockDamaged) return null;
     throw error;

@@ -1,5 +1,5 @@
 import { StoreError } from '../store/store-error.ts';
-import { crc32c } from './crc32c.ts';
+import { crc32c } from '../store/crc32c.ts';
 
 /** JSON behind its CRC-32C: LMDB itself does not notice a flipped bit. */
 export function seal(value: unknown): Buffer {

@@ -3,6 +3,7 @@ import { open as openFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import lmdb from 'node-lmdb';
 import { DATA_FILE, inspectDataFile } from './data-file.ts';
+import { inPieces, pieceKey, WholeValues } from './pieces.ts';
 import type { Reader } from './reader.ts';
 import { StoreError, storeError } from './store-error.ts';
 import { TxnReader } from './txn-reader.ts';
@@ -92,6 +93,11 @@ export class Environment {
    * the first is under way is a bug of ours. The buffers must not change until then.
    */
   write(changes: readonly Change[]): Promise<void> {
+    return this.#write(changes, false);
+  }
+
+  /** `raw`: the changes are pieces already. */
+  #write(changes: readonly Change[], raw: boolean): Promise<void> {
     if (this.#closed) return Promise.reject(new StoreError('closed', 'the store is closed'));
     if (this.#options.readOnly === true) throw new Error('write to a store opened for reading');
     if (this.#writing !== null) throw new Error('two batches in flight');
@@ -101,8 +107,12 @@ export class Environment {
       return Promise.reject(storeError(error, this.directory));
     }
     const operations: lmdb.Operation[] = [];
-    for (const [key, value] of changes) {
-      operations.push(value === null ? [this.#dbi, key] : [this.#dbi, key, value]);
+    try {
+      for (const [key, value] of raw ? changes : this.#pieces(changes)) {
+        operations.push(value === null ? [this.#dbi, key] : [this.#dbi, key, value]);
+      }
+    } catch (error) {
+      return Promise.reject(storeError(error, this.directory));
     }
     const writing = new Promise<void>((resolve, reject) => {
       try {
@@ -123,6 +133,31 @@ export class Environment {
     });
     this.#writing = writing;
     return writing;
+  }
+
+  /** The changes with large values in pieces, and without the pieces of what they take the place of. */
+  #pieces(changes: readonly Change[]): Change[] {
+    const pieces: Change[] = [];
+    /** Pieces that a value has by an earlier one of these changes. */
+    const counts = new Map<string, number>();
+    this.#txn((reader) =>
+      reader.keys((ceiling) => {
+        for (const [key, value] of changes) {
+          const own = value === null ? [] : inPieces(key, value);
+          let before = (counts.size > 0 && counts.get(key.toString('latin1'))) || 1;
+          for (let next = pieceKey(key, before); ceiling(next)?.equals(next) === true; next = pieceKey(key, before)) {
+            before++;
+          }
+          for (let number = Math.max(1, own.length); number < before; number++) {
+            pieces.push([pieceKey(key, number), null]);
+          }
+          if (value === null) pieces.push([key, null]);
+          else pieces.push(...own);
+          if (own.length > 1) counts.set(key.toString('latin1'), own.length);
+        }
+      }),
+    );
+    return pieces;
   }
 
   /**
@@ -165,6 +200,10 @@ export class Environment {
   read<T>(look: (reader: Reader) => T): T {
     if (this.#closed) throw new StoreError('closed', 'the store is closed');
     this.#reopen();
+    return this.#txn((reader) => look(new WholeValues(reader)));
+  }
+
+  #txn<T>(look: (reader: TxnReader) => T): T {
     const txn = this.#env.beginTxn({ readOnly: true });
     try {
       return look(new TxnReader(txn, this.#dbi));
@@ -282,15 +321,16 @@ export class Environment {
     for (;;) {
       const changes: Change[] = [];
       let bytes = 0;
-      this.read((reader) =>
-        reader.scan(from, ({ key, value }) => {
+      this.#reopen();
+      this.#txn((reader) =>
+        reader.scan(from, Infinity, ({ key, value }) => {
           changes.push([key, value]);
           bytes += value.length;
           return bytes < COPY_BYTES;
         }),
       );
       if (changes.length === 0) return;
-      await copy.write(changes);
+      await copy.#write(changes, true);
       copied((done += bytes));
       // The next possible key: the same with a zero byte behind it.
       from = Buffer.concat([changes.at(-1)![0], Buffer.alloc(1)]);

@@ -3,6 +3,7 @@ import { META_VERSION, cutShort, readMetas, readWhole } from './data-file.ts';
 import type { Entry, Reader } from './reader.ts';
 import { PAGE_HEADER_BYTES, PageDamaged, TreePage, valuePages, type Meta, type Place, type Tree } from './page.ts';
 import { keyOrder, Walk } from './page-walk.ts';
+import { WholeValues, type Entries } from './pieces.ts';
 import { StoreError, storeError } from './store-error.ts';
 
 /** Values up to this are read together with the header of their first page, bytes. */
@@ -27,6 +28,8 @@ export class PageFile implements Reader {
   readonly #fd: number;
   readonly #complain: ((error: StoreError) => void) | null;
   readonly #growing: boolean;
+  /** What lies in it, with large values put together. */
+  readonly #whole: Reader = new WholeValues(this.#entries());
   #metas: Metas;
   #meta: Meta;
 
@@ -104,40 +107,24 @@ export class PageFile implements Reader {
   }
 
   get(key: Buffer): Buffer | null {
-    const entry = this.ceiling(key);
-    return entry !== null && entry.key.equals(key) ? entry.value : null;
+    return this.#whole.get(key);
   }
 
   ceiling(key: Buffer): Entry | null {
-    let found: Entry | null = null;
-    this.scan(key, (entry) => {
-      found = entry;
-      return false;
-    });
-    return found;
+    return this.#whole.ceiling(key);
   }
 
   below(key: Buffer): Entry | null {
-    let found: Entry | null = null;
-    this.#walk(this.#meta.main, (page, index, at) => {
-      const place = page.value(index);
-      found = this.#entry(at, place, Infinity);
-      return found === null;
-    }).down(key);
-    return found;
+    return this.#whole.below(key);
   }
 
   scan(key: Buffer, visit: (entry: Entry) => boolean): void {
-    this.scanHeads(key, Infinity, visit);
+    this.#whole.scan(key, visit);
   }
 
   /** The same, with only the first `headBytes` of each value: of a value with pages of its own no more is read. */
   scanHeads(key: Buffer, headBytes: number, visit: (entry: Entry, valueBytes: number) => boolean): void {
-    this.#walk(this.#meta.main, (page, index, at) => {
-      const place = page.value(index);
-      const entry = this.#entry(at, place, headBytes);
-      return entry === null || visit(entry, 'inline' in place ? place.inline.length : place.bytes);
-    }).up(key);
+    this.#whole.scanHeads(key, headBytes, visit);
   }
 
   /** Whether each page of the tree can be walked; without it, a scan misses what is below one that cannot. Reads no values. */
@@ -213,6 +200,37 @@ export class PageFile implements Reader {
 
   #walk(tree: Tree, visit: (page: TreePage, index: number, key: Buffer) => boolean): Walk {
     return new Walk(this, tree, keyOrder, { visit, damaged: (error) => this.#tell(error) });
+  }
+
+  /** What lies in it, entry by entry. */
+  #entries(): Entries {
+    const scan: Entries['scan'] = (from, bytes, visit) => {
+      this.#walk(this.#meta.main, (page, index, at) => {
+        const place = page.value(index);
+        const entry = this.#entry(at, place, bytes);
+        return entry === null || visit(entry, 'inline' in place ? place.inline.length : place.bytes);
+      }).up(from);
+    };
+    return {
+      scan,
+      get: (key) => {
+        let found: Buffer | null = null;
+        scan(key, Infinity, (entry) => {
+          if (entry.key.equals(key)) found = entry.value;
+          return false;
+        });
+        return found;
+      },
+      below: (key) => {
+        let found: Entry | null = null;
+        this.#walk(this.#meta.main, (page, index, at) => {
+          found = this.#entry(at, page.value(index), Infinity);
+          return found === null;
+        }).down(key);
+        return found;
+      },
+      livePages: () => this.livePages(),
+    };
   }
 
   #entry(key: Buffer, place: Place, bytes: number): Entry | null {

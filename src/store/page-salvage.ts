@@ -1,6 +1,8 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { readMetas, readWhole } from './data-file.ts';
+import { crc32c } from './crc32c.ts';
 import { isLeafOrValue, PAGE_HEADER_BYTES, PageDamaged, TreePage, valuePages, word, WORD_BYTES } from './page.ts';
+import { PIECE_BYTES, pieceBytes, pieceHeader } from './pieces.ts';
 import { storeError } from './store-error.ts';
 
 /** Page sizes that there are; the usual first. */
@@ -10,21 +12,38 @@ const GUESS_PAGES = 256;
 /** Longest value that is taken for one, bytes. */
 const VALUE_BYTES_MAX = 4 * 2 ** 20;
 
+/** Bytes in the file. */
+export interface Stretch {
+  readonly at: number;
+  readonly bytes: number;
+}
+
 /**
- * A value that lies in a file, whatever the trees say: also one that was deleted and not written over yet. `at` is where it
- * begins. One with pages of its own goes to the end of its last page here: how long it was, only its leaf knows.
+ * A value that lies in a file, whatever the trees say: also one that was deleted and not written over yet. One with pages of
+ * its own goes to the end of its last page here: how long it was, only its leaf knows.
  */
 export interface Remnant {
-  readonly at: number;
+  /** Where it lies: in one stretch, or, when it was kept in pieces, in several. */
+  readonly places: readonly Stretch[];
   readonly bytes: Buffer;
 }
 
 export interface Remnants {
-  /** Yields each in the order in which they lie. What cannot be read is told to `unreadable` and left out. */
+  /**
+   * Yields each in the order in which they lie, then those that are in pieces, the first piece of which has come by itself
+   * before. What cannot be read is told to `unreadable` and left out.
+   */
   all(unreadable: (error: Error) => void): Generator<Remnant, void, void>;
-  /** The bytes of one again. Throws StoreError. */
-  read(at: number, bytes: number): Buffer;
+  /** The first `bytes` of one again. Throws StoreError. */
+  read(places: readonly Stretch[], bytes: number): Buffer;
   close(): void;
+}
+
+/** What was found of values in pieces. */
+interface Pieces {
+  readonly firsts: { readonly at: number; readonly tie: number }[];
+  /** Where the others lie, by what ties them to the first, and their number. */
+  readonly others: Map<string, Stretch>;
 }
 
 /** Goes through a data file page by page, without its trees. Throws StoreError where it cannot be opened. */
@@ -43,20 +62,34 @@ export function openRemnants(path: string): Remnants {
       throw storeError(error, path);
     }
   };
+  const readAll = (places: readonly Stretch[], bytes: number): Buffer => {
+    const parts = places.map(({ at, bytes: length }) => read(at, length));
+    return (parts.length === 1 ? parts[0]! : Buffer.concat(parts)).subarray(0, bytes);
+  };
   return {
     *all(unreadable) {
+      const found: Pieces = { firsts: [], others: new Map() };
       const pageBytes = pageSize(fd, read);
       const pages = Math.floor(fstatSync(fd).size / pageBytes);
       for (let number = 2; number < pages; number++) {
         try {
-          yield* remnantsOf(read(number * pageBytes, pageBytes), number, read);
+          for (const remnant of remnantsOf(read(number * pageBytes, pageBytes), number, read)) {
+            if (!isLater(remnant, found)) yield remnant;
+          }
         } catch (error) {
           // Most pages are not the first of a value or a leaf.
           if (!(error instanceof PageDamaged)) unreadable(error as Error);
         }
       }
+      for (const places of together(found)) {
+        try {
+          yield { places, bytes: readAll(places, Infinity) };
+        } catch (error) {
+          unreadable(error as Error);
+        }
+      }
     },
-    read,
+    read: readAll,
     close: () => closeSync(fd),
   };
 }
@@ -74,13 +107,39 @@ function* remnantsOf(
     const bytes = valuePages(page, number) * page.length;
     if (bytes > VALUE_BYTES_MAX) return;
     const whole = bytes === page.length ? page : read(at, bytes);
-    yield { at: at + PAGE_HEADER_BYTES, bytes: whole.subarray(PAGE_HEADER_BYTES) };
+    yield remnant(at + PAGE_HEADER_BYTES, whole.subarray(PAGE_HEADER_BYTES));
     return;
   }
   const tree = new TreePage(page, number);
   for (let index = 0; index < tree.count; index++) {
     const place = tree.value(index);
-    if ('inline' in place) yield { at: at + (place.inline.byteOffset - page.byteOffset), bytes: place.inline };
+    if ('inline' in place) yield remnant(at + (place.inline.byteOffset - page.byteOffset), place.inline);
+  }
+}
+
+function remnant(at: number, bytes: Buffer): Remnant {
+  return { places: [{ at, bytes: bytes.length }], bytes };
+}
+
+/** Whether it is a later piece of a value; notes it, and what may be a first one. */
+function isLater({ places, bytes }: Remnant, found: Pieces): boolean {
+  const { at } = places[0]!;
+  const header = pieceHeader(bytes);
+  if (header !== null) {
+    const own = pieceBytes(bytes);
+    found.others.set(`${header.tie}/${header.number}`, { at: at + (bytes.length - own.length), bytes: own.length });
+  } else if (bytes.length === PIECE_BYTES) found.firsts.push({ at, tie: crc32c(bytes) });
+  return header !== null;
+}
+
+/** The places of each value of which there is more than the first piece, up to the first piece that is missing. */
+function* together({ firsts, others }: Pieces): Generator<Stretch[], void, void> {
+  for (const { at, tie } of firsts) {
+    const places: Stretch[] = [{ at, bytes: PIECE_BYTES }];
+    for (let next = others.get(`${tie}/1`); next !== undefined; next = others.get(`${tie}/${places.length}`)) {
+      places.push(next);
+    }
+    if (places.length > 1) yield places;
   }
 }
 

@@ -1,8 +1,9 @@
 import lmdb from 'node-lmdb';
-import type { Entry, Reader } from './reader.ts';
+import type { Entries } from './pieces.ts';
+import type { Entry } from './reader.ts';
 
-/** What one read transaction of LMDB sees. */
-export class TxnReader implements Reader {
+/** What one read transaction of LMDB sees, entry by entry. */
+export class TxnReader implements Entries {
   readonly #txn: lmdb.Txn;
   readonly #dbi: lmdb.Dbi;
 
@@ -15,35 +16,27 @@ export class TxnReader implements Reader {
     return this.#txn.getBinary(this.#dbi, key);
   }
 
-  ceiling(key: Buffer): Entry | null {
-    return this.#at((cursor) => cursor.goToRange(key));
-  }
-
   below(key: Buffer): Entry | null {
-    return this.#at((cursor) => (cursor.goToRange(key) === null ? cursor.goToLast() : cursor.goToPrev()));
-  }
-
-  scan(key: Buffer, visit: (entry: Entry) => boolean): void {
-    this.#walk(key, (at, cursor) => visit({ key: at, value: cursor.getCurrentBinary() }));
-  }
-
-  scanHeads(key: Buffer, bytes: number, visit: (entry: Entry, valueBytes: number) => boolean): void {
-    this.#walk(key, (at, cursor) => {
-      // A view of the map, copied before anything else happens: used later it would be a SIGSEGV.
-      const view = cursor.getCurrentBinaryUnsafe();
-      return visit({ key: at, value: Buffer.from(view.subarray(0, bytes)) }, view.length);
+    return this.#with((cursor) => {
+      const at = cursor.goToRange(key) === null ? cursor.goToLast() : cursor.goToPrev();
+      return at === null ? null : { key: Buffer.from(at), value: cursor.getCurrentBinary() };
     });
   }
 
-  #walk(key: Buffer, visit: (at: Buffer, cursor: lmdb.Cursor) => boolean): void {
-    const cursor = new lmdb.Cursor(this.#txn, this.#dbi);
-    try {
+  scan(key: Buffer, bytes: number, visit: (entry: Entry, valueBytes: number) => boolean): void {
+    this.#with((cursor) => {
       for (let at = cursor.goToRange(key); at !== null; at = cursor.goToNext()) {
-        if (!visit(Buffer.from(at), cursor)) return;
+        const own = Buffer.from(at);
+        // A view of the map, copied before anything else happens: used later it would be a SIGSEGV.
+        const view = cursor.getCurrentBinaryUnsafe();
+        if (!visit({ key: own, value: Buffer.from(view.subarray(0, bytes)) }, view.length)) return;
       }
-    } finally {
-      cursor.close();
-    }
+    });
+  }
+
+  /** Looks for keys alone, by one cursor. */
+  keys<T>(look: (ceiling: (key: Buffer) => Buffer | null) => T): T {
+    return this.#with((cursor) => look((key) => cursor.goToRange(key)));
   }
 
   livePages(): { readonly live: number; readonly pageBytes: number } {
@@ -52,11 +45,10 @@ export class TxnReader implements Reader {
     return { live, pageBytes: stat.pageSize };
   }
 
-  #at(move: (cursor: lmdb.Cursor) => Buffer | null): Entry | null {
+  #with<T>(act: (cursor: lmdb.Cursor) => T): T {
     const cursor = new lmdb.Cursor(this.#txn, this.#dbi);
     try {
-      const at = move(cursor);
-      return at === null ? null : { key: Buffer.from(at), value: cursor.getCurrentBinary() };
+      return act(cursor);
     } finally {
       cursor.close();
     }
