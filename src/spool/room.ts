@@ -68,7 +68,8 @@ export class Room {
   #held = false;
   #fillTimer: Timer | null = null;
   #stepBytes = STEP_BYTES_MIN;
-  #told = 0;
+  /** The last part that was told, and of which quota. */
+  #told = { part: 0, quotaBytes: 0 };
 
   constructor(parts: RoomParts) {
     this.#parts = parts;
@@ -211,9 +212,10 @@ export class Room {
 
   #tell(): void {
     const { bytes, targetBytes } = this.filling();
+    const { quotaBytes } = this;
     const part = Math.floor((bytes / targetBytes) * PROGRESS_PARTS + 0.01);
-    if (part <= this.#told) return;
-    this.#told = part;
+    if (part <= (this.#told.quotaBytes === quotaBytes ? this.#told.part : 0)) return;
+    this.#told = { part, quotaBytes };
     const percent = Math.min(100, Math.round((bytes / targetBytes) * 100));
     this.#parts.log.info({ bytes, targetBytes }, `the spool's file is filled up to ${percent} % of its quota`);
   }
