@@ -4,6 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import type { Source, Stored } from '../src/message/message.ts';
 import type { Change } from '../src/store/environment.ts';
 import { SpoolFull } from '../src/spool/spool.ts';
+import { ManualClock } from './manual-clock.ts';
 import { noise, SpoolRig, text, type RigOptions } from './parts/spool-rig.ts';
 import { until } from './parts/until.ts';
 
@@ -275,6 +276,44 @@ test('what is in flight is never thinned', async () => {
     flight.map(({ seq }) => seq),
   );
   await rig.audit();
+  await rig.close();
+});
+
+test('a full spool goes on thinning right after a start, before its index is complete', async (context) => {
+  // Its timers do not run: the index is made of what is looked at out of turn.
+  const clock = new ManualClock();
+  let rig = await thinning({ clock });
+  await clock.flow(1000);
+  assert.equal(rig.spool.snapshot().indexed, true);
+  await stream(rig, 0, 30_000);
+  const before = rig.books().ledger.dropped;
+  assert.ok(before.thinned! > 5000);
+  assert.equal(before.evicted ?? 0, 0);
+  rig = await rig.restart();
+  // One that is read and not settled moves what may be changed, and comes back.
+  const flight = rig.take(3000);
+  await stream(rig, 30_000, 32_000);
+  rig.spool.rewind();
+  await stream(rig, 32_000, 45_000);
+  assert.equal(rig.spool.snapshot().indexed, false);
+  const { dropped } = rig.books().ledger;
+  context.diagnostic(`thinned ${dropped.thinned! - before.thinned!}, evicted ${dropped.evicted ?? 0}`);
+  assert.equal(dropped.evicted ?? 0, 0, 'the oldest were dropped');
+  assert.ok(dropped.thinned! > before.thinned! + 5000);
+  await rig.audit();
+  await clock.flow(60_000);
+  assert.equal(rig.spool.snapshot().indexed, true);
+  await stream(rig, 45_000, 50_000);
+  await rig.audit();
+  const kept = rig.take();
+  assert.equal(kept[0]!.seq, flight[0]!.seq, 'the oldest is still there');
+  const seqs = kept.map(({ seq }) => seq);
+  assert.deepEqual(
+    seqs,
+    seqs.toSorted((a, b) => a - b),
+  );
+  for (const stored of kept) assert.equal(numberOf(stored), stored.seq - 1);
+  checkAccount(rig, 10, kept, 50_000);
   await rig.close();
 });
 
