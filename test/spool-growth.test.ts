@@ -61,3 +61,26 @@ test('how far the file is filled is told again when the quota has been raised', 
   for (const { targetBytes } of after) assert.ok(targetBytes > 8 * MIB);
   await rig.close();
 });
+
+test('closed while the file is being filled, it comes to rest: nothing tries to write any more', async () => {
+  const clock = new ManualClock();
+  const rig = await SpoolRig.open({ quota: { bytes: 64 * MIB }, prefill: true, clock });
+  const before = rig.spool.environment.fileBytes();
+  // A step of filling has begun, or waits for the commit to end.
+  void rig.accept('one');
+  const flushed = rig.spool.flush();
+  clock.advance(1000);
+  const closed = rig.close();
+  await flushed;
+  await closed;
+  await clock.flow(60_000);
+  assert.deepEqual(
+    rig.log.filter(({ level }) => level >= 40),
+    [],
+  );
+  assert.equal(clock.timers, 0);
+  const again = await SpoolRig.open({ dataDir: rig.dataDir });
+  assert.ok(again.spool.environment.fileBytes() > before, 'a step was made');
+  assert.equal(again.books().ledger.accepted, 1);
+  await again.close();
+});

@@ -67,6 +67,8 @@ export class Room {
   #growthRefusedAt = -Infinity;
   #held = false;
   #fillTimer: Timer | null = null;
+  #filling: Promise<void> = Promise.resolve();
+  #stopped = false;
   #stepBytes = STEP_BYTES_MIN;
   /** The last part that was told, and of which quota. */
   #told = { part: 0, quotaBytes: 0 };
@@ -179,11 +181,20 @@ export class Room {
 
   /** Begins to fill the file up to the quota, in steps between commits. */
   fillUp(): void {
-    this.#fillTimer ??= this.#parts.clock.after(STEP_MS, () => void this.#step());
+    this.#fillTimer ??= this.#stepAfter(STEP_MS);
   }
 
-  stop(): void {
+  /** Ends the filling. Resolves when the step under way has ended: one that waits for its turn must not have it any more. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
     this.#fillTimer?.cancel();
+    await this.#filling;
+  }
+
+  #stepAfter(ms: number): Timer {
+    return this.#parts.clock.after(ms, () => {
+      this.#filling = this.#step();
+    });
   }
 
   async #step(): Promise<void> {
@@ -207,7 +218,7 @@ export class Room {
     } catch (error) {
       log.debug({ err: error }, 'the file cannot be filled up now');
     }
-    this.#fillTimer = clock.after(Math.max(took * STEP_REST, 10), () => void this.#step());
+    if (!this.#stopped) this.#fillTimer = this.#stepAfter(Math.max(took * STEP_REST, 10));
   }
 
   #tell(): void {
