@@ -97,7 +97,7 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     pageBytes,
     read,
     whenFull: (lane) => whenFullOf(settings(), lane),
-    indexed: () => indexing.complete,
+    knownTo: (lane) => indexing.knownTo(lane),
   });
   const pagesLeft = () => quota.targetBytes(clock.monotonic()) / pageBytes - read((reader) => reader.livePages().live);
   const deadLetters = new DeadLetters({ books, bookkeeper, amendments, pageBytes, read, pagesLeft });

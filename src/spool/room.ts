@@ -67,8 +67,11 @@ export class Room {
   #growthRefusedAt = -Infinity;
   #held = false;
   #fillTimer: Timer | null = null;
+  #filling: Promise<void> = Promise.resolve();
+  #stopped = false;
   #stepBytes = STEP_BYTES_MIN;
-  #told = 0;
+  /** The last part that was told, and of which quota. */
+  #told = { part: 0, quotaBytes: 0 };
 
   constructor(parts: RoomParts) {
     this.#parts = parts;
@@ -178,11 +181,20 @@ export class Room {
 
   /** Begins to fill the file up to the quota, in steps between commits. */
   fillUp(): void {
-    this.#fillTimer ??= this.#parts.clock.after(STEP_MS, () => void this.#step());
+    this.#fillTimer ??= this.#stepAfter(STEP_MS);
   }
 
-  stop(): void {
+  /** Ends the filling. Resolves when the step under way has ended: one that waits for its turn must not have it any more. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
     this.#fillTimer?.cancel();
+    await this.#filling;
+  }
+
+  #stepAfter(ms: number): Timer {
+    return this.#parts.clock.after(ms, () => {
+      this.#filling = this.#step();
+    });
   }
 
   async #step(): Promise<void> {
@@ -206,14 +218,15 @@ export class Room {
     } catch (error) {
       log.debug({ err: error }, 'the file cannot be filled up now');
     }
-    this.#fillTimer = clock.after(Math.max(took * STEP_REST, 10), () => void this.#step());
+    if (!this.#stopped) this.#fillTimer = this.#stepAfter(Math.max(took * STEP_REST, 10));
   }
 
   #tell(): void {
     const { bytes, targetBytes } = this.filling();
+    const { quotaBytes } = this;
     const part = Math.floor((bytes / targetBytes) * PROGRESS_PARTS + 0.01);
-    if (part <= this.#told) return;
-    this.#told = part;
+    if (part <= (this.#told.quotaBytes === quotaBytes ? this.#told.part : 0)) return;
+    this.#told = { part, quotaBytes };
     const percent = Math.min(100, Math.round((bytes / targetBytes) * 100));
     this.#parts.log.info({ bytes, targetBytes }, `the spool's file is filled up to ${percent} % of its quota`);
   }

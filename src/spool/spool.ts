@@ -289,7 +289,7 @@ export class Spool {
     this.#parts.door.close();
     this.#sweepTimer.cancel();
     this.#parts.indexing.stop();
-    this.#parts.room.stop();
+    await this.#parts.room.stop();
     await this.#parts.committer.stop().catch((error: unknown) => {
       this.#log.error({ err: error }, 'the last commit failed; readings of the last moments are lost');
     });
