@@ -174,7 +174,9 @@ export function lex(text: string): readonly Token[] {
     tokens.push(token);
     at = token.end;
   }
-  tokens.push({ kind: 'end', at: text.length, end: text.length });
+  // Behind the last token, not behind blank lines: there something is missing.
+  const end = tokens.at(-1)?.end ?? 0;
+  tokens.push({ kind: 'end', at: end, end });
   return tokens;
 }
 

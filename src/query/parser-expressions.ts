@@ -243,9 +243,11 @@ function readWord(tokens: Tokens, token: ReturnType<Tokens['peek']> & { kind: 'w
 function readPath(tokens: Tokens, first: string, at: Offset): Expression {
   const path = [first];
   while (tokens.isMark('.') && !tokens.isMark('*', 1)) {
-    tokens.next();
+    const dot = tokens.next();
     const token = tokens.peek();
-    // Behind a dot every word is a name.
+    // Behind a dot every word is a name, unless it is one that goes on after a forgotten name.
+    const goesOn = token.kind === 'word' && isReserved(token.lower) && token.at > dot.end;
+    if (goesOn) throw tokens.unexpected('a name after the dot');
     if (token.kind !== 'word' && token.kind !== 'bracketed' && token.kind !== 'quoted') {
       throw tokens.unexpected('a name after the dot');
     }

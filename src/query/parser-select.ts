@@ -24,7 +24,7 @@ export function readSelect(tokens: Tokens): ReadSelect {
     into = { name: tokens.needName('the name of an output after INTO'), at: place };
   }
   if (!tokens.takeWords('from')) {
-    throw tokens.unexpected(into === null ? 'FROM, INTO or a comma' : 'FROM', ['from', 'into', 'as']);
+    throw tokens.unexpectedClause(into === null ? 'FROM, INTO or a comma' : 'FROM', ['from', 'into', 'as']);
   }
   const from = readSource(tokens);
   if (tokens.isMark(',')) throw new QueryProblem(tokens.at, 'sources are not joined by commas', 'use JOIN .. ON');
@@ -35,12 +35,19 @@ export function readSelect(tokens: Tokens): ReadSelect {
   if (beginsJoin(tokens))
     throw new QueryProblem(tokens.at, 'a JOIN cannot follow an APPLY', 'put the JOIN first, or use a step of WITH');
   const where = tokens.takeWords('where') ? readExpression(tokens) : null;
-  const grouping = tokens.takeWords('group', 'by') ? readGrouping(tokens) : null;
+  const grouping = takeBy(tokens, 'group') ? readGrouping(tokens) : null;
   const having = tokens.takeWords('having') ? readExpression(tokens) : null;
   refuseOrder(tokens, having !== null, grouping !== null);
   const groupBy = grouping?.columns ?? null;
   const select = { items, from, joins, applies, where, groupBy, windows: grouping?.windows ?? [], having, at };
   return { select, into };
+}
+
+/** Takes this word, which here must be followed by BY. */
+function takeBy(tokens: Tokens, word: string): boolean {
+  if (!tokens.takeWords(word)) return false;
+  tokens.needWords('by');
+  return true;
 }
 
 /** Clauses that are of the language, but in another order. */
@@ -152,11 +159,11 @@ function readSource(tokens: Tokens): Source {
   let partitionBy: Expression | null = null;
   for (;;) {
     const place = tokens.at;
-    if (tokens.takeWords('timestamp', 'by')) {
+    if (takeBy(tokens, 'timestamp')) {
       if (timestampBy !== null) throw new QueryProblem(place, 'TIMESTAMP BY stands twice');
       timestampBy = readExpression(tokens);
       if (tokens.takeWords('over')) over = tokens.list(() => readExpression(tokens));
-    } else if (tokens.takeWords('partition', 'by')) {
+    } else if (takeBy(tokens, 'partition')) {
       if (partitionBy !== null) throw new QueryProblem(place, 'PARTITION BY stands twice');
       partitionBy = readExpression(tokens);
       if (tokens.isMark(','))

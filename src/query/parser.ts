@@ -7,6 +7,8 @@ import { Tokens } from './tokens.ts';
 
 /** Where results go when nothing was said. */
 const OUTPUT = 'output';
+/** Words that go on behind a source. */
+const CLAUSES = ['where', 'group', 'having', 'union', 'join', 'select', 'timestamp'];
 
 /**
  * A query as it was written, checked as far as that goes without knowing its inputs (names and arguments of functions, and the
@@ -56,16 +58,8 @@ function readScript(tokens: Tokens): Script {
 }
 
 function unexpectedStatement(tokens: Tokens, behindSelect: boolean): QueryProblem {
-  if (!behindSelect) return tokens.unexpected('SELECT, WITH or CREATE TABLE', ['select', 'with', 'create']);
-  return tokens.unexpected('the next clause, another SELECT or the end', [
-    'where',
-    'group',
-    'having',
-    'union',
-    'join',
-    'select',
-    'timestamp',
-  ]);
+  if (!behindSelect) return tokens.unexpectedClause('SELECT, WITH or CREATE TABLE', ['select', 'with', 'create']);
+  return tokens.unexpectedClause('the next clause, another SELECT or the end', CLAUSES);
 }
 
 function readTable(tokens: Tokens): Table {
@@ -90,7 +84,7 @@ function readStep(tokens: Tokens): Step {
   tokens.needWords('as');
   tokens.needMark('(', 'before the SELECT of this step');
   const query = readQuery(tokens, true);
-  tokens.needMark(')', 'after the SELECT of this step');
+  if (!tokens.takeMark(')')) throw tokens.unexpectedClause('")" after the SELECT of this step', CLAUSES);
   return { name, query, at };
 }
 

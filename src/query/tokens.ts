@@ -128,16 +128,20 @@ export class Tokens {
         );
       }
     }
-    if (token.kind === 'word') {
-      const clause = refusedClause(token.lower);
-      if (clause !== undefined) return new QueryProblem(token.at, `${clause[0]} is not in the language`, clause[1]);
-    }
     const meant = token.kind === 'word' ? misspelt(token.lower, words) : undefined;
     return new QueryProblem(
       token.at,
       `expected ${wanted}, found ${tokenText(token)}`,
       meant === undefined ? hint : `did you mean ${meant}?`,
     );
+  }
+
+  /** The same, where a clause might begin: those of other dialects are told apart. */
+  unexpectedClause(wanted: string, words: readonly string[]): QueryProblem {
+    const token = this.peek();
+    const clause = token.kind === 'word' ? refusedClause(token.lower) : undefined;
+    if (clause === undefined) return this.unexpected(wanted, words);
+    return new QueryProblem(token.at, `${clause[0]} is not in the language`, clause[1]);
   }
 
   /** Runs `inner` one bracket deeper. */
