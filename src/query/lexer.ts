@@ -28,6 +28,8 @@ const SPACE = /[\s\u{feff}]+/uy;
 const WORD = /[\p{L}_][\p{L}\p{M}\p{N}_]*/uy;
 const NUMBER = /(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?/y;
 const MARK = /<>|!=|<=|>=|!<|!>|[-+*/%&|^~=<>(),.;]/y;
+/** Marks that never are part of a longer one. */
+const LONE: ReadonlySet<string> = new Set('(),;+*/%^~');
 const STUCK = /[\p{L}\p{N}_.]/uy;
 
 /** 2^63 is allowed here, and only the parser knows whether a minus stands before it. */
@@ -80,6 +82,7 @@ function delimited(text: string, at: Offset, close: string, what: string): { inn
 }
 
 function numberOf(digits: string, at: Offset): number | bigint | Float {
+  if (digits.length <= 15 && /^\d+$/.test(digits)) return Number(digits);
   if (/^\d+$/.test(digits)) {
     // The length is looked at first: BigInt of a very long text takes long.
     const whole = digits.replace(/^0+(?=\d)/, '');
@@ -109,7 +112,14 @@ function strange(text: string, at: Offset): QueryProblem {
 function skipped(text: string, from: Offset): Offset {
   let at = from;
   for (;;) {
-    at += found(SPACE, text, at)?.length ?? 0;
+    const code = text.charCodeAt(at);
+    if (code === 0x20) {
+      at += 1;
+      continue;
+    }
+    if (code < 0x20 || code > 0x7f) at += found(SPACE, text, at)?.length ?? 0;
+    const next = text[at];
+    if (next !== '-' && next !== '/') return at;
     if (text.startsWith('--', at)) {
       const end = text.indexOf('\n', at);
       at = end < 0 ? text.length : end + 1;
@@ -134,7 +144,9 @@ function tokenAt(text: string, at: Offset): Token {
     if (inner === '') throw new QueryProblem(at, 'a name is empty');
     return { kind: first === '[' ? 'bracketed' : 'quoted', text: inner, at, end };
   }
-  const word = found(WORD, text, at);
+  if (LONE.has(first)) return { kind: 'mark', text: first, at, end: at + 1 };
+  const digit = first >= '0' && first <= '9';
+  const word = digit ? null : found(WORD, text, at);
   if (word !== null) {
     const end = at + word.length;
     if ((word === 'N' || word === 'n') && text[end] === "'") {
@@ -142,7 +154,7 @@ function tokenAt(text: string, at: Offset): Token {
     }
     return { kind: 'word', text: word, lower: word.toLowerCase(), at, end };
   }
-  const digits = found(NUMBER, text, at);
+  const digits = digit || first === '.' ? found(NUMBER, text, at) : null;
   if (digits !== null) {
     const end = at + digits.length;
     if (found(STUCK, text, end) !== null) {

@@ -84,8 +84,8 @@ function readDuration(tokens: Tokens, at: Offset): Duration {
 function readOrder(tokens: Tokens, read: ReadExpression): Over['orderBy'] {
   return tokens.list(() => {
     const expression = read(tokens);
-    const descending = tokens.takeWords('desc');
-    if (!descending) tokens.takeWords('asc');
+    const descending = tokens.takeWord('desc');
+    if (!descending) tokens.takeWord('asc');
     return { expression, descending };
   });
 }
@@ -93,7 +93,7 @@ function readOrder(tokens: Tokens, read: ReadExpression): Over['orderBy'] {
 /** `OVER (...)`, from OVER on. */
 function readOver(tokens: Tokens, read: ReadExpression): Over {
   const { at } = tokens;
-  tokens.needWords('over');
+  tokens.needWord('over');
   tokens.needMark('(', 'after OVER');
   let partitionBy: readonly Expression[] | null = null;
   let orderBy: Over['orderBy'] | null = null;
@@ -110,12 +110,12 @@ function readOver(tokens: Tokens, read: ReadExpression): Over {
     } else if (tokens.takeWords('order', 'by')) {
       twice(orderBy, 'ORDER BY');
       orderBy = readOrder(tokens, read);
-    } else if (tokens.takeWords('limit')) {
+    } else if (tokens.takeWord('limit')) {
       twice(limit, 'LIMIT DURATION');
       const durationAt = tokens.at;
-      tokens.needWords('duration');
+      tokens.needWord('duration');
       limit = readDuration(tokens, durationAt);
-    } else if (tokens.takeWords('when')) {
+    } else if (tokens.takeWord('when')) {
       twice(when, 'WHEN');
       when = read(tokens);
     } else {
@@ -169,7 +169,7 @@ function readArguments(
     star = true;
   } else {
     const { at } = tokens;
-    distinct = tokens.takeWords('distinct');
+    distinct = tokens.takeWord('distinct');
     if (distinct && name !== 'count') {
       throw new QueryProblem(
         at,
@@ -177,7 +177,7 @@ function readArguments(
         'only COUNT(DISTINCT x) takes it',
       );
     }
-    if (name === 'count' && !distinct && beginsOperand(tokens.peek(1))) tokens.takeWords('all');
+    if (name === 'count' && !distinct && beginsOperand(tokens.peek(1))) tokens.takeWord('all');
     args.push(read(tokens));
   }
   while (tokens.takeMark(',')) args.push(read(tokens));
@@ -229,7 +229,7 @@ export function readSystem(tokens: Tokens, at: Offset): Expression {
     tokens.needMark('(', 'after System.Window');
     tokens.needMark(')', 'after System.Window(');
     tokens.needMark('.', 'after System.Window()');
-    tokens.needWords('id');
+    tokens.needWord('id');
     return { kind: 'window id', at };
   }
   const meant = nearest(name, SYSTEM);

@@ -23,25 +23,28 @@ const TYPES: ReadonlyMap<string, TypeName> = new Map([
   ['array', 'array'],
 ]);
 
-const COMPARISONS = ['=', '<>', '<', '<=', '>', '>='] as const;
-const SUMS = ['+', '-', '&', '^', '|'] as const;
-const PRODUCTS = ['*', '/', '%'] as const;
+const COMPARISONS = new Set(['=', '<>', '<', '<=', '>', '>='] as const);
+const SUMS = new Set(['+', '-', '&', '^', '|'] as const);
+const PRODUCTS = new Set(['*', '/', '%'] as const);
+const SIGNS = new Set(['-', '+', '~'] as const);
+/** Words that make a predicate of what is before them. */
+const PREDICATES: ReadonlySet<string> = new Set(['is', 'not', 'like', 'between', 'in']);
 
 export function readExpression(tokens: Tokens): Expression {
   let left = readConjunction(tokens);
-  while (tokens.takeWords('or')) left = binary(tokens, 'or', left, readConjunction(tokens));
+  while (tokens.takeWord('or')) left = binary(tokens, 'or', left, readConjunction(tokens));
   return left;
 }
 
 function readConjunction(tokens: Tokens): Expression {
   let left = readNegation(tokens);
-  while (tokens.takeWords('and')) left = binary(tokens, 'and', left, readNegation(tokens));
+  while (tokens.takeWord('and')) left = binary(tokens, 'and', left, readNegation(tokens));
   return left;
 }
 
 function readNegation(tokens: Tokens): Expression {
   const { at } = tokens;
-  if (!tokens.takeWords('not')) return readPredicate(tokens);
+  if (!tokens.takeWord('not')) return readPredicate(tokens);
   const operand = tokens.nested(() => readNegation(tokens));
   return tokens.grown({ kind: 'unary', operator: 'not', operand, at }, [operand]);
 }
@@ -52,8 +55,8 @@ function binary(tokens: Tokens, operator: BinaryOperator, left: Expression, righ
 
 function readPredicate(tokens: Tokens): Expression {
   const operand = readSum(tokens);
+  if (!beginsPredicate(tokens)) return operand;
   const predicate = readRest(tokens, operand);
-  if (predicate === null) return operand;
   if (beginsPredicate(tokens)) {
     throw new QueryProblem(
       tokens.at,
@@ -66,35 +69,35 @@ function readPredicate(tokens: Tokens): Expression {
 
 function beginsPredicate(tokens: Tokens): boolean {
   const token = tokens.peek();
-  if (token.kind === 'mark') return COMPARISONS.some((operator) => operator === token.text);
-  return token.kind === 'word' && ['like', 'in', 'between', 'is'].includes(token.lower);
+  if (token.kind === 'mark') return (COMPARISONS as ReadonlySet<string>).has(token.text);
+  return token.kind === 'word' && PREDICATES.has(token.lower);
 }
 
-/** What makes a predicate of an operand; null when nothing does. */
-function readRest(tokens: Tokens, operand: Expression): Expression | null {
+/** What makes a predicate of an operand. */
+function readRest(tokens: Tokens, operand: Expression): Expression {
   const { at } = operand;
-  const comparison = COMPARISONS.find((mark) => tokens.takeMark(mark));
-  if (comparison !== undefined) return binary(tokens, comparison, operand, readSum(tokens));
-  if (tokens.takeWords('is')) {
-    const negated = tokens.takeWords('not');
-    tokens.needWords('null');
+  const comparison = tokens.takeOperator(COMPARISONS);
+  if (comparison !== null) return binary(tokens, comparison, operand, readSum(tokens));
+  if (tokens.takeWord('is')) {
+    const negated = tokens.takeWord('not');
+    tokens.needWord('null');
     return tokens.grown({ kind: 'is null', operand, negated, at }, [operand]);
   }
-  const negated = tokens.takeWords('not');
-  if (tokens.takeWords('like')) {
+  const negated = tokens.takeWord('not');
+  if (tokens.takeWord('like')) {
     const pattern = readSum(tokens);
     if (tokens.isWord('escape')) {
       throw new QueryProblem(tokens.at, 'ESCAPE is not in the language', 'a set holds a special character: [%], [_]');
     }
     return tokens.grown({ kind: 'like', operand, pattern, negated, at }, [operand, pattern]);
   }
-  if (tokens.takeWords('between')) {
+  if (tokens.takeWord('between')) {
     const low = readSum(tokens);
-    tokens.needWords('and');
+    tokens.needWord('and');
     const high = readSum(tokens);
     return tokens.grown({ kind: 'between', operand, low, high, negated, at }, [operand, low, high]);
   }
-  if (tokens.takeWords('in')) {
+  if (tokens.takeWord('in')) {
     tokens.needMark('(', 'after IN');
     refuseSelect(tokens);
     const list = tokens.nested(() => tokens.list(() => readExpression(tokens)));
@@ -102,15 +105,14 @@ function readRest(tokens: Tokens, operand: Expression): Expression | null {
     const grown: Expression = { kind: 'in', operand, list, negated, at };
     return tokens.grown(grown, partsOf(grown));
   }
-  if (negated) throw tokens.unexpected('LIKE, BETWEEN or IN after NOT', ['like', 'between', 'in']);
-  return null;
+  throw tokens.unexpected('LIKE, BETWEEN or IN after NOT', ['like', 'between', 'in']);
 }
 
 function readSum(tokens: Tokens): Expression {
   let left = readProduct(tokens);
   for (;;) {
-    const operator = SUMS.find((mark) => tokens.takeMark(mark));
-    if (operator === undefined) return left;
+    const operator = tokens.takeOperator(SUMS);
+    if (operator === null) return left;
     left = binary(tokens, operator, left, readProduct(tokens));
   }
 }
@@ -118,8 +120,8 @@ function readSum(tokens: Tokens): Expression {
 function readProduct(tokens: Tokens): Expression {
   let left = readSigned(tokens);
   for (;;) {
-    const operator = PRODUCTS.find((mark) => tokens.takeMark(mark));
-    if (operator === undefined) return left;
+    const operator = tokens.takeOperator(PRODUCTS);
+    if (operator === null) return left;
     left = binary(tokens, operator, left, readSigned(tokens));
   }
 }
@@ -128,8 +130,8 @@ const BIGINT_LIMIT = 2n ** 63n;
 
 function readSigned(tokens: Tokens): Expression {
   const { at } = tokens;
-  const operator = (['-', '+', '~'] as const).find((mark) => tokens.takeMark(mark));
-  if (operator === undefined) return readPrimary(tokens);
+  const operator = tokens.takeOperator(SIGNS);
+  if (operator === null) return readPrimary(tokens);
   const token = tokens.peek();
   // A minus before a literal is part of it, so that a constant is one and -2^63 can be written.
   if (operator === '-' && token.kind === 'number') {
@@ -274,19 +276,19 @@ function readPath(tokens: Tokens, first: string, at: Offset): Expression {
 
 function readCase(tokens: Tokens): Expression {
   const { at } = tokens;
-  tokens.needWords('case');
+  tokens.needWord('case');
   return tokens.nested(() => {
     const operand = tokens.isWord('when') ? null : readExpression(tokens);
     const branches: { when: Expression; then: Expression }[] = [];
     do {
-      tokens.needWords('when');
+      tokens.needWord('when');
       const when = readExpression(tokens);
-      tokens.needWords('then');
+      tokens.needWord('then');
       // oxlint-disable-next-line unicorn/no-thenable -- a branch is no promise and is awaited nowhere
       branches.push({ when, then: readExpression(tokens) });
     } while (tokens.isWord('when'));
-    const otherwise = tokens.takeWords('else') ? readExpression(tokens) : null;
-    if (!tokens.takeWords('end')) throw tokens.unexpected('WHEN, ELSE or END of this CASE', ['when', 'else', 'end']);
+    const otherwise = tokens.takeWord('else') ? readExpression(tokens) : null;
+    if (!tokens.takeWord('end')) throw tokens.unexpected('WHEN, ELSE or END of this CASE', ['when', 'else', 'end']);
     const expression: Expression = { kind: 'case', operand, branches, otherwise, at };
     return tokens.grown(expression, partsOf(expression));
   });
@@ -297,7 +299,7 @@ function readCast(tokens: Tokens, safe: boolean): Expression {
   tokens.next();
   return tokens.nested(() => {
     const operand = readExpression(tokens);
-    tokens.needWords('as');
+    tokens.needWord('as');
     const type = readType(tokens);
     tokens.needMark(')', 'after the type');
     return tokens.grown({ kind: 'cast', operand, type, safe, at }, [operand]);
@@ -312,7 +314,7 @@ export function readType(tokens: Tokens): TypeName {
   if (lower === 'nvarchar' && tokens.isMark('(', 1)) {
     tokens.next();
     tokens.next();
-    if (!tokens.takeWords('max')) throw new QueryProblem(at, 'texts have no greatest length', 'write nvarchar(max)');
+    if (!tokens.takeWord('max')) throw new QueryProblem(at, 'texts have no greatest length', 'write nvarchar(max)');
     tokens.needMark(')', 'after nvarchar(max');
     return 'nvarchar(max)';
   }

@@ -15,15 +15,15 @@ export interface ReadSelect {
 /** One select, from SELECT to before what no select has. */
 export function readSelect(tokens: Tokens): ReadSelect {
   const { at } = tokens;
-  tokens.needWords('select');
+  tokens.needWord('select');
   refuseQuantity(tokens);
   const items = tokens.list(() => readItem(tokens));
   let into: ReadSelect['into'] = null;
-  if (tokens.takeWords('into')) {
+  if (tokens.takeWord('into')) {
     const place = tokens.at;
     into = { name: tokens.needName('the name of an output after INTO'), at: place };
   }
-  if (!tokens.takeWords('from')) {
+  if (!tokens.takeWord('from')) {
     throw tokens.unexpectedClause(into === null ? 'FROM, INTO or a comma' : 'FROM', ['from', 'into', 'as']);
   }
   const from = readSource(tokens);
@@ -34,9 +34,9 @@ export function readSelect(tokens: Tokens): ReadSelect {
   for (let apply = readApply(tokens); apply !== null; apply = readApply(tokens)) applies.push(apply);
   if (beginsJoin(tokens))
     throw new QueryProblem(tokens.at, 'a JOIN cannot follow an APPLY', 'put the JOIN first, or use a step of WITH');
-  const where = tokens.takeWords('where') ? readExpression(tokens) : null;
+  const where = tokens.takeWord('where') ? readExpression(tokens) : null;
   const grouping = takeBy(tokens, 'group') ? readGrouping(tokens) : null;
-  const having = tokens.takeWords('having') ? readExpression(tokens) : null;
+  const having = tokens.takeWord('having') ? readExpression(tokens) : null;
   refuseOrder(tokens, having !== null, grouping !== null);
   const groupBy = grouping?.columns ?? null;
   const select = { items, from, joins, applies, where, groupBy, windows: grouping?.windows ?? [], having, at };
@@ -45,8 +45,8 @@ export function readSelect(tokens: Tokens): ReadSelect {
 
 /** Takes this word, which here must be followed by BY. */
 function takeBy(tokens: Tokens, word: string): boolean {
-  if (!tokens.takeWords(word)) return false;
-  tokens.needWords('by');
+  if (!tokens.takeWord(word)) return false;
+  tokens.needWord('by');
   return true;
 }
 
@@ -107,7 +107,7 @@ function readItem(tokens: Tokens): Item {
     if (tokens.isWord('as')) throw new QueryProblem(tokens.at, '.* gives many columns: it has no name');
     return { kind: 'all', path: expression.path, at };
   }
-  if (tokens.takeWords('as')) return { kind: 'value', name: readColumnName(tokens), expression, at };
+  if (tokens.takeWord('as')) return { kind: 'value', name: readColumnName(tokens), expression, at };
   const alias = tokens.peek();
   if (alias.kind === 'bracketed' || alias.kind === 'quoted' || (alias.kind === 'word' && mayBeAlias(alias.lower))) {
     const name = tokens.takeBareAlias();
@@ -162,7 +162,7 @@ function readSource(tokens: Tokens): Source {
     if (takeBy(tokens, 'timestamp')) {
       if (timestampBy !== null) throw new QueryProblem(place, 'TIMESTAMP BY stands twice');
       timestampBy = readExpression(tokens);
-      if (tokens.takeWords('over')) over = tokens.list(() => readExpression(tokens));
+      if (tokens.takeWord('over')) over = tokens.list(() => readExpression(tokens));
     } else if (takeBy(tokens, 'partition')) {
       if (partitionBy !== null) throw new QueryProblem(place, 'PARTITION BY stands twice');
       partitionBy = readExpression(tokens);
@@ -188,7 +188,7 @@ function readSource(tokens: Tokens): Source {
 
 /** `[AS] alias`, or null. */
 function readAlias(tokens: Tokens): string | null {
-  if (tokens.takeWords('as')) return tokens.needName('an alias after AS');
+  if (tokens.takeWord('as')) return tokens.needName('an alias after AS');
   const token = tokens.peek();
   if (token.kind === 'bracketed' || token.kind === 'quoted') {
     tokens.next();
@@ -209,17 +209,17 @@ function readJoin(tokens: Tokens): Join | null {
   if (tokens.isWord('outer') && tokens.isWord('join', 1))
     throw new QueryProblem(at, 'OUTER JOIN needs its side', 'write LEFT JOIN');
   let kind: Join['kind'] = 'inner';
-  if (tokens.takeWords('left')) {
+  if (tokens.takeWord('left')) {
     kind = 'left';
-    tokens.takeWords('outer');
-    tokens.needWords('join');
-  } else if (tokens.takeWords('inner')) {
-    tokens.needWords('join');
-  } else if (!tokens.takeWords('join')) {
+    tokens.takeWord('outer');
+    tokens.needWord('join');
+  } else if (tokens.takeWord('inner')) {
+    tokens.needWord('join');
+  } else if (!tokens.takeWord('join')) {
     return null;
   }
   const source = readSource(tokens);
-  if (!tokens.takeWords('on')) {
+  if (!tokens.takeWord('on')) {
     throw tokens.unexpected(
       'ON and the condition of this JOIN',
       ['on'],

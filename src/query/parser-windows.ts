@@ -188,9 +188,10 @@ function readLong(tokens: Tokens, length: Length): number {
 }
 
 function readSessionKeys(tokens: Tokens): readonly Expression[] {
-  if (!tokens.takeWords('over')) return [];
+  if (!tokens.takeWord('over')) return [];
   tokens.needMark('(', 'after OVER');
-  tokens.needWords('partition', 'by');
+  tokens.needWord('partition');
+  tokens.needWord('by');
   const keys = tokens.list(() => readExpression(tokens));
   tokens.needMark(')', 'after the keys of the session');
   return keys;

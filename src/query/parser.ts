@@ -65,7 +65,7 @@ function unexpectedStatement(tokens: Tokens, behindSelect: boolean): QueryProble
 function readTable(tokens: Tokens): Table {
   const { at } = tokens;
   tokens.next();
-  if (!tokens.takeWords('table'))
+  if (!tokens.takeWord('table'))
     throw tokens.unexpected('TABLE after CREATE', ['table'], 'only CREATE TABLE is in the language');
   const name = tokens.needName('the name of an input after CREATE TABLE');
   tokens.needMark('(', 'before the columns');
@@ -81,7 +81,7 @@ function readTable(tokens: Tokens): Table {
 function readStep(tokens: Tokens): Step {
   const { at } = tokens;
   const name = tokens.needName('the name of a step');
-  tokens.needWords('as');
+  tokens.needWord('as');
   tokens.needMark('(', 'before the SELECT of this step');
   const query = readQuery(tokens, true);
   if (!tokens.takeMark(')')) throw tokens.unexpectedClause('")" after the SELECT of this step', CLAUSES);
@@ -114,7 +114,7 @@ function readQuery(tokens: Tokens, inStep: boolean): Query {
 }
 
 function takeUnion(tokens: Tokens): boolean {
-  if (!tokens.takeWords('union')) return false;
+  if (!tokens.takeWord('union')) return false;
   if (tokens.isWord('all') || tokens.isWord('distinct')) {
     throw new QueryProblem(tokens.at, 'UNION takes no ALL and no DISTINCT', 'write UNION: it keeps every row');
   }

@@ -31,7 +31,7 @@ export class Tokens {
 
   /** The token that is next, or the one `ahead` further on. */
   peek(ahead = 0): Token {
-    return this.#tokens[Math.min(this.#position + ahead, this.#tokens.length - 1)]!;
+    return this.#tokens[this.#position + ahead] ?? this.#tokens.at(-1)!;
   }
 
   /** Where the next token begins. */
@@ -55,10 +55,17 @@ export class Tokens {
     return token.kind === 'mark' && token.text === mark;
   }
 
-  /** Takes these words when they are next, all of them or none. */
-  takeWords(...words: string[]): boolean {
-    if (!words.every((word, ahead) => this.isWord(word, ahead))) return false;
-    this.#position += words.length;
+  /** Takes this word when it is next. */
+  takeWord(lower: string): boolean {
+    if (!this.isWord(lower)) return false;
+    this.#position += 1;
+    return true;
+  }
+
+  /** Takes both words when they are next, or none. */
+  takeWords(first: string, second: string): boolean {
+    if (!this.isWord(first) || !this.isWord(second, 1)) return false;
+    this.#position += 2;
     return true;
   }
 
@@ -68,10 +75,16 @@ export class Tokens {
     return true;
   }
 
-  needWords(...words: string[]): void {
-    for (const word of words) {
-      if (!this.takeWords(word)) throw this.unexpected(word.toUpperCase(), [word]);
-    }
+  needWord(lower: string): void {
+    if (!this.takeWord(lower)) throw this.unexpected(lower.toUpperCase(), [lower]);
+  }
+
+  /** Takes the operator that is next when it is one of these. */
+  takeOperator<Operator extends string>(operators: ReadonlySet<Operator>): Operator | null {
+    const token = this.peek();
+    if (token.kind !== 'mark' || !isOneOf(token.text, operators)) return null;
+    this.#position += 1;
+    return token.text;
   }
 
   /** Takes `mark`; `where` says what it belongs to. */
@@ -171,6 +184,10 @@ export class Tokens {
     this.#levels.set(expression, below + 1);
     return expression;
   }
+}
+
+function isOneOf<Operator extends string>(text: string, operators: ReadonlySet<Operator>): text is Operator {
+  return (operators as ReadonlySet<string>).has(text);
 }
 
 /** The keyword that a word was probably meant for. */
