@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import type { Expression, Query, Select, Window } from '../src/query/ast.ts';
 import { inputsOf } from '../src/query/inputs.ts';
@@ -7,6 +8,7 @@ import { parseScript } from '../src/query/parser.ts';
 import { partsOf } from '../src/query/parts.ts';
 import { durationText, printExpression } from '../src/query/printer.ts';
 import { Float } from '../src/query/value.ts';
+import { RESERVED } from '../src/query/words.ts';
 import { withoutPlaces } from './parts/query-parts.ts';
 
 /** The only query of a text. */
@@ -395,5 +397,19 @@ describe('windows', () => {
       'microsecond, 1500',
       'minute, 10',
     ]);
+  });
+});
+
+describe('docs/query-language.md', () => {
+  const page = readFileSync('docs/query-language.md', 'utf8');
+  test('its examples are valid', () => {
+    const examples = [...page.matchAll(/```sql\n(.*?)```/gs)].map(([, text]) => text!);
+    assert.ok(examples.length >= 3);
+    for (const text of examples) parseScript(text);
+  });
+  test('it names all words that are reserved, and no others', () => {
+    const row = /^\| reserved \| `([A-Z_ ]+)`/m.exec(page)![1]!;
+    const named = row.toLowerCase().split(' ');
+    assert.deepEqual(named.toSorted(), [...RESERVED].toSorted());
   });
 });

@@ -1,5 +1,5 @@
 /** Words that are no names unless they stand in brackets or behind a dot. */
-const RESERVED: ReadonlySet<string> = new Set(
+export const RESERVED: ReadonlySet<string> = new Set(
   (
     'select from where group having into with union join inner left on as and or not in is like between ' +
     'case when then else end null distinct true false system udf uda current_timestamp'
