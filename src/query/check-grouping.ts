@@ -25,7 +25,8 @@ export function checkGrouping(select: Select): void {
 
   const sameness = new Sameness(joins.length === 0 && applies.length === 0 ? from.alias : null);
   const keys = new Set(groupBy.map((column) => sameness.number(column)));
-  for (const key of [from, ...joins.map(({ source }) => source)].flatMap(({ over }) => over)) {
+  // With a JOIN its condition carries the keys, and any side's may stand for them.
+  for (const key of joins.length === 0 ? from.over : []) {
     if (keys.has(sameness.number(key))) continue;
     throw new QueryProblem(key.at, 'a key of TIMESTAMP BY .. OVER must stand in GROUP BY too', 'add it to GROUP BY');
   }
