@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { AgeClock } from '../clock/age.ts';
 import type { Clock, Timer } from '../clock/clock.ts';
 import type { Message } from '../message/message.ts';
-import type { Change, Environment } from '../store/environment.ts';
+import type { Change } from '../store/environment.ts';
 import { storeError, type StoreError } from '../store/store-error.ts';
 import type { Amendments } from './amendments.ts';
 import { encodeBooks, type Books } from './books.ts';
@@ -11,6 +11,7 @@ import { CommitTimer } from './commit-timer.ts';
 import { drawEpoch } from './epoch.ts';
 import { BOOKS_KEY, BOOTS_KEY, CHILDREN_KEY, LOSSES_KEY } from './keys.ts';
 import type { Lane, Sealed } from './lane.ts';
+import type { Medium } from './late-environment.ts';
 import type { Losses } from './losses.ts';
 import { MediumFault } from './medium-fault.ts';
 import type { Room } from './room.ts';
@@ -29,7 +30,7 @@ const AGE_EVERY_MS = 60_000;
 const COMMIT_SHARE = 1 / 40;
 
 export interface CommitterParts {
-  readonly environment: Environment;
+  readonly environment: Medium;
   readonly books: Books;
   readonly losses: Losses;
   readonly lanes: readonly Lane[];

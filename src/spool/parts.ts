@@ -3,7 +3,7 @@ import { bytesWrittenBelow } from '../board/block-device.ts';
 import type { AgeClock } from '../clock/age.ts';
 import type { Clock } from '../clock/clock.ts';
 import type { Message } from '../message/message.ts';
-import type { Environment, Reader } from '../store/environment.ts';
+import type { Reader } from '../store/environment.ts';
 import type { StoreError } from '../store/store-error.ts';
 import { Amendments } from './amendments.ts';
 import type { BlockHeader } from './block.ts';
@@ -17,6 +17,7 @@ import { Expirer } from './expirer.ts';
 import { Indexing } from './indexing.ts';
 import { Lane, type ReadingParts } from './lane.ts';
 import { Bookkeeper } from './bookkeeper.ts';
+import type { Medium } from './late-environment.ts';
 import type { Losses } from './losses.ts';
 import { Merger } from './merger.ts';
 import { Pruning } from './pruning.ts';
@@ -26,7 +27,7 @@ import { lifeMsOf, whenFullOf, type SpoolSettings } from './settings.ts';
 import { WearMeter } from './wear.ts';
 
 export interface PartsOptions {
-  readonly environment: Environment;
+  readonly environment: Medium;
   readonly books: Books;
   readonly losses: Losses;
   readonly quota: Quota;
