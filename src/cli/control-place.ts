@@ -1,5 +1,5 @@
-import { existsSync, rmSync } from 'node:fs';
-import { lateControlPaths, ownControlPath } from '../config/control-path.ts';
+import { rmSync } from 'node:fs';
+import { lateControlPaths, lateSockets, ownControlPath } from '../config/control-path.ts';
 import { answers, type ControlServer } from '../health/control-server.ts';
 import { makeFolder, unwritable } from '../spool/late-environment.ts';
 import { CliError } from './output.ts';
@@ -16,9 +16,8 @@ export interface Hold {
  * memory. Rejects with a CliError when a gateway runs already, or the directory is not for this user.
  */
 export async function takeHold(dataDir: string, serverAt: (path: string) => ControlServer): Promise<Hold> {
-  const late = lateControlPaths(dataDir);
   // One that runs from memory may have left no sign of itself in the directory.
-  for (const path of late.filter((each) => existsSync(each))) {
+  for (const path of lateSockets(dataDir)) {
     if (await answers(path)) throw new CliError(`another gateway is running here: it answers on ${path}`);
     removed(path);
   }
@@ -32,7 +31,7 @@ export async function takeHold(dataDir: string, serverAt: (path: string) => Cont
       throw new CliError(error instanceof NotStarted ? fault.message : `cannot make gateway.dataDir: ${fault.message}`);
     }
   }
-  for (const path of late) {
+  for (const path of lateControlPaths(dataDir)) {
     try {
       return { control: await started(serverAt(path)), fault };
     } catch {

@@ -11,13 +11,17 @@ const IN_MEMORY = ['/run/holdfast', '/dev/shm'];
 
 /** Where the command line finds the gateway of a `dataDir`: in memory when there is a socket of it, else at its own place. */
 export function controlPath(dataDir: string): string {
+  return lateSockets(dataDir)[0] ?? ownControlPath(dataDir);
+}
+
+/** The sockets in memory that are there, of a gateway that runs or ran with this `dataDir`. */
+export function lateSockets(dataDir: string): readonly string[] {
   const owners = [0, process.getuid?.(), ownerOf(dataDir)];
-  const late = lateControlPaths(dataDir).find((path) => {
+  return lateControlPaths(dataDir).filter((path) => {
     const owner = ownerOf(path);
     // Anybody may put something into /dev/shm.
     return owner !== undefined && owners.includes(owner);
   });
-  return late ?? ownControlPath(dataDir);
 }
 
 /** Where the gateway of a `dataDir` answers the command line: in it, or under a short name made from it when it is deep. */
