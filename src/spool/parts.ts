@@ -3,7 +3,7 @@ import { bytesWrittenBelow } from '../board/block-device.ts';
 import type { AgeClock } from '../clock/age.ts';
 import type { Clock } from '../clock/clock.ts';
 import type { Message } from '../message/message.ts';
-import type { Environment, Reader } from '../store/environment.ts';
+import type { Reader } from '../store/environment.ts';
 import type { StoreError } from '../store/store-error.ts';
 import { Amendments } from './amendments.ts';
 import type { BlockHeader } from './block.ts';
@@ -17,6 +17,7 @@ import { Expirer } from './expirer.ts';
 import { Indexing } from './indexing.ts';
 import { Lane, type ReadingParts } from './lane.ts';
 import { Bookkeeper } from './bookkeeper.ts';
+import type { Medium } from './late-environment.ts';
 import type { Losses } from './losses.ts';
 import { Merger } from './merger.ts';
 import { Pruning } from './pruning.ts';
@@ -26,7 +27,7 @@ import { lifeMsOf, whenFullOf, type SpoolSettings } from './settings.ts';
 import { WearMeter } from './wear.ts';
 
 export interface PartsOptions {
-  readonly environment: Environment;
+  readonly environment: Medium;
   readonly books: Books;
   readonly losses: Losses;
   readonly quota: Quota;
@@ -40,6 +41,8 @@ export interface PartsOptions {
   readonly sending: () => boolean;
   /** The file is damaged, and trying again does not help. */
   readonly onDamaged: (fault: StoreError) => void;
+  /** There may be more to send, without a commit. */
+  readonly onMore: () => void;
 }
 
 export interface SpoolParts {
@@ -65,10 +68,11 @@ export function spoolParts(options: PartsOptions): SpoolParts {
   const amendments = new Amendments();
   const bookkeeper = new Bookkeeper(books.ledger, books.lanes, books.children);
   const sendsUnwritten = books.write === 'when-needed';
-  const maySendUnwritten = () => committer.began;
+  const maySendUnwritten = () => committer.maySendUnwritten;
+  const waiting = (lane: number, seq: number) => committer.waiting(lane, seq);
   const earliest = ({ earliestExpiry, firstAge }: BlockHeader) =>
     Math.min(earliestExpiry, firstAge + settings().timeToLiveSecs * 1000);
-  const laneParts = { amendments, pageBytes, sendsUnwritten, maySendUnwritten, earliest };
+  const laneParts = { amendments, pageBytes, sendsUnwritten, maySendUnwritten, waiting, lifeMs, earliest };
   const lanes = books.lanes.map((lane, number) => new Lane({ number, books: lane, ...laneParts }));
   const device = () => bytesWrittenBelow(settings().dataDir);
   const wear = new WearMeter(clock, device, settings().wearBudget ?? null);
@@ -128,6 +132,7 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     commitEveryMs: () => settings().commitEveryMs,
     onWritten: (block) => merger.written(block),
     onDamaged: options.onDamaged,
+    onMore: options.onMore,
   });
   const door = new Door({ books, bookkeeper, losses, lanes, committer, room, wear, settings, sending, log });
   const reading = (lane: Lane): ReadingParts => ({

@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock/clock.ts';
-import type { Environment } from '../store/environment.ts';
 import { StoreError, storeError } from '../store/store-error.ts';
 import type { Amendments } from './amendments.ts';
 import type { Evictor } from './evictor.ts';
 import type { Sealed } from './lane.ts';
+import { LateEnvironment, type Medium } from './late-environment.ts';
 import { pagesOf } from './pages.ts';
 import type { Quota } from './quota.ts';
 import type { WearMeter } from './wear.ts';
@@ -33,7 +33,7 @@ const GROWTHS_MAX = 4;
 const PROGRESS_PARTS = 4;
 
 export interface RoomParts {
-  readonly environment: Environment;
+  readonly environment: Medium;
   readonly amendments: Amendments;
   readonly evictor: Evictor;
   readonly quota: Quota;
@@ -122,6 +122,7 @@ export class Room {
    * is needed. Throws StoreError when there is nowhere to write.
    */
   async prepare(blockPages: () => number): Promise<void> {
+    this.#mustBeOpen();
     await this.#restore();
     const { environment, amendments, quota, clock } = this.#parts;
     const { live, pageBytes } = environment.read((reader) => reader.livePages());
@@ -201,6 +202,7 @@ export class Room {
     const { environment, quota, clock, exclusively, log } = this.#parts;
     let took = GROWTH_REFUSED_MS;
     try {
+      this.#mustBeOpen();
       const { pageBytes } = environment;
       const before = environment.fileBytes();
       const bytes = quota.filling(clock.monotonic(), before, this.#stepBytes, pageBytes);
@@ -251,6 +253,12 @@ export class Room {
     if (held && !this.#held)
       this.#parts.log.warn('others have filled the disk: the spool goes on in the room that it has');
     this.#held = held;
+  }
+
+  /** How much room there is on a medium that could not be written so far, nobody knows. Throws StoreError while it cannot be. */
+  #mustBeOpen(): void {
+    const { environment } = this.#parts;
+    if (environment instanceof LateEnvironment) environment.open();
   }
 
   /** Somebody took the file away: LMDB has it open still, and what it holds is brought back to where it belongs. */

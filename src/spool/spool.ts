@@ -3,12 +3,13 @@ import { AgeClock } from '../clock/age.ts';
 import type { Clock, Timer } from '../clock/clock.ts';
 import type { LossRow, RefusalReason } from '../message/loss.ts';
 import type { AcceptedAt, Message, Stored } from '../message/message.ts';
-import type { Environment } from '../store/environment.ts';
+import type { Environment, Reader } from '../store/environment.ts';
 import type { StoreError } from '../store/store-error.ts';
-import { decodeBooks, pendingOf, type Books } from './books.ts';
+import { decodeBooks, pendingOf, readBooks, type Books } from './books.ts';
 import { BootTable, type TimeOf } from './boot-table.ts';
 import type { Lane } from './lane.ts';
 import type { Bookkeeper } from './bookkeeper.ts';
+import { opened, type Medium } from './late-environment.ts';
 import type { Losses } from './losses.ts';
 import { spoolParts, type SpoolParts } from './parts.ts';
 import { lossOf } from './pruning.ts';
@@ -24,7 +25,7 @@ const SWEEP_EVERY_MS = 10_000;
 export { SpoolFull } from './door.ts';
 
 export interface SpoolOptions {
-  readonly environment: Environment;
+  readonly environment: Medium;
   readonly books: Books;
   readonly losses: Losses;
   readonly quota: Quota;
@@ -39,7 +40,7 @@ export interface SpoolOptions {
  * evictor's and the expirer's.
  */
 export class Spool {
-  readonly #environment: Environment;
+  readonly #environment: Medium;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #books: Books;
@@ -83,6 +84,7 @@ export class Spool {
       settings: () => this.#settings,
       sending: () => this.#sending,
       onDamaged: (fault) => this.#givenUp(fault),
+      onMore: () => this.#more(),
     });
     this.#bookkeeper = this.#parts.bookkeeper;
     this.#lanes = this.#parts.lanes;
@@ -208,7 +210,7 @@ export class Spool {
    * was reported nor has it reported again as more. A medium that takes nothing holds nothing up.
    */
   get lossesDurable(): boolean {
-    return this.#losses.durable || this.#parts.committer.fault !== null;
+    return this.#losses.durable || this.#parts.committer.fault.now !== null;
   }
 
   /** Whether there are losses besides those handed out last. */
@@ -301,7 +303,11 @@ export class Spool {
 
   /** Calls `last` when everything is on the medium and before the environment is closed. */
   onClose(last: () => Promise<void>): void {
-    this.#beforeClose = last;
+    const before = this.#beforeClose;
+    this.#beforeClose = async () => {
+      await last();
+      await before();
+    };
   }
 
   /**
@@ -310,6 +316,11 @@ export class Spool {
    */
   onDamaged(listener: (fault: StoreError) => void): void {
     this.#givenUp = listener;
+  }
+
+  /** Tells {@link onDamaged}'s listener. */
+  giveUp(fault: StoreError): void {
+    this.#givenUp(fault);
   }
 
   /** The account as it stands on the medium, without the children's. */
@@ -331,8 +342,23 @@ export class Spool {
   }
 
   /** For tools: a look at the medium. */
-  get environment(): Environment {
+  get medium(): Medium {
     return this.#environment;
+  }
+
+  /** The books as they lie on the medium; those in memory while there are none. */
+  booksIn(reader: Reader): Books {
+    return readBooks(reader) ?? this.#books;
+  }
+
+  /** The upstream takes messages. */
+  get sending(): boolean {
+    return this.#sending;
+  }
+
+  /** {@link medium}, open for writing. Throws StoreError when it could not be written so far. */
+  get environment(): Environment {
+    return opened(this.#environment);
   }
 
   #settle(stored: Stored): void {
