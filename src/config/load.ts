@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { asMapping, readYaml } from './document.ts';
 import type { YamlDocument } from './document.ts';
-import { nearest } from './nearest.ts';
+import { nearest } from '../query/nearest.ts';
 import { ConfigError, pathText } from './problem.ts';
 import type { Path, Problem } from './problem.ts';
 import { defaultProfileDirs, findProfile, gpioLine, listProfiles, readProfile, serialDevice } from './profile.ts';
