@@ -5,7 +5,7 @@ import { inputsOf, queriesOf, sourcesOf } from '../query/inputs.ts';
 import { parseScript } from '../query/parser.ts';
 import { ValueError, type Fields } from '../query/value.ts';
 import { Account } from './account.ts';
-import type { Counters, EngineOptions, InputEvent, OutputEvent } from './event.ts';
+import type { Counters, EngineOptions, InputEvent, Limits, OutputEvent } from './event.ts';
 import { groupKey, type GroupKey } from './group-key.ts';
 import { spanText } from './moment.ts';
 import { inOrder, type Emitted } from './outlet.ts';
@@ -50,7 +50,7 @@ export class Engine {
   readonly outputs: readonly string[];
   readonly script: Script;
   readonly #hash: string;
-  readonly #policyTexts: readonly string[];
+  readonly #policies: Policies;
   readonly #account: Account;
   readonly #byName = new Map<string, Input>();
   readonly #build: () => Pipeline;
@@ -59,6 +59,8 @@ export class Engine {
   readonly #keyed: boolean;
   readonly #only: Pipeline;
   #now: Micros = -Infinity;
+  /** When to look again for keys that can be forgotten. */
+  #sweepAgain: Micros = -Infinity;
   #ended = false;
 
   private constructor(options: EngineOptions) {
@@ -70,7 +72,7 @@ export class Engine {
     this.inputs = inputsOf(this.script).filter((name) => !isTable(name));
     this.outputs = outputsOf(this.script);
     const policies = policiesOf(options);
-    this.#policyTexts = policyTexts(policies);
+    this.#policies = policies;
     this.#build = () => new Pipeline(new Plan(this.script, policies, references, this.#account).build(), this.#account);
     // Built in any case: what is wrong with the query is to be said now.
     this.#only = this.#build();
@@ -100,6 +102,10 @@ export class Engine {
   /** What was wrong with the first event that was dropped. */
   get firstFault(): string | null {
     return this.#account.firstFault;
+  }
+
+  get limits(): Limits {
+    return this.#account.limits;
   }
 
   get held(): Held {
@@ -144,7 +150,10 @@ export class Engine {
   /** No more input comes: everything that is open closes at its own time. Nothing can be fed after it. */
   end(): readonly OutputEvent[] {
     this.#ended = true;
-    return this.#keyed ? this.#ofAll((pipeline) => pipeline.end()) : this.#only.end();
+    if (!this.#keyed) return this.#only.end();
+    const out = this.#ofAll((pipeline) => pipeline.end());
+    for (const key of [...this.#pipelines.keys()]) this.#forget(key);
+    return out;
   }
 
   /** Whether its results depend on the time of its events. */
@@ -165,7 +174,7 @@ export class Engine {
 
   /** How it runs, as a person reads it. */
   explain(): string {
-    return explanation(this.script, this.inputs, this.#policyTexts);
+    return explanation(this.script, this.inputs, policyTexts(this.#policies));
   }
 
   /** All that it remembers, to be written by `query/state.ts`. */
@@ -188,7 +197,12 @@ export class Engine {
     }
     this.#pipelines.clear();
     this.#account.clear();
-    for (const [key, inner] of state as [GroupKey, Saved][]) this.#ofKey(key, true)!.load(inner);
+    for (const [key, inner] of state as [GroupKey, Saved][]) {
+      this.#account.give(0, -1, -KEY_BYTES);
+      const pipeline = this.#build();
+      pipeline.load(inner);
+      this.#pipelines.set(key, pipeline);
+    }
   }
 
   /** Arrivals never go back: a moment that time has passed does not come again. */
@@ -207,16 +221,32 @@ export class Engine {
   }
 
   /** Null when there is no room for another. */
-  #ofKey(key: GroupKey, always = false): Pipeline | null {
+  #ofKey(key: GroupKey): Pipeline | null {
     const known = this.#pipelines.get(key);
     if (known !== undefined) return known;
     if (!this.#account.take(0, 1, KEY_BYTES)) {
-      if (!always) return null;
-      this.#account.give(0, -1, -KEY_BYTES);
+      this.#forgetQuiet();
+      if (!this.#account.take(0, 1, KEY_BYTES)) return null;
     }
     const pipeline = this.#build();
     this.#pipelines.set(key, pipeline);
     return pipeline;
+  }
+
+  /**
+   * Forgets the keys that have nothing open and have been silent for so long that all they know is what time it is: whatever comes for
+   * one of them is as new as that by the test for late events.
+   */
+  #forgetQuiet(): void {
+    if (this.#now < this.#sweepAgain) return;
+    this.#sweepAgain = this.#now + this.#policies.idle;
+    const silentSince = this.#now - this.#policies.idle - this.#policies.late;
+    for (const [key, pipeline] of this.#pipelines) if (pipeline.isQuiet(silentSince)) this.#forget(key);
+  }
+
+  #forget(key: GroupKey): void {
+    this.#pipelines.delete(key);
+    this.#account.give(0, 1, KEY_BYTES);
   }
 
   #ofAll(ask: (pipeline: Pipeline) => readonly Emitted[]): readonly OutputEvent[] {

@@ -1,13 +1,15 @@
 import type { Account } from './account.ts';
 import type { InputEvent } from './event.ts';
 import { inOrder, type Emitted } from './outlet.ts';
-import type { Micros, Saved } from './row.ts';
+import type { Held, Micros, Saved } from './row.ts';
 import type { Timeline } from './timeline.ts';
 
 /** A part with a memory. */
 export interface Remembering {
   /** The time that must have passed for it to have something to give out; Infinity when it has nothing. */
   readonly due?: Micros;
+  /** What that comes to; left out by what remembers next to nothing. */
+  readonly held?: Held;
   save(): Saved;
   load(saved: Saved): void;
 }
@@ -69,6 +71,15 @@ export class Pipeline {
       if (timeline.watermark <= due) next = Math.min(next, timeline.tickFor(due));
     }
     return next;
+  }
+
+  /** Whether nothing is open or waits, and nothing has come since. */
+  isQuiet(since: Micros): boolean {
+    return (
+      this.#all.every((timeline) => timeline.silentSince < since) &&
+      this.nextTick === Infinity &&
+      this.#remembering.every(({ held }) => held === undefined || held.bytes === 0)
+    );
   }
 
   save(): Saved {

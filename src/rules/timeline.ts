@@ -57,6 +57,7 @@ export class Timeline {
 
   feed({ fields, arrival, arrivalKnown }: InputEvent): void {
     let time = arrival;
+    this.begin(arrival);
     if (this.#timestamp !== null) {
       try {
         time = momentOf(this.#timestamp(fields));
@@ -122,11 +123,16 @@ export class Timeline {
     return this.#from < this.#waiting.length ? this.#waiting[this.#from]!.time - 1 : Infinity;
   }
 
+  /** When something came last. */
+  get silentSince(): Micros {
+    return this.#lastArrival;
+  }
+
   get bytes(): number {
     return (this.#waiting.length - this.#from) * ROW_BYTES;
   }
 
-  /** A first sign of life of the query: from then on this source counts as silent. */
+  /** The query's first sign of life, of whatever source: from then on this one may count as silent. */
   begin(now: Micros): void {
     if (this.#lastArrival === -Infinity) this.#lastArrival = now;
   }
