@@ -118,7 +118,7 @@ describe('incremental windows are what the definition says of all events togethe
           const out = run(script, all, given, true);
           const found = out.map((event) => {
             const { k, n, s, low, high } = event.body;
-            return [micros(event), k, n, s, low, high].join('|');
+            return [micros(event), k as string, ...[n, s, low, high].map(Number)].join('|');
           });
           assert.deepEqual([...found].sort(), (events.length === 0 ? [] : naive(events, window)).sort());
           const times = out.map(micros);
@@ -179,7 +179,7 @@ describe('ticks and restarts change neither the results nor their order within a
           const [still, disturbed] = [false, true].map((disturb) => {
             const lines = new Map<string, string[]>();
             for (const event of run(script, all, given, disturb)) {
-              const line = keyed ? `${event.output} ${String(event.body['k'])}` : event.output;
+              const line = keyed ? `${event.output} ${event.body['k'] as string}` : event.output;
               const text = `${event.window} ${event.n} ${printBody(event.body)}`;
               lines.set(line, [...(lines.get(line) ?? []), text]);
             }

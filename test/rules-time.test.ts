@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { DateTime } from '../src/query/value.ts';
 import { Account } from '../src/rules/account.ts';
 import type { Row } from '../src/rules/row.ts';
 import { Timeline, type Policies } from '../src/rules/timeline.ts';
@@ -202,7 +203,7 @@ describe('when results come', () => {
     );
     const [event] = give(engineFor(script), { secs: 1, arrival: 10 });
     assert.equal(event!.body['t'], iso(1));
-    assert.equal(String(event!.body['at']), '2031-05-06T00:00:05.0000000Z');
+    assert.equal((event!.body['at'] as DateTime).toString(), '2031-05-06T00:00:05.0000000Z');
   });
 
   test('TIMESTAMP BY .. OVER gives each key a time of its own', () => {
