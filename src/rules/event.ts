@@ -1,5 +1,5 @@
 import type { DateTime, Fields } from '../query/value.ts';
-import type { ReferenceTable } from './reference-join.ts';
+import type { ReferenceTable } from './reference-table.ts';
 import type { Micros } from './row.ts';
 
 /*
