@@ -164,6 +164,18 @@ const SCRIPTS: readonly (readonly [name: string, script: string])[] = [
      SELECT k, Sum(v) AS s INTO b FROM w GROUP BY k, TumblingWindow(second, 10)`,
   ],
   [
+    'a join of two inputs, and what found nothing',
+    `SELECT a.k, a.v AS v, b.v AS w INTO pairs FROM input AS a TIMESTAMP BY t JOIN other AS b TIMESTAMP BY t
+       ON a.k = b.k AND DATEDIFF(second, a, b) BETWEEN -1 AND 2
+     SELECT a.k, a.v INTO alone FROM input AS a TIMESTAMP BY t LEFT JOIN other AS b TIMESTAMP BY t
+       ON a.k = b.k AND DATEDIFF(second, a, b) BETWEEN 0 AND 3 WHERE b.k IS NULL`,
+  ],
+  [
+    'looking back, and a window over that',
+    `WITH d AS (SELECT k, v - LAG(v) OVER (PARTITION BY k LIMIT DURATION(second, 5)) AS step, ISFIRST(second, 3) AS first FROM input TIMESTAMP BY t)
+     SELECT k, Collect(step) AS steps, Sum(first) AS firsts FROM d GROUP BY k, TumblingWindow(second, 4)`,
+  ],
+  [
     'a timeline for each key',
     `SELECT ${COLUMNS} FROM input TIMESTAMP BY t OVER k GROUP BY k, TumblingWindow(second, 3)`,
   ],

@@ -152,7 +152,7 @@ export class Engine {
     this.#ended = true;
     if (!this.#keyed) return this.#only.end();
     const out = this.#ofAll((pipeline) => pipeline.end());
-    for (const key of [...this.#pipelines.keys()]) this.#forget(key);
+    for (const key of this.#pipelines.keys()) this.#forget(key);
     return out;
   }
 

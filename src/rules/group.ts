@@ -4,7 +4,7 @@ import type { Value } from '../query/value.ts';
 import type { Account } from './account.ts';
 import { groupKey, type GroupKey } from './group-key.ts';
 import type { Saved } from './row.ts';
-import type { Arrival } from './window.ts';
+import type { Arrival } from './arrival.ts';
 
 /** What a group costs, bytes, and each of its aggregates. */
 const GROUP_BYTES = 200;

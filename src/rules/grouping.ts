@@ -6,7 +6,8 @@ import type { Sink } from './fan-out.ts';
 import type { Group } from './group.ts';
 import { groupKey } from './group-key.ts';
 import type { Micros, Operator, Row, Saved } from './row.ts';
-import type { Arrival, OpenWindow } from './window.ts';
+import type { Arrival } from './arrival.ts';
+import type { OpenWindow } from './window.ts';
 
 /** What a result of a window is worked out from. */
 export interface Result {

@@ -1,7 +1,8 @@
 import type { Account } from './account.ts';
 import { Groups, type Aggregated, type Group } from './group.ts';
 import type { Micros, Saved } from './row.ts';
-import { endOf, type Arrival, type OpenWindow } from './window.ts';
+import type { Arrival } from './arrival.ts';
+import { endOf, type OpenWindow } from './window.ts';
 
 /** What an open window costs, bytes, beside its groups. */
 const WINDOW_BYTES = 200;

@@ -4,7 +4,8 @@ import { Groups, type Aggregated, type Group } from './group.ts';
 import { groupKey, type GroupKey } from './group-key.ts';
 import { Heap } from './heap.ts';
 import type { Micros, Saved } from './row.ts';
-import { endOf, type Arrival, type OpenWindow } from './window.ts';
+import type { Arrival } from './arrival.ts';
+import { endOf, type OpenWindow } from './window.ts';
 
 /** What a session costs, bytes, beside its groups. */
 const SESSION_BYTES = 300;

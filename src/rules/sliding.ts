@@ -4,7 +4,8 @@ import type { Account } from './account.ts';
 import { addTo, argsBytes, groupBytes, type Aggregated, type Group } from './group.ts';
 import { groupKey, type GroupKey } from './group-key.ts';
 import type { Micros, Saved } from './row.ts';
-import type { Arrival, OpenWindow } from './window.ts';
+import type { Arrival } from './arrival.ts';
+import type { OpenWindow } from './window.ts';
 
 /** What an event in the window costs, bytes, beside what the aggregates were given of it. */
 const ENTRY_BYTES = 120;
