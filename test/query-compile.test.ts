@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
+import { AGGREGATES } from '../src/query/aggregates.ts';
 import { parseText } from '../src/query/body-json.ts';
 import { compile, condition, isConstant, type Scope } from '../src/query/compile.ts';
+import { SCALARS } from '../src/query/functions/scalars.ts';
 import { parseExpression } from '../src/query/parser-expressions.ts';
 import { QueryProblem, placeOf } from '../src/query/problem.ts';
 import type { Fields } from '../src/query/value.ts';
@@ -300,4 +303,12 @@ test('an expression over a record with fields of any name does no harm', () => {
   assert.equal(shown('constructor.prototype.x', hostile), '1');
   assert.equal(valueOf('constructor.prototype', {}), null);
   assert.equal(valueOf('admin', hostile), null);
+});
+
+test('the page of the functions has every one of them', () => {
+  const page = readFileSync('docs/query/types-and-functions.md', 'utf8');
+  for (const [name, { usage }] of SCALARS) assert.ok(page.includes(`\`${usage}\``), `${name}: ${usage}`);
+  for (const name of [...AGGREGATES.keys(), 'coalesce', 'nullif']) {
+    assert.ok(page.toLowerCase().includes(`\`${name}(`), name);
+  }
 });
