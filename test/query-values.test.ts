@@ -253,6 +253,8 @@ describe('fields', () => {
       for (const name of ['length', 'value', 'ms', 'ticks', '0']) assert.equal(pathReader([name])(value), null);
       assert.equal(getField(value, 'length'), null);
     }
+    for (const name of ['length', 'value', 'ms', 'ticks', '0', 'map'])
+      assert.equal(pathReader([name])({ [name]: 7 }), 7, name);
   });
 });
 

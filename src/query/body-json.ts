@@ -56,7 +56,7 @@ export function printBody(value: Value): string {
 }
 
 /** A whole float, with what shows that it is one. */
-export function printFloat(value: number): string {
+function printFloat(value: number): string {
   const text = Object.is(value, -0) ? '-0' : String(value);
   return text.includes('e') ? text : `${text}.0`;
 }

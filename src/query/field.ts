@@ -34,12 +34,13 @@ export function pathReader(path: readonly string[]): (from: Value) => Value {
   };
 }
 
+const MOMENT = new DateTime(0);
+const FLOAT = new Float(0);
+
 /** Whether something with a name of this sort may be other than a field of a record: a member of its class, or inherited. */
 function isMember(name: string): boolean {
   return [Object.prototype, Array.prototype, MOMENT, FLOAT].some((owner) => name in owner) || /^\d+$/.test(name);
 }
-const MOMENT = new DateTime(0);
-const FLOAT = new Float(0);
 
 /** Like {@link getField} for one name and many records. */
 function fieldReader(name: string): (record: Value) => Value {
