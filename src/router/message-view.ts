@@ -56,7 +56,7 @@ function parsedBody({ body, contentType, contentEncoding }: Message): object | s
   if (contentType?.toLowerCase() !== 'application/json') {
     return `$body needs contentType application/json, not ${contentType ?? 'none'}`;
   }
-  const decode = DECODERS[contentEncoding?.toLowerCase() ?? ''];
+  const decode = DECODERS.get(contentEncoding?.toLowerCase() ?? '');
   if (decode === undefined) {
     return `$body needs contentEncoding utf-8, utf-16 or utf-32, not ${contentEncoding ?? 'none'}`;
   }
@@ -72,11 +72,11 @@ function parsedBody({ body, contentType, contentEncoding }: Message): object | s
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 const UTF16 = new TextDecoder('utf-16le', { fatal: true });
 
-const DECODERS: Readonly<Record<string, (body: Buffer) => string>> = {
-  'utf-8': (body) => UTF8.decode(body),
-  'utf-16': (body) => UTF16.decode(body[0] === 0xfe && body[1] === 0xff ? swapped(body, 2) : body),
-  'utf-32': (body) => utf32(body.length >= 4 && body.readUInt32BE(0) === 0xfeff ? swapped(body, 4) : body),
-};
+const DECODERS = new Map<string, (body: Buffer) => string>([
+  ['utf-8', (body) => UTF8.decode(body)],
+  ['utf-16', (body) => UTF16.decode(body[0] === 0xfe && body[1] === 0xff ? swapped(body, 2) : body)],
+  ['utf-32', (body) => utf32(body.length >= 4 && body.readUInt32BE(0) === 0xfeff ? swapped(body, 4) : body)],
+]);
 
 /** Big-endian units as little-endian ones, in a copy. */
 function swapped(body: Buffer, unit: 2 | 4): Buffer {

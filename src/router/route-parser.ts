@@ -3,7 +3,7 @@ import type { ChainOperator, Condition, Link, RouteSink, RouteSource, RouteText 
 import { bodyPath } from './route-body-path.ts';
 import { routeTokens, type Comment, type Token } from './route-lexer.ts';
 
-/** Deepest nesting of a condition: brackets, arguments, NOT and minus. */
+/** Deepest nesting of a condition: brackets, arguments, lists, NOT and minus. */
 const DEPTH_MAX = 64;
 const KEYWORDS = new Set(['select', 'from', 'where', 'into', 'and', 'or', 'not']);
 /** In lower case only; `TRUE` is a property. */
@@ -24,17 +24,17 @@ const RANKS: readonly (readonly string[])[] = [
   ['*', '/', '%'],
 ];
 /** Operators of other languages, by what to write here. */
-const FOREIGN: Readonly<Record<string, string>> = {
-  '&&': 'write AND',
-  '&': 'write AND',
-  '|': 'write OR, or || to join texts',
-  '!': 'write NOT',
-  like: 'there is no LIKE; use STARTS_WITH, ENDS_WITH or CONTAINS',
-  between: 'there is no BETWEEN; write x >= a AND x <= b',
-  is: 'there is no IS; use IS_NULL(x) or IS_DEFINED(x)',
-  as: 'there is no AS in a route',
-  group: 'windows belong into a module’s query',
-};
+const FOREIGN = new Map([
+  ['&&', 'write AND'],
+  ['&', 'write AND'],
+  ['|', 'write OR, or || to join texts'],
+  ['!', 'write NOT'],
+  ['like', 'there is no LIKE; use STARTS_WITH, ENDS_WITH or CONTAINS'],
+  ['between', 'there is no BETWEEN; write x >= a AND x <= b'],
+  ['is', 'there is no IS; use IS_NULL(x) or IS_DEFINED(x)'],
+  ['as', 'there is no AS in a route'],
+  ['group', 'windows belong into a module’s query'],
+]);
 
 /** Reads a route: `[SELECT *] FROM source [WHERE condition] INTO sink`. Throws a {@link QueryProblem}. Knows nothing of types. */
 export function parseRouteText(text: string): RouteText {
@@ -66,7 +66,7 @@ class RouteParser {
     if (!this.#keyword('into')) {
       const found = this.#peek;
       const minus = found.kind === 'number' && found.text.startsWith('-') ? 'put a space behind the minus' : null;
-      const hint = FOREIGN[found.text.toLowerCase()] ?? minus;
+      const hint = FOREIGN.get(found.text.toLowerCase()) ?? minus;
       throw this.#unexpected(condition === null ? 'WHERE or INTO' : 'an operator or INTO', hint);
     }
     const { sink, sinkAt } = this.#sink();
@@ -193,11 +193,14 @@ class RouteParser {
   }
 
   #operand(): Condition {
-    const token = this.#peek;
-    if (++this.#depth > DEPTH_MAX) throw new QueryProblem(token.at, `nested more than ${DEPTH_MAX} deep`);
-    const operand = this.#innerOperand(token);
+    this.#deeper();
+    const operand = this.#innerOperand(this.#peek);
     this.#depth--;
     return operand;
+  }
+
+  #deeper(): void {
+    if (++this.#depth > DEPTH_MAX) throw new QueryProblem(this.#peek.at, `nested more than ${DEPTH_MAX} deep`);
   }
 
   #innerOperand(token: Token): Condition {
@@ -212,7 +215,8 @@ class RouteParser {
     }
     if (this.#sign('(')) {
       const inner = this.#condition();
-      if (!this.#sign(')')) throw this.#unexpected('an operator or )', FOREIGN[this.#peek.text.toLowerCase()] ?? null);
+      if (!this.#sign(')'))
+        throw this.#unexpected('an operator or )', FOREIGN.get(this.#peek.text.toLowerCase()) ?? null);
       return { ...inner, at, end: this.#tokens[this.#next - 1]!.end };
     }
     if (kind === 'number' || kind === 'text') {
@@ -248,6 +252,7 @@ class RouteParser {
   }
 
   #list(): Condition {
+    this.#deeper();
     const { at } = this.#take();
     const items: Condition[] = [];
     if (!this.#sign(']')) {
@@ -255,6 +260,7 @@ class RouteParser {
       while (this.#sign(','));
       if (!this.#sign(']')) throw this.#unexpected('an operator, a comma or ]');
     }
+    this.#depth--;
     return { kind: 'list', items, at, end: this.#tokens[this.#next - 1]!.end };
   }
 }
