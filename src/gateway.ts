@@ -57,6 +57,7 @@ export class Gateway {
   readonly #upstream: Upstream | null;
   readonly #startedAt: number;
   #refusing = false;
+  readonly #failedByRoute = new Set<string>();
 
   private constructor(loaded: LoadedConfig, platform: Platform, state: State, spool: Spool) {
     this.#loaded = loaded;
@@ -227,8 +228,11 @@ export class Gateway {
   /** A route leads to a child's input: what the input is called is the command. */
   async #commandByRoute(child: string, input: string, message: Message): Promise<void> {
     const { status, payload } = await this.#commands.invoke(child, input, readableBody(message.body));
-    if (status >= 400)
-      this.#platform.log.warn({ child, command: input, status, payload }, 'a command by a route failed');
+    if (status < 400 || this.#failedByRoute.has(child)) return;
+    // Once a minute: it may be each reading that fails, and the log may lie on a card.
+    this.#failedByRoute.add(child);
+    this.#platform.clock.after(60_000, () => this.#failedByRoute.delete(child));
+    this.#platform.log.warn({ child, command: input, status, payload }, 'a command by a route failed');
   }
 
   /** A wired child cannot be told to wait: what is refused is counted by the spool, and said once until it ends. */

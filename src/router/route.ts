@@ -6,6 +6,7 @@ import { checkTypes, type RouteWarning } from './route-types.ts';
 
 /** A route that messages can be held against. */
 export interface Route {
+  readonly text: string;
   readonly source: RouteSource;
   readonly sink: RouteSink;
   /** Where the sink's name stands in the text. */
@@ -22,7 +23,7 @@ export function readRoute(text: string): Route {
   const { condition, ...parsed } = parseRouteText(text);
   const warnings: RouteWarning[] = [];
   if (condition !== null) checkTypes(condition, warnings);
-  return { ...parsed, condition, evaluate: condition === null ? null : compiled(condition), warnings };
+  return { text, ...parsed, condition, evaluate: condition === null ? null : compiled(condition), warnings };
 }
 
 /** A route of the configuration. */
