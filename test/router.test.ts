@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
 import type { Message, Reading } from '../src/message/message.ts';
 import { Router, TooLarge, type Destinations, type ModuleOutput } from '../src/router/router.ts';
-import { readRoute, type NamedRoute } from '../src/router/route.ts';
+import { MessageView } from '../src/router/message-view.ts';
+import { RouteTable } from '../src/router/route-table.ts';
+import { lets, readRoute, sinkKey, type NamedRoute } from '../src/router/route.ts';
+import { routeMessage } from './parts/route-message.ts';
 
 type Written = string | { readonly route: string; readonly priority?: number; readonly timeToLiveSecs?: number };
 
@@ -222,6 +226,34 @@ describe('sources', () => {
     assert.deepEqual(await rig.output(), ['discard no-route']);
   });
 
+  test('a route that names a child is found by it, unless a message says another of itself', async () => {
+    const rig = new Rig({
+      one: `FROM /messages WHERE $connectionDeviceId = 'press-1' AND $body.t > 1 ${UP}`,
+      two: `FROM /messages WHERE 'press-2' = $CONNECTIONDEVICEID ${module('two')}`,
+      either: `FROM /messages WHERE $connectionDeviceId = 'press-1' OR $body.t > 1 ${module('either')}`,
+      not: `FROM /messages WHERE NOT ($connectionDeviceId = 'press-1') ${module('not')}`,
+      braced: `FROM /messages WHERE {$connectionDeviceId} = 'press-1' ${module('braced')}`,
+    });
+    const json = { t: 2 };
+    for (let round = 0; round < 2; round++) {
+      assert.deepEqual(await rig.reading({ json }), ['up 10 - waits', 'module either.in', 'module braced.in']);
+      assert.deepEqual(await rig.reading({}), ['module either.in', 'module braced.in', 'kept waits']);
+      assert.deepEqual(await rig.reading({ json }, 'press-2'), [
+        'module two.in',
+        'module either.in',
+        'module not.in',
+        'kept waits',
+      ]);
+      assert.deepEqual(await rig.reading({ json, properties: { $connectionDeviceID: 'press-2' } }), [
+        'module two.in',
+        'module either.in',
+        'module not.in',
+        'module braced.in',
+        'kept waits',
+      ]);
+    }
+  });
+
   test('a thousand routes of other modules cost a message nothing', async () => {
     const routes = Object.fromEntries(
       Array.from({ length: 1000 }, (_, n) => [
@@ -239,4 +271,69 @@ describe('sources', () => {
     });
     assert.deepEqual(await rig.output({ module: 'n', body }), ['up 10 - waits']);
   });
+});
+
+test('the table finds what holding a message against each route would', () => {
+  const source = fc.constantFrom(
+    '/*',
+    '/messages',
+    '/messages/modules',
+    '/messages/modules/a',
+    '/messages/modules/A/outputs/o',
+  );
+  const condition = fc.constantFrom(
+    'true',
+    `$connectionDeviceId = 'x'`,
+    `$connectionDeviceId = 'y' AND p = '1'`,
+    `p = '1'`,
+    `p = '1' OR {$connectionDeviceId} = 'x'`,
+    'IS_DEFINED($connectionModuleId)',
+  );
+  const sink = fc.constantFrom(
+    '$upstream',
+    `BrokeredEndpoint('/modules/m/inputs/i')`,
+    `BrokeredEndpoint('/children/m/inputs/i')`,
+  );
+  const priority = fc.option(fc.integer({ min: 0, max: 3 }), { nil: undefined });
+  const route = fc.record({ source, condition: fc.option(condition), sink, priority });
+  const message = fc.record({
+    child: fc.constantFrom('x', 'y', 'z'),
+    module: fc.constantFrom(undefined, 'a', 'b'),
+    output: fc.constantFrom(undefined, 'o'),
+    properties: fc.constantFrom(undefined, {}, { P: '1' }, { $connectionDeviceId: 'y', p: '1' }),
+  });
+  const from = ({ module: name, output }: { module: string | undefined; output: string | undefined }) => [
+    '',
+    'messages',
+    ...(name === undefined ? [] : ['modules', name, ...(output === undefined ? [] : ['outputs', output])]),
+  ];
+  fc.assert(
+    fc.property(fc.array(route, { maxLength: 12 }), fc.array(message, { maxLength: 12 }), (written, sent) => {
+      const routes = written.map((each, n): NamedRoute => {
+        const where = each.condition === null ? '' : `WHERE ${each.condition}`;
+        const text = `FROM ${each.source} ${where} INTO ${each.sink}`;
+        return { name: `r${n}`, route: readRoute(text), priority: each.priority };
+      });
+      const table = new RouteTable(routes);
+      for (const { child, module: name, output, properties } of sent) {
+        const held = routeMessage({
+          source: { child, ...(name !== undefined && { module: name }), ...(output !== undefined && { output }) },
+          ...(properties !== undefined && { properties }),
+        });
+        const best = new Map<string, NamedRoute>();
+        const parts = from({ module: name, output }).map((part) => part.toLowerCase());
+        for (const each of routes) {
+          const asked = each.route.source.text.replace(/\/\*$/, '').toLowerCase().split('/');
+          const comes = asked.every((part, n) => parts[n] === part);
+          if (!comes || !lets(each.route, new MessageView(held))) continue;
+          const before = best.get(sinkKey(each.route.sink));
+          if (before === undefined || (each.priority ?? 10) < (before.priority ?? 10))
+            best.set(sinkKey(each.route.sink), each);
+        }
+        const names = (found: Iterable<NamedRoute>) => [...found].map((each) => each.name).sort();
+        assert.deepEqual(names(table.taken(held)), names(best.values()));
+      }
+    }),
+    { numRuns: 500, seed: 20261126 },
+  );
 });

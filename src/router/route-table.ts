@@ -2,8 +2,11 @@ import { LANE_UNSPECIFIED, type Message, type Source } from '../message/message.
 import { MessageView } from './message-view.ts';
 import { lets, sinkKey, type NamedRoute } from './route.ts';
 
-/** Sources whose routes are remembered. There are as many as modules have outputs; more than this, and they are sought again. */
-const SOURCES_MAX = 10_000;
+/** Sources, and children, whose routes are remembered. More than this, and they are sought again. */
+const SOURCES_MAX = 1000;
+
+/** An application property may have this name, and then it is what conditions see. */
+const CHILD = '$connectionDeviceId';
 
 /** Where a message comes from, as routes name it. All drivers and devices are `/messages/`. */
 export function sourceText({ module, output }: Source): string {
@@ -36,8 +39,19 @@ export class RouteTable {
    * of its source.
    */
   taken(message: Message): readonly NamedRoute[] {
-    const { routes, always } = message.source.module === undefined ? this.#children : this.#sourced(message.source);
-    return always ?? bestOf(routes, new MessageView(message));
+    const { routes, always, ofChild } =
+      message.source.module === undefined ? this.#children : this.#sourced(message.source);
+    if (always !== null) return always;
+    const view = new MessageView(message);
+    if (ofChild === null || view.property(CHILD, CHILD.toLowerCase()) !== undefined) return bestOf(routes, view);
+    const { child } = message.source;
+    let own = ofChild.get(child);
+    if (own === undefined) {
+      own = routes.filter(({ named }) => [null, child].includes(named.route.onlyChild));
+      if (ofChild.size >= SOURCES_MAX) ofChild.clear();
+      ofChild.set(child, own);
+    }
+    return bestOf(own, view);
   }
 
   #sourced(source: Source): SourceRoutes {
@@ -54,7 +68,8 @@ export class RouteTable {
   #from(source: string): SourceRoutes {
     const routes = this.#routes.filter(({ named }) => source.startsWith(named.route.source.prefix));
     const conditional = routes.some(({ named }) => named.route.evaluate !== null);
-    return { routes, always: conditional ? null : bestOf(routes, null) };
+    const named = routes.some(({ named: { route } }) => route.onlyChild !== null);
+    return { routes, always: conditional ? null : bestOf(routes, null), ofChild: named ? new Map() : null };
   }
 }
 
@@ -62,6 +77,8 @@ interface SourceRoutes {
   readonly routes: readonly RankedRoute[];
   /** What every message takes; null when that depends on it. */
   readonly always: readonly NamedRoute[] | null;
+  /** Those routes that do not ask for another child, by child, as they were needed; null when none asks for any. */
+  readonly ofChild: Map<string, readonly RankedRoute[]> | null;
 }
 
 /** The first route to each sink that lets the message through. Null: no route has a condition. */

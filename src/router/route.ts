@@ -14,6 +14,8 @@ export interface Route {
   readonly condition: Condition | null;
   /** The condition of a message; null: every message of the source is meant. It goes through on true alone. */
   readonly evaluate: Evaluate | null;
+  /** Messages of no other child go through: the condition says `$connectionDeviceId = '...'`. Null: it does not say so. */
+  readonly onlyChild: string | null;
   /** What is allowed and probably not meant. */
   readonly warnings: readonly RouteWarning[];
 }
@@ -23,7 +25,30 @@ export function readRoute(text: string): Route {
   const { condition, ...parsed } = parseRouteText(text);
   const warnings: RouteWarning[] = [];
   if (condition !== null) checkTypes(condition, warnings);
-  return { text, ...parsed, condition, evaluate: condition === null ? null : compiled(condition), warnings };
+  const evaluate = condition === null ? null : compiled(condition);
+  return {
+    text,
+    ...parsed,
+    condition,
+    evaluate,
+    onlyChild: condition === null ? null : onlyChildOf(condition),
+    warnings,
+  };
+}
+
+function onlyChildOf(condition: Condition): string | null {
+  if (condition.kind !== 'chain') return null;
+  const { first, rest } = condition;
+  const { operator, operand } = rest[0]!;
+  if (operator === 'and') {
+    const parts = [first, ...rest.map((link) => link.operand)];
+    return parts.map(onlyChildOf).find((child) => child !== null) ?? null;
+  }
+  if (operator !== '=' || rest.length > 1) return null;
+  const literal = first.kind === 'literal' ? first : operand;
+  const other = first.kind === 'literal' ? operand : first;
+  const isChild = other.kind === 'system' && other.name.toLowerCase() === 'connectiondeviceid';
+  return isChild && literal.kind === 'literal' && typeof literal.value === 'string' ? literal.value : null;
 }
 
 /** A route of the configuration. */
