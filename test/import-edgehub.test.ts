@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
 import { parse } from 'yaml';
 import { importEdgeHub, NoEdgeHub } from '../src/config/edgehub.ts';
 import { loadConfig } from '../src/config/load.ts';
@@ -221,6 +222,49 @@ describe("the hub's container", () => {
       '$edgeAgent systemModules.edgeHub: image hub:1.5: the gateway is a program, not an image',
     ]);
   });
+});
+
+test('whatever a manifest holds, it becomes a configuration that loads, or is refused', () => {
+  const word = fc.constantFrom(
+    ...'modulesContent $edgeHub $edgeAgent properties.desired properties desired schemaVersion routes route priority'.split(
+      ' ',
+    ),
+    ...'timeToLiveSecs storeAndForwardConfiguration systemModules edgeHub env value storageFolder settings createOptions'.split(
+      ' ',
+    ),
+    ...'MaxConnectedClients UpstreamProtocol modules image properties.desired.routes.a HostConfig Binds __proto__ a'.split(
+      ' ',
+    ),
+  );
+  const leaf = fc.oneof(
+    fc.constantFrom(null, true, 0, -1, 1.1, '1.1', '', UP, 'FROM', '/a:/b', '{"Env":["a"]}'),
+    fc.string(),
+  );
+  const { value } = fc.letrec<{ value: unknown }>((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 6 },
+      leaf,
+      fc.array(tie('value'), { maxLength: 3 }),
+      fc.dictionary(word, tie('value'), { maxKeys: 5 }),
+    ),
+  }));
+  let made = 0;
+  fc.assert(
+    fc.property(value, fc.boolean(), (root, isDesired) => {
+      // As it would be read.
+      const manifest: unknown = JSON.parse(
+        JSON.stringify(isDesired ? { ...DESIRED, schemaVersion: '1.2', routes: root } : root),
+      );
+      try {
+        imported(manifest);
+        made++;
+      } catch (error) {
+        assert.ok(error instanceof NoEdgeHub, String((error as Error).stack));
+      }
+    }),
+    { numRuns: 400, seed: 20261126 },
+  );
+  assert.ok(made > 100, `only ${made} of the manifests became configurations`);
 });
 
 describe('config import-edgehub', () => {

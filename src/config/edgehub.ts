@@ -220,7 +220,9 @@ class EdgeHubImport {
   readonly #names = new Set<string>();
 
   #routeName(name: string): string {
-    const base = name.replaceAll(/[^A-Za-z0-9._-]/g, '-').slice(0, 120) || 'route';
+    const safe = name.replaceAll(/[^A-Za-z0-9._-]/g, '-').slice(0, 120);
+    // YAML has the second, but a configuration cannot.
+    const base = safe === '' || safe === '__proto__' ? 'route' : safe;
     let free = base;
     for (let n = 2; this.#names.has(free); n++) free = `${base}-${n}`;
     this.#names.add(free);

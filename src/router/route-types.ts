@@ -16,11 +16,18 @@ const SHOWN: Readonly<Record<RouteType, string>> = {
   body: 'something of the body',
 };
 
+/** Checks a whole condition: see {@link checkTypes}. */
+export function checkCondition(condition: Condition, warnings: RouteWarning[]): void {
+  const type = checkTypes(condition, warnings);
+  if (type === 'bool' || type === 'body') return;
+  warnings.push(new QueryProblem(condition.at, `a condition that is ${SHOWN[type]} lets nothing through`));
+}
+
 /**
  * Works out what each part of a condition is. Throws a {@link QueryProblem} where two parts do not go together: nothing is
  * converted, as in the published grammar. Adds what is odd to `warnings`.
  */
-export function checkTypes(condition: Condition, warnings: RouteWarning[]): RouteType {
+function checkTypes(condition: Condition, warnings: RouteWarning[]): RouteType {
   switch (condition.kind) {
     case 'literal':
       return typeOfLiteral(condition.value);

@@ -2,7 +2,7 @@ import type { MessageView } from './message-view.ts';
 import type { Condition, RouteSink, RouteSource } from './route-ast.ts';
 import { compiled, type Evaluate } from './route-condition.ts';
 import { parseRouteText } from './route-parser.ts';
-import { checkTypes, type RouteWarning } from './route-types.ts';
+import { checkCondition, type RouteWarning } from './route-types.ts';
 
 /** A route that messages can be held against. */
 export interface Route {
@@ -24,7 +24,7 @@ export interface Route {
 export function readRoute(text: string): Route {
   const { condition, ...parsed } = parseRouteText(text);
   const warnings: RouteWarning[] = [];
-  if (condition !== null) checkTypes(condition, warnings);
+  if (condition !== null) checkCondition(condition, warnings);
   const evaluate = condition === null ? null : compiled(condition);
   return {
     text,
