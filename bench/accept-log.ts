@@ -2,11 +2,12 @@ import { fdatasync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { SystemClock } from '../src/clock/system-clock.ts';
 import { LANE_UNSPECIFIED, type AcceptedAt, type Message } from '../src/message/message.ts';
-import { Router, type Sink } from '../src/router/router.ts';
+import type { Sink } from '../src/router/router.ts';
 import { BlockBuilder } from '../src/spool/block.ts';
 import { CommitGroup } from '../src/spool/commit-group.ts';
 import { CommitTimer } from '../src/spool/commit-timer.ts';
 import { produce } from './producers.ts';
+import { upstreamRouter } from './upstream-router.ts';
 import { contend, processorTime } from './worker.ts';
 
 /** The limit: the same blocks at the same cadence, each appended to a file and flushed; nothing can be read or deleted. */
@@ -65,7 +66,7 @@ class AppendLog implements Sink {
 
 await contend<Args>(async ({ folder, producers, ms }) => {
   const file = openSync(join(folder, 'log'), 'a');
-  const router = new Router(new AppendLog(file), [{}]);
+  const router = upstreamRouter(new AppendLog(file));
   return async () => {
     // The clock's own timers let a process end.
     const awake = setInterval(() => undefined, 1000);

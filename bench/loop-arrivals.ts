@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { SystemClock } from '../src/clock/system-clock.ts';
-import { Router } from '../src/router/router.ts';
+import { upstreamRouter } from './upstream-router.ts';
 import { bodies } from './body.ts';
 import { LmdbKeeper } from './keep-lmdb.ts';
 import type { Keeper } from './keeper.ts';
@@ -29,7 +29,7 @@ const TIMED = 9;
 
 await contend<LoopArgs>(async ({ folder, kind, sendersWait, perSecond, ms }) => {
   const keeper = await open(kind, folder);
-  const router = keeper === null ? null : new Router(keeper, [{}]);
+  const router = keeper === null ? null : upstreamRouter(keeper);
   const committing = kind === 'lmdb' ? setInterval(() => void keeper!.commit(), COMMIT_EVERY_MS) : undefined;
   const body = bodies();
   const take = () => {

@@ -1,12 +1,13 @@
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { SystemClock } from '../src/clock/system-clock.ts';
-import { Router } from '../src/router/router.ts';
+import type { Router } from '../src/router/router.ts';
 import { openSpool } from '../src/spool/opening.ts';
 import type { Spool } from '../src/spool/spool.ts';
 import { State } from '../src/store/state.ts';
 import { bodies } from './body.ts';
 import { spoolSettings, type SpoolWishes } from './spool-settings.ts';
+import { upstreamRouter } from './upstream-router.ts';
 
 /** Waited for after so many, so that not all of them wait for the medium at once. */
 const STORE_AT_ONCE = 5000;
@@ -40,7 +41,7 @@ export async function openInProcess(dataDir: string, wishes: SpoolWishes = {}): 
   const openMs = performance.now() - from;
   return {
     spool,
-    router: new Router(spool, [{}]),
+    router: upstreamRouter(spool),
     clock,
     log,
     openMs,

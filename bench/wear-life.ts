@@ -1,5 +1,5 @@
 import { SystemClock } from '../src/clock/system-clock.ts';
-import { Router } from '../src/router/router.ts';
+import { upstreamRouter } from './upstream-router.ts';
 import { bodies, noise } from './body.ts';
 import { writtenBelow } from './disk.ts';
 import { LmdbKeeper } from './keep-lmdb.ts';
@@ -29,7 +29,7 @@ export interface WearArgs {
 await contend<WearArgs>(async (args) => {
   const { folder, count, bodyBytes, compressible, storeAtOnce, deliverAtOnce } = args;
   const keeper = await open(args);
-  const router = new Router(keeper, [{}]);
+  const router = upstreamRouter(keeper);
   // Made before: what making them costs is nobody's.
   const made = Array.from({ length: count }, compressible ? bodies(1, bodyBytes) : noise(1, bodyBytes));
   const storeAll = async (atOnce: number) => {

@@ -6,12 +6,14 @@ import { takenUp, type Reconfigured } from './config/change.ts';
 import type { LoadedConfig } from './config/load.ts';
 import type { ChildConfig, UpstreamConfig } from './config/schema.ts';
 import { gpioLine, serialDevice } from './config/profile.ts';
+import { namedRoutes } from './config/routes.ts';
 import type { Profile } from './config/profile-schema.ts';
 import { catalogue, type DriverKind, type DriverOptions } from './drivers/catalogue.ts';
 import type { Driver, DriverContext } from './drivers/driver.ts';
 import { DriverSupervisor } from './drivers/supervisor.ts';
+import { readableBody } from './health/shown.ts';
 import type { Incoming } from './message/exchange.ts';
-import type { Reading } from './message/message.ts';
+import type { Message, Reading } from './message/message.ts';
 import { Router } from './router/router.ts';
 import { compacted } from './spool/compaction.ts';
 import { lettersIn } from './spool/dead-letters.ts';
@@ -60,6 +62,7 @@ export class Gateway {
   readonly #upstream: Upstream | null;
   readonly #startedAt: number;
   #refusing = false;
+  readonly #failedByRoute = new Set<string>();
 
   private constructor(loaded: LoadedConfig, platform: Platform, state: State | LateState, spool: Spool) {
     this.#loaded = loaded;
@@ -68,8 +71,17 @@ export class Gateway {
     this.#spool = spool;
     this.#startedAt = platform.clock.monotonic();
     const { config } = loaded;
-    this.#router = new Router(spool, Object.values(config.routes));
     this.#commands = new Commands(platform.clock);
+    this.#router = new Router({
+      gateway: config.gateway.id,
+      routes: namedRoutes(config.routes),
+      destinations: {
+        upstream: spool,
+        module: (module) => platform.log.error({ module }, 'a message for a module that there is not'),
+        child: (child, input, message) => void this.#commandByRoute(child, input, message),
+        kept: () => Promise.resolve(),
+      },
+    });
     this.#commands.register(config.gateway.id, { command: (name) => this.#own(name) });
     for (const child of config.children) this.#addChild(child);
     this.#upstream = config.upstream === undefined ? null : this.#makeUpstream(config.upstream);
@@ -257,6 +269,16 @@ export class Gateway {
     });
     this.#children.set(child.id, supervisor);
     this.#commands.register(child.id, supervisor);
+  }
+
+  /** A route leads to a child's input: what the input is called is the command. */
+  async #commandByRoute(child: string, input: string, message: Message): Promise<void> {
+    const { status, payload } = await this.#commands.invoke(child, input, readableBody(message.body));
+    if (status < 400 || this.#failedByRoute.has(child)) return;
+    // Once a minute: it may be each reading that fails, and the log may lie on a card.
+    this.#failedByRoute.add(child);
+    this.#platform.clock.after(60_000, () => this.#failedByRoute.delete(child));
+    this.#platform.log.warn({ child, command: input, status, payload }, 'a command by a route failed');
   }
 
   /** A wired child cannot be told to wait: what is refused is counted by the spool, and said once until it ends. */

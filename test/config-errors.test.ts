@@ -408,14 +408,32 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
 
   // routes
   [
-    'a route with a condition',
+    'a route whose condition is wrong',
     `${GATEWAY}routes:\n  hot: FROM /messages/* WHERE t > 30 INTO $upstream\n`,
-    `gateway.yaml:3:8: routes.hot: "FROM /messages/* WHERE t > 30 INTO $upstream" is not possible in Holdfast 0.1: route conditions and other sinks come with the rules release; write ${ALL}`,
+    'gateway.yaml:3:33: routes.hot: > between text and a number; properties are text: write AS_NUMBER(x)',
   ],
   [
-    'a route to a module',
-    `${GATEWAY}routes:\n  hot: { route: FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i") }\n`,
-    `gateway.yaml:3:17: routes.hot.route: "FROM /messages/* INTO BrokeredEndpoint(\\"/modules/m/inputs/i\\"…" is not possible in Holdfast 0.1: route conditions and other sinks come with the rules release; write ${ALL}`,
+    'routes that are wrong in each of the ways to write text',
+    `${GATEWAY}routes:\n  a: |\n    FROM /messages/*\n      WHERE x =\n        INTO $upstream\n` +
+      '  b:\n    route: >-\n      FROM /messages/*\n      WHERE true < 1\n      INTO $upstream\n' +
+      "  c: 'FROM /messages/* INTO $up'\n" +
+      '  d: "FROM /messages/* INTO $up"\n' +
+      '  e: "FROM /messages/* WHERE \\"a\\" = 1 INTO $upstream"\n' +
+      '  f: FROM /messages/*\n    INTO\n    $up\n' +
+      '  g: FROM /messages/*\n',
+    'gateway.yaml:6:9: routes.a: expected a value, found "INTO"',
+    'gateway.yaml:10:18: routes.b.route: < between true or false and a number',
+    'gateway.yaml:12:29: routes.c: no sink is called "$up"; write $upstream or BrokeredEndpoint("/modules/NAME/inputs/INPUT")',
+    'gateway.yaml:13:29: routes.d: no sink is called "$up"; write $upstream or BrokeredEndpoint("/modules/NAME/inputs/INPUT")',
+    'gateway.yaml:14:6: routes.e: = between text and a number; properties are text: write AS_NUMBER(x)',
+    'gateway.yaml:17:5: routes.f: no sink is called "$up"; write $upstream or BrokeredEndpoint("/modules/NAME/inputs/INPUT")',
+    'gateway.yaml:18:22: routes.g: expected WHERE or INTO, found the end of the route',
+  ],
+  [
+    'routes that lead to nobody',
+    `${GATEWAY}routes:\n  hot: { route: FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i") }\n  on: FROM /messages/* INTO BrokeredEndpoint('/children/lamb/inputs/set')\nchildren:\n  - { id: lamp, host: {} }\n`,
+    'gateway.yaml:3:57: routes.hot.route: no module is called "m"; there is none',
+    'gateway.yaml:4:47: routes.on: no child is called "lamb"; did you mean "lamp"?',
   ],
   [
     'routes that are no routes',

@@ -170,20 +170,42 @@ test('addresses of all four schemes are taken as they stand', () => {
   }
 });
 
-test('the one route is known by its words, not its spaces or capitals', () => {
-  const { config } = load(`
+test('routes come out as they were written, with priority and time to live; a time of 0 is none', () => {
+  const { config, warnings } = load(`
 gateway: { id: a }
+upstream: { url: mqtt://localhost }
 routes:
   plain: FROM /messages/* INTO $upstream
   lower: "  select  *\\tfrom /messages/*  into $upstream "
   full: { route: SELECT * FROM /messages/* INTO $upstream, priority: 0, timeToLiveSecs: 1d }
+  zero: { route: FROM /messages INTO $upstream, timeToLiveSecs: 0 }
 `);
-  assert.deepEqual(Object.keys(config.routes), ['plain', 'lower', 'full']);
-  assert.deepEqual(config.routes['full'], {
-    route: 'SELECT * FROM /messages/* INTO $upstream',
-    priority: 0,
-    timeToLiveSecs: 86_400,
+  assert.deepEqual(config.routes, {
+    plain: { route: 'FROM /messages/* INTO $upstream' },
+    lower: { route: '  select  *\tfrom /messages/*  into $upstream ' },
+    full: { route: 'SELECT * FROM /messages/* INTO $upstream', priority: 0, timeToLiveSecs: 86_400 },
+    zero: { route: 'FROM /messages INTO $upstream' },
   });
+  assert.deepEqual(warnings, []);
+});
+
+test('what a route says and probably does not mean is a warning with its place', () => {
+  const { warnings } = load(`
+gateway: { id: a }
+upstream: { url: mqtt://localhost }
+routes:
+  gone: FROM /messages/modules/filter/* INTO $upstream
+  typo: FROM /message/* INTO $upstream
+  twin: FROM /twinChangeNotifications INTO $upstream
+  name: FROM /messages/* WHERE a+b = 'x' AND $contentTyp = 'y' INTO $upstream
+`);
+  assert.deepEqual(warnings, [
+    'gateway.yaml:5:14: routes.gone: nothing comes from here: no module is called "filter"; there is none',
+    'gateway.yaml:6:14: routes.typo: nothing comes from "/message/*"; sources are /messages/* and /messages/modules/NAME/outputs/OUTPUT',
+    'gateway.yaml:7:14: routes.twin: nothing comes from "/twinChangeNotifications" yet; sources are /messages/* and /messages/modules/NAME/outputs/OUTPUT',
+    'gateway.yaml:8:32: routes.name: "a+b" is one name, that of a property; put spaces around operators',
+    'gateway.yaml:8:46: routes.name: there is no system property "$contentTyp": it is undefined unless a message has a property of that name; did you mean $contentType?',
+  ]);
 });
 
 test('a storage setting comes from the file, else from the profile, else from the schema', () => {

@@ -4,7 +4,7 @@ import { AgeClock, type AgeMark } from '../src/clock/age.ts';
 import { SystemClock } from '../src/clock/system-clock.ts';
 import { eventProperties, eventTopic, parseEvent, propertyLevel, rfc3339 } from '../src/dialects/holdfast.ts';
 import type { AcceptedAt, Reading } from '../src/message/message.ts';
-import { Router } from '../src/router/router.ts';
+import { upstreamRouter } from './parts/upstream-router.ts';
 import { BootTable } from '../src/spool/boot-table.ts';
 import type { Boot } from '../src/spool/books.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -288,7 +288,7 @@ test('what a driver dates by our clock is corrected with it, what a sensor dates
   const clock = new ManualClock({ wall: PAST, known: false, monotonic: BOOT_MS });
   let rig = await SpoolRig.open({ clock });
   const take = (reading: Partial<Reading>) =>
-    new Router(rig.spool, []).reading('child', { body: Buffer.from('x'), ...reading }, true);
+    upstreamRouter(rig.spool).reading('child', { body: Buffer.from('x'), ...reading }, true);
   const readings = async () => {
     const taken = [take({ measuredAt: clock.monotonic() - 1500 }), take({ eventTime: Date.UTC(2020, 0, 1) }), take({})];
     await rig.spool.flush();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Router } from '../src/router/router.ts';
+import { upstreamRouter } from './parts/upstream-router.ts';
 import { ManualClock } from './manual-clock.ts';
 import { startMosquitto } from './parts/mosquitto.ts';
 import { startRogueBroker, type RogueBroker } from './parts/rogue-broker.ts';
@@ -243,7 +243,7 @@ test('what MQTT cannot say becomes a dead letter, and the rest goes on', async (
 test('an event time that is none does not go further than the router', async () => {
   const broker = await startRogueBroker();
   const rig = await UpstreamRig.open(broker.url);
-  const router = new Router(rig.rig.spool, []);
+  const router = upstreamRouter(rig.rig.spool);
   for (const eventTime of [Number.NaN, Infinity, 5])
     void router.reading('child', { body: Buffer.from('x'), eventTime }, true);
   await rig.rig.spool.flush();

@@ -137,12 +137,39 @@ export async function main(argv: readonly string[]): Promise<number> {
     .addHelpText('after', examples('holdfast config check gateway.yaml'))
     .action(does(async (file, options) => (await import('./config-check.ts')).configCheck(file, options)));
   configuration
+    .command('import-edgehub')
+    .description('routes and storage settings of an Azure IoT Edge deployment, as a configuration')
+    .argument('<deployment>', "a deployment manifest, or its edge hub's desired properties, JSON")
+    .option('-o, --output <file>', 'write it there; it must not exist')
+    .addOption(json())
+    .addHelpText('after', examples('holdfast config import-edgehub deployment.json -o gateway.yaml'))
+    .action(
+      does(async (file, options) => (await import('./config-import-edgehub.ts')).configImportEdgehub(file, options)),
+    );
+  configuration
     .command('schema')
     .description('the JSON Schema of gateway.yaml, for editors')
     .addOption(config().hideHelp())
     .addOption(json().hideHelp())
     .addHelpText('after', examples('holdfast config schema > gateway.schema.json'))
     .action(does(async () => (await import('./config-schema.ts')).configSchema()));
+
+  program
+    .command('routes')
+    .description('where messages go')
+    .command('test')
+    .description('which routes a message takes, and why')
+    .requiredOption('--message <file>', 'the message as JSON, such as a line of monitor --json; - is standard input')
+    .addOption(config())
+    .addOption(json())
+    .addHelpText(
+      'after',
+      examples(
+        'holdfast routes test --message hot.json',
+        `echo '{"child": "press-1", "body": {"t": 31}}' | holdfast routes test --message -`,
+      ),
+    )
+    .action(does(async (options) => (await import('./routes-test.ts')).routesTest(options)));
 
   program
     .command('method')

@@ -22,6 +22,8 @@ export interface YamlDocument {
   inText(path: Path, offset: number, message: string): Located;
   /** A problem at a key itself. */
   atKey(path: Path, message: string): Located;
+  /** A problem within the text that is a key's value, `offset` UTF-16 units on, however that is written in the file. */
+  atText(path: Path, offset: number, message: string): Located;
 }
 
 /** What a document adds to a message. */
@@ -67,6 +69,11 @@ export function readYaml(file: string): YamlDocument {
       const written = complete && value?.range && value.range[1] > value.range[0];
       return atNode(written ? value : (key ?? value), message);
     },
+    atText: (path, offset, message) => {
+      const { value } = find(document, path);
+      const node = isAlias(value) ? value.resolve(document) : value;
+      return isScalar(node) ? located(placeInScalar(text, node, offset), message) : atNode(value, message);
+    },
   };
 }
 
@@ -75,6 +82,30 @@ export function asMapping(value: unknown): Record<string, unknown> | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
     ? (value as Record<string, unknown>)
     : undefined;
+}
+
+/**
+ * Where in the file a part of a scalar's text stands. YAML folds and indents text, but drops nothing of it that is no white space: so those
+ * characters are counted. Where something is escaped that does not hold, and it is where the scalar begins.
+ */
+function placeInScalar(text: string, { value, range, type }: Scalar, offset: number): number {
+  const [begin, end] = range ?? [0, 0];
+  if (typeof value !== 'string') return begin;
+  let from = begin;
+  if (type === 'QUOTE_DOUBLE' || type === 'QUOTE_SINGLE') from++;
+  else if (type === 'BLOCK_LITERAL' || type === 'BLOCK_FOLDED') from = text.indexOf('\n', begin) + 1;
+  const source = text.slice(from, from === begin + 1 ? end - 1 : end);
+  if (source.replaceAll(/\s/g, '') !== value.replaceAll(/\s/g, '')) return begin;
+  const before = value.slice(0, offset).replaceAll(/\s/g, '').length;
+  const places = source.matchAll(/\S/g);
+  let place = 0;
+  for (let n = 0; n <= before; n++) {
+    const next = places.next();
+    // At the end of the text: behind the last character that is one.
+    if (next.done === true) return from + place;
+    place = next.value.index + (n === before ? 0 : 1);
+  }
+  return from + place;
 }
 
 /** The file as text without a byte order mark. */

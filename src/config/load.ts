@@ -7,6 +7,7 @@ import { ConfigError, pathText } from './problem.ts';
 import type { Path, Problem } from './problem.ts';
 import { defaultProfileDirs, findProfile, gpioLine, listProfiles, readProfile, serialDevice } from './profile.ts';
 import type { Profile } from './profile-schema.ts';
+import { routeProblems } from './route-check.ts';
 import { ConfigSchema } from './schema.ts';
 import type { Config } from './schema.ts';
 import { show } from './values.ts';
@@ -41,6 +42,7 @@ export function loadConfig(file: string, { profileDirs = defaultProfileDirs() }:
 
   const validated = validate(ConfigSchema, document, root);
   const problems: Problem[] = 'problems' in validated ? [...validated.problems] : [];
+  problems.push(...routeProblems(document, root));
   const profile = profileOf(document, root, dir, profileDirs, problems);
   if (profile !== undefined) problems.push(...unknownHardware(document, root, profile));
   if (profile === undefined || 'problems' in validated || problems.length > 0) throw new ConfigError(problems);

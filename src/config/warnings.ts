@@ -2,6 +2,7 @@ import { asMapping } from './document.ts';
 import type { YamlDocument } from './document.ts';
 import { pathText, problemText } from './problem.ts';
 import type { Path } from './problem.ts';
+import { routeWarnings } from './route-check.ts';
 import type { Config } from './schema.ts';
 
 /** Hosts towards which an unencrypted password meets nobody. */
@@ -41,5 +42,6 @@ export function configWarnings(document: YamlDocument, config: Config): string[]
   if (root['routes'] === null || Object.keys(asMapping(root['routes']) ?? { absent: true }).length === 0) {
     warn(['routes'], 'empty: everything goes to $upstream');
   }
+  warnings.push(...routeWarnings(document, root).map(problemText));
   return warnings;
 }

@@ -7,6 +7,8 @@ import {
   type Reading,
 } from '../message/message.ts';
 import { ulid } from '../message/ulid.ts';
+import type { NamedRoute } from './route.ts';
+import { RouteTable } from './route-table.ts';
 
 /** What the router needs of the spool. */
 export interface Sink {
@@ -16,11 +18,34 @@ export interface Sink {
   discard(reason: 'no-route' | 'loop', message: Message): void;
 }
 
-/** A route to the upstream: what it says of the messages that take it. */
-export interface UpstreamRoute {
-  /** 0 (first) to 9; absent: after 9. */
-  readonly priority?: number | undefined;
-  readonly timeToLiveSecs?: number | undefined;
+/** Where routes lead. Nothing that is given to modules or children may throw. */
+export interface Destinations {
+  readonly upstream: Sink;
+  /** Gives a message to a module, at once and in memory. */
+  module(module: string, input: string, message: Message): void;
+  /** Gives a message to a child, at once. */
+  child(child: string, input: string, message: Message): void;
+  /**
+   * Resolves when what was given to modules and children, and did not go upstream, outlasts a power cut as far as it ever will; rejects when
+   * it cannot. `senderWaits`: someone holds back an acknowledgement until then.
+   */
+  kept(senderWaits: boolean): Promise<void>;
+}
+
+/** What a module puts out. */
+export interface ModuleOutput extends Omit<Reading, 'measuredAt' | 'output'> {
+  readonly module: string;
+  readonly output: string;
+  /** Of the message that made it, or the most of those that did; 0 when it was none. */
+  readonly hops: number;
+}
+
+export interface RouterOptions {
+  /** The gateway's id: what modules put out comes from it. */
+  readonly gateway: string;
+  readonly destinations: Destinations;
+  /** In the order in which they were written. */
+  readonly routes: readonly NamedRoute[];
 }
 
 /** The body is larger than a message may be. */
@@ -31,18 +56,16 @@ export class TooLarge extends Error {
   }
 }
 
-/**
- * Decides where a message goes. In this version every route takes everything to the upstream, so the best of them decides
- * lane and time to live: a message has one entry in the spool, whatever the number of routes.
- */
+/** Decides where a message goes: to each sink that a route of its leads to, once. */
 export class Router {
-  readonly #sink: Sink;
-  readonly #best: UpstreamRoute;
+  readonly #gateway: string;
+  readonly #destinations: Destinations;
+  readonly #table: RouteTable;
 
-  constructor(sink: Sink, routes: readonly UpstreamRoute[]) {
-    this.#sink = sink;
-    const rank = (route: UpstreamRoute) => route.priority ?? LANE_UNSPECIFIED;
-    this.#best = routes.toSorted((a, b) => rank(a) - rank(b))[0] ?? {};
+  constructor({ gateway, destinations, routes }: RouterOptions) {
+    this.#gateway = gateway;
+    this.#destinations = destinations;
+    this.#table = new RouteTable(routes);
   }
 
   /**
@@ -50,37 +73,73 @@ export class Router {
    * holds back an acknowledgement until then.
    */
   reading(child: string, reading: Reading, senderWaits: boolean): Promise<void> {
-    if (reading.body.length > BODY_BYTES_MAX) {
-      this.#sink.refused('too-large');
-      return Promise.reject(new TooLarge(reading.body.length));
-    }
-    const acceptedAt = this.#sink.stamp();
-    const { output, eventTime, measuredAt, ...content } = reading;
-    const { priority, timeToLiveSecs } = this.#best;
-    return this.message(
-      {
-        ...content,
-        // A sensor may say nonsense; a time that is none must not go further than here.
-        ...(eventTime !== undefined && Number.isFinite(eventTime) ? { eventTime } : ourTime(acceptedAt, measuredAt)),
-        id: ulid(acceptedAt.wall),
-        source: output === undefined ? { child } : { child, output },
-        acceptedAt,
-        priority: priority ?? LANE_UNSPECIFIED,
-        ...(timeToLiveSecs === undefined ? {} : { expiresAfterSecs: timeToLiveSecs }),
-        hops: 0,
-      },
-      senderWaits,
-    );
+    const { output, measuredAt, ...content } = reading;
+    return this.#taken(output === undefined ? { child } : { child, output }, content, measuredAt, 0, senderWaits);
   }
 
-  message(message: Message, senderWaits: boolean): Promise<void> {
+  /** Takes on what a module puts out: as {@link reading}. It has come one hop further than what it was made from. */
+  moduleOutput({ module, output, hops, ...content }: ModuleOutput, senderWaits: boolean): Promise<void> {
+    return this.#taken({ child: this.#gateway, module, output }, content, undefined, hops + 1, senderWaits);
+  }
+
+  #taken(
+    source: Message['source'],
+    content: Omit<Reading, 'measuredAt' | 'output'>,
+    measuredAt: number | undefined,
+    hops: number,
+    senderWaits: boolean,
+  ): Promise<void> {
+    const { upstream } = this.#destinations;
+    if (content.body.length > BODY_BYTES_MAX) {
+      upstream.refused('too-large');
+      return Promise.reject(new TooLarge(content.body.length));
+    }
+    const acceptedAt = upstream.stamp();
+    const { eventTime, ...others } = content;
+    const message: Draft = {
+      ...others,
+      // A sensor may say nonsense; a time that is none must not go further than here.
+      ...(eventTime !== undefined && Number.isFinite(eventTime) ? { eventTime } : ourTime(acceptedAt, measuredAt)),
+      id: ulid(acceptedAt.wall),
+      source,
+      acceptedAt,
+      priority: LANE_UNSPECIFIED,
+      hops,
+    };
+    return this.#dispatch(message, senderWaits);
+  }
+
+  /**
+   * Gives a message to each of its sinks. The upstream comes first, so that a reading stands in the spool before what modules make of
+   * it; modules and children get it also when the spool refuses it: local control does not end because the way up is full.
+   */
+  #dispatch(message: Draft, senderWaits: boolean): Promise<void> {
+    const { upstream } = this.#destinations;
     if (message.hops > HOPS_MAX) {
-      this.#sink.discard('loop', message);
+      upstream.discard('loop', message);
       return Promise.resolve();
     }
-    return this.#sink.accept(message, senderWaits);
+    const taken = this.#table.taken(message);
+    if (taken.length === 0) {
+      upstream.discard('no-route', message);
+      return Promise.resolve();
+    }
+    const up = taken.find(({ route }) => route.sink.kind === 'upstream');
+    if (up?.priority !== undefined) message.priority = up.priority;
+    if (up?.timeToLiveSecs !== undefined) message.expiresAfterSecs = up.timeToLiveSecs;
+    const stored = up === undefined ? null : upstream.accept(message, senderWaits);
+    if (taken.length > 1 || stored === null) for (const { route } of taken) this.#give(route.sink, message);
+    return stored ?? this.#destinations.kept(senderWaits);
+  }
+
+  #give(sink: NamedRoute['route']['sink'], message: Message): void {
+    if (sink.kind === 'module') this.#destinations.module(sink.module, sink.input, message);
+    else if (sink.kind === 'child') this.#destinations.child(sink.child, sink.input, message);
   }
 }
+
+/** A message whose route is still sought. */
+type Draft = { -readonly [Key in keyof Message]: Message[Key] };
 
 /** When it was measured by our clock, as the event's time. */
 function ourTime(acceptedAt: AcceptedAt, measuredAt: number | undefined) {

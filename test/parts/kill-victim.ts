@@ -7,7 +7,7 @@ import { writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { SystemClock } from '../../src/clock/system-clock.ts';
-import { Router } from '../../src/router/router.ts';
+import { upstreamRouter } from './upstream-router.ts';
 import { openSpool } from '../../src/spool/opening.ts';
 import { State } from '../../src/store/state.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
@@ -46,8 +46,8 @@ async function main(options: VictimOptions): Promise<void> {
     clock,
     log,
   );
-  const usual = new Router(spool, []);
-  const urgent = new Router(spool, [{ priority: 0 }]);
+  const usual = upstreamRouter(spool);
+  const urgent = upstreamRouter(spool, 0);
   const upstream = new Upstream({
     gateway: 'victim',
     url: options.url,
