@@ -1,4 +1,4 @@
-import { nearest } from '../config/nearest.ts';
+import { nearest } from '../query/nearest.ts';
 import type { Message } from '../message/message.ts';
 import { ulid, ulidFrom } from '../message/ulid.ts';
 import { SYSTEM_NAMES } from '../router/message-view.ts';

@@ -1,7 +1,7 @@
 import { QueryProblem } from '../query/problem.ts';
 import { readRoute, type Route } from '../router/route.ts';
 import { asMapping, type YamlDocument } from './document.ts';
-import { nearest } from './nearest.ts';
+import { nearest } from '../query/nearest.ts';
 import { pathText, type Path, type Problem } from './problem.ts';
 import { show } from './values.ts';
 

@@ -1,4 +1,4 @@
-import { nearest } from '../config/nearest.ts';
+import { nearest } from '../query/nearest.ts';
 import { QueryProblem } from '../query/problem.ts';
 import { SYSTEM_NAMES } from './message-view.ts';
 import type { ChainOperator, Condition, Link } from './route-ast.ts';
