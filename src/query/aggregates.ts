@@ -1,7 +1,7 @@
 import type { Expression, Over } from './ast.ts';
 import { checkNumber, type Accumulator } from './aggregates/accumulator.ts';
 import { Collection, Percentile, Top, type PercentileForm, type TopForm } from './aggregates/collection.ts';
-import { Distinct } from './aggregates/distinct.ts';
+import { DistinctCount } from './aggregates/distinct.ts';
 import { checkOrdered, Extreme } from './aggregates/extreme.ts';
 import { Average, Count, Sum } from './aggregates/sum.ts';
 import { Variance, VARIANCE_MAX, type VarianceForm } from './aggregates/variance.ts';
@@ -98,10 +98,6 @@ function expectOrder(call: Call, usage: string): Over['orderBy'] {
   return orderBy;
 }
 
-function distinctOf(call: Call, create: (removable?: boolean) => Accumulator): Aggregate['create'] {
-  return call.distinct ? (removable) => new Distinct(create(removable)) : create;
-}
-
 const anything = (): void => undefined;
 
 function count(call: Call): Aggregate {
@@ -111,19 +107,25 @@ function count(call: Call): Aggregate {
   if (all && call.distinct)
     throw new QueryProblem(call.at, 'COUNT(DISTINCT) needs what is to be different', 'COUNT(DISTINCT x)');
   const inputs = all ? [] : call.args;
-  return { whole: false, inputs, check: anything, create: distinctOf(call, () => new Count(all)) };
+  return {
+    whole: false,
+    inputs,
+    check: anything,
+    create: () => (call.distinct ? new DistinctCount() : new Count(all)),
+  };
 }
 
 function numbers(call: Call, create: () => Accumulator, most?: number): Aggregate {
   const name = shownName(call);
   expectPlain(call);
+  expectNoDistinct(call);
   expectNoStar(call, `${name}(x)`);
   expectCount(call, 1, 1, `${name}(x)`);
   return {
     whole: false,
     inputs: call.args,
     check: ([value]) => checkNumber(value!, name, most),
-    create: distinctOf(call, create),
+    create,
   };
 }
 
@@ -134,12 +136,12 @@ function variance(call: Call, form: VarianceForm): Aggregate {
 function extreme(call: Call, sign: 1 | -1): Aggregate {
   const name = shownName(call);
   expectPlain(call);
+  expectNoDistinct(call);
   expectNoStar(call, `${name}(x)`);
   expectCount(call, 1, 1, `${name}(x)`);
   const [input] = call.args;
   // Text that was made text on purpose stays it, even when it looks like a date.
   const plainText = input?.kind === 'cast' && input.type === 'nvarchar(max)';
-  // DISTINCT changes nothing.
   return {
     whole: false,
     inputs: call.args,

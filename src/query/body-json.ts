@@ -1,3 +1,4 @@
+import { isDelicate } from './delicate-json.ts';
 import { parseExact } from './exact-json.ts';
 import { DateTime, Float, ValueError, type Value } from './value.ts';
 
@@ -8,17 +9,6 @@ import { DateTime, Float, ValueError, type Value } from './value.ts';
 
 /** Deepest nesting of arrays and objects in a body. What is deeper could overflow the stack of whoever walks through it. */
 export const DEPTH_MAX = 128;
-
-/**
- * Finds every text that has a number which JSON.parse would make a whole number that it is not, or not the same number:
- * 16 and more digits, .0 at the end, a fraction so near to a whole number that a double may round to it, an exponent, -0. Also
- * finds some that are harmless, in strings for instance: these are only slower.
- */
-const DELICATE =
-  /(?:^|[[:,\s])(?:-0(?:[\s,}\]]|$)|-?(?:\d{16}|\d{11,15}\.[09]|\d{1,10}\.(?:0{5}|9{5}|0+(?:[\s,}\]]|$))|\d+(?:\.\d+)?[eE]))/;
-
-const OPEN_BRACKET = 0x5b;
-const OPEN_BRACE = 0x7b;
 
 /**
  * The value of a body: JSON in UTF-8, with or without a byte order mark. Numbers without fraction and exponent are bigint, all
@@ -32,23 +22,12 @@ export function parseBody(body: Buffer): Value {
 /** The same of a text. */
 export function parseText(text: string): Value {
   const json = text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
-  if (DELICATE.test(json) || mayBeDeep(json)) return parseExact(json, DEPTH_MAX);
+  if (isDelicate(json, DEPTH_MAX)) return parseExact(json, DEPTH_MAX);
   try {
     return JSON.parse(json) as Value;
   } catch (error) {
     throw new ValueError(`no JSON: ${(error as Error).message}`);
   }
-}
-
-function mayBeDeep(json: string): boolean {
-  // Each level opens and closes.
-  if (json.length <= 2 * DEPTH_MAX) return false;
-  let opened = 0;
-  for (let at = 0; at < json.length; at++) {
-    const code = json.charCodeAt(at);
-    if ((code === OPEN_BRACKET || code === OPEN_BRACE) && ++opened > DEPTH_MAX) return true;
-  }
-  return false;
 }
 
 /**
@@ -77,7 +56,7 @@ export function printBody(value: Value): string {
 }
 
 /** A whole float, with what shows that it is one. */
-export function printFloat(value: number): string {
+function printFloat(value: number): string {
   const text = Object.is(value, -0) ? '-0' : String(value);
   return text.includes('e') ? text : `${text}.0`;
 }

@@ -17,6 +17,7 @@ import {
   or,
   widened,
 } from './operators.ts';
+import { partsOf } from './parts.ts';
 import { QueryProblem, type Offset } from './problem.ts';
 import type { Value } from './value.ts';
 
@@ -53,37 +54,6 @@ export function isConstant(expression: Expression): boolean {
   if (expression.kind === 'field' || expression.kind === 'window id') return false;
   if (expression.kind === 'call' && !isScalar(expression.name)) return false;
   return partsOf(expression).every(isConstant);
-}
-
-function partsOf(expression: Expression): readonly Expression[] {
-  switch (expression.kind) {
-    case 'literal':
-    case 'field':
-    case 'window id':
-      return [];
-    case 'unary':
-    case 'is null':
-    case 'cast':
-      return [expression.operand];
-    case 'binary':
-      return [expression.left, expression.right];
-    case 'like':
-      return [expression.operand, expression.pattern];
-    case 'between':
-      return [expression.operand, expression.low, expression.high];
-    case 'in':
-      return [expression.operand, ...expression.list];
-    case 'case':
-      return [
-        ...(expression.operand === null ? [] : [expression.operand]),
-        ...expression.branches.flatMap((branch) => [branch.when, branch.then]),
-        ...(expression.otherwise === null ? [] : [expression.otherwise]),
-      ];
-    case 'call':
-      return expression.args;
-    default:
-      return expression satisfies never;
-  }
 }
 
 function operand<R>(expression: Expression, scope: Scope<R>): Operand<R> {

@@ -9,7 +9,13 @@ import { setField } from './field.ts';
 const NUMBER_MAX = 1024;
 
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?/y;
+const BLANK = 32;
+/** With fewer characters an integer is exact as a double. */
+const EXACT_DIGITS = 16;
 const SPACE = /[ \t\n\r]*/y;
+/** What a string may not have as it is: an escape begins, or it is not allowed. */
+// oxlint-disable-next-line no-control-regex
+const UNPLAIN = /[\\\u0000-\u001f]/;
 /** A whole string with its quotes; what is inside an escape is left to JSON.parse. */
 // oxlint-disable-next-line no-control-regex
 const STRING = /"(?:[^"\\\u0000-\u001f]|\\.)*"/y;
@@ -87,21 +93,23 @@ class Reader {
   }
 
   #string(): string {
+    const from = this.#at + 1;
+    const end = this.#text[this.#at] === '"' ? this.#text.indexOf('"', from) : -1;
+    const simple = this.#text.slice(from, end);
+    if (end >= 0 && !UNPLAIN.test(simple)) {
+      this.#at = end + 1;
+      return simple;
+    }
     STRING.lastIndex = this.#at;
     const found = STRING.exec(this.#text)?.[0];
     if (found === undefined) return this.#wrong();
-    let value: string;
-    if (found.includes('\\')) {
-      try {
-        value = JSON.parse(found) as string;
-      } catch {
-        return this.#wrong();
-      }
-    } else {
-      value = found.slice(1, -1);
+    try {
+      const value = JSON.parse(found) as string;
+      this.#at += found.length;
+      return value;
+    } catch {
+      return this.#wrong();
     }
-    this.#at += found.length;
-    return value;
   }
 
   #number(): Value {
@@ -112,7 +120,7 @@ class Reader {
     if (text.length > NUMBER_MAX) throw new ValueError(`a number of more than ${NUMBER_MAX} characters`);
     this.#at += text.length;
     if (fraction !== undefined || exponent !== undefined) return float(Number(text));
-    return integer(BigInt(text));
+    return text.length < EXACT_DIGITS ? Number(text) + 0 : integer(BigInt(text));
   }
 
   #word<T extends Value>(word: string, value: T): T {
@@ -122,6 +130,7 @@ class Reader {
   }
 
   #space(): void {
+    if (this.#text.charCodeAt(this.#at) > BLANK) return;
     SPACE.lastIndex = this.#at;
     SPACE.test(this.#text);
     this.#at = SPACE.lastIndex;

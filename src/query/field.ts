@@ -1,4 +1,4 @@
-import { isRecord, type Fields, type Value } from './value.ts';
+import { DateTime, Float, isRecord, type Fields, type Value } from './value.ts';
 
 /*
  * Fields are found as they are spelled, and without regard to case when none is spelled so (the first such field counts).
@@ -34,18 +34,25 @@ export function pathReader(path: readonly string[]): (from: Value) => Value {
   };
 }
 
+const MOMENT = new DateTime(0);
+const FLOAT = new Float(0);
+
+/** Whether something with a name of this sort may be other than a field of a record: a member of its class, or inherited. */
+function isMember(name: string): boolean {
+  return [Object.prototype, Array.prototype, MOMENT, FLOAT].some((owner) => name in owner) || /^\d+$/.test(name);
+}
+
 /** Like {@link getField} for one name and many records. */
 function fieldReader(name: string): (record: Value) => Value {
   const lower = name.toLowerCase();
   const inherited = INHERITED.has(name);
+  const search = (record: Value): Value => (isRecord(record) ? find(record, name, lower, inherited) : null);
+  if (isMember(name)) return search;
   return (record) => {
     if (typeof record !== 'object' || record === null) return null;
-    if (!inherited) {
-      // Nothing that has a type of its own (Float, DateTime, array) gets here: their members are not fields.
-      const value = (record as Fields)[name];
-      if (value !== undefined) return isRecord(record) ? value : null;
-    }
-    return isRecord(record) ? find(record, name, lower, inherited) : null;
+    // Nothing but a record has anything of that name, and it has it itself.
+    const value = (record as Fields)[name];
+    return value === undefined ? search(record) : value;
   };
 }
 

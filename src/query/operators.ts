@@ -4,7 +4,7 @@ import { compare, equal } from './compare.ts';
 import { like } from './like.ts';
 import { located, type Evaluate, type Operand } from './operand.ts';
 import { QueryProblem } from './problem.ts';
-import { Float, typeName, ValueError, type Value } from './value.ts';
+import { Float, toNumber, typeName, ValueError, type Value, type ValueType } from './value.ts';
 
 /*
  * Operators over parts that are ready. Constants are looked at once, here: most conditions compare a field with one. Logic is
@@ -103,22 +103,29 @@ const ARITHMETIC: Partial<Record<BinaryOperator, Arithmetic>> = {
 /** `+ - * / % & | ^`. A constant that no value of the other side could go with is refused. */
 export function arithmetic<R>(operator: BinaryOperator, left: Operand<R>, right: Operand<R>): Evaluate<R> {
   const calculate = ARITHMETIC[operator]!;
-  if (left.constant !== undefined) {
-    const { constant } = left;
-    located(left.at, () => calculate(constant, neutral(constant, '*/%'.includes(operator) ? 1 : 0)));
-  }
-  if (right.constant !== undefined) {
-    const { constant } = right;
-    located(right.at, () => calculate(neutral(constant, 0), constant));
-  }
+  refuseConstant(operator, left);
+  refuseConstant(operator, right);
+  const divides = operator === '/' || operator === '%';
+  const divisor = right.constant ?? null;
+  if (divides && toNumber(divisor) === 0) throw new QueryProblem(right.at, 'division by zero');
   const { evaluate: first } = left;
   const { evaluate: second } = right;
   return (row) => calculate(first(row), second(row));
 }
 
-/** A value that goes with the constant if anything does: what is to be found is a wrong type, or a division by zero. */
-function neutral(constant: Value, number: number): Value {
-  return typeof constant === 'string' || typeof constant === 'boolean' ? constant : number;
+const NUMBERS: readonly ValueType[] = ['bigint', 'float'];
+const TAKES: Partial<Record<BinaryOperator, readonly ValueType[]>> = {
+  '+': ['bigint', 'float', 'nvarchar(max)'],
+  '&': ['bigint', 'bit'],
+  '|': ['bigint', 'bit'],
+  '^': ['bigint', 'bit'],
+};
+
+function refuseConstant<R>(operator: BinaryOperator, { at, constant }: Operand<R>): void {
+  if (constant === undefined || constant === null) return;
+  const type = typeName(constant);
+  const takes = TAKES[operator] ?? NUMBERS;
+  if (!takes.includes(type)) throw new QueryProblem(at, `${operator} takes ${takes.join(', ')}, and this is ${type}`);
 }
 
 /** A condition's value; throws when it is none. */

@@ -31,7 +31,7 @@ export class Collection implements Accumulator {
 
   load(saved: Value): void {
     this.#values = [...(saved as readonly Value[])];
-    this.#bytes = SMALL + sizeOf(this.#values);
+    this.#bytes = this.#values.reduce((sum: number, value) => sum + 8 + sizeOf(value), SMALL);
   }
 }
 

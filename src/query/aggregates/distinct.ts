@@ -1,61 +1,45 @@
 import { groupKey } from '../compare.ts';
 import type { Value } from '../value.ts';
-import { sizeOf, type Accumulator } from './accumulator.ts';
+import { SMALL, sizeOf, type Accumulator } from './accumulator.ts';
 
-/** An aggregate over different values: each counts once, as the first of its like came. For aggregates in which order means nothing. */
-export class Distinct implements Accumulator {
-  readonly #inner: Accumulator;
-  readonly #seen = new Map<string, { readonly value: Value; count: number }>();
-  #bytes = 0;
-
-  constructor(inner: Accumulator) {
-    this.#inner = inner;
-  }
+/** COUNT(DISTINCT x): different values that are not NULL. 1 and 1.0 are the same. */
+export class DistinctCount implements Accumulator {
+  /** How often each value came, by its key. */
+  readonly #counts = new Map<string, number>();
+  #bytes = SMALL;
 
   get bytes(): number {
-    return this.#inner.bytes + this.#bytes;
+    return this.#bytes;
   }
 
   add([value]: readonly Value[]): void {
-    if (value === null) return;
-    const key = groupKey(value!);
-    const seen = this.#seen.get(key);
-    if (seen !== undefined) {
-      seen.count++;
-      return;
-    }
-    this.#seen.set(key, { value: value!, count: 1 });
-    this.#bytes += sizeOf(key) + 64;
-    this.#inner.add([value!]);
+    if (value !== null) this.#set(groupKey(value!), 1);
   }
 
   remove([value]: readonly Value[]): void {
-    if (value === null) return;
-    const key = groupKey(value!);
-    const seen = this.#seen.get(key)!;
-    if (--seen.count > 0) return;
-    this.#seen.delete(key);
-    this.#bytes -= sizeOf(key) + 64;
-    this.#inner.remove([seen.value]);
+    if (value !== null) this.#set(groupKey(value!), -1);
   }
 
   result(): Value {
-    return this.#inner.result();
+    return this.#counts.size;
   }
 
   save(): Value {
-    return [this.#inner.save(), [...this.#seen.values()].map(({ value, count }) => [value, count])];
+    return [...this.#counts];
   }
 
   load(saved: Value): void {
-    const [inner, seen] = saved as readonly [Value, readonly (readonly [Value, number])[]];
-    this.#inner.load(inner);
-    this.#seen.clear();
-    this.#bytes = 0;
-    for (const [value, count] of seen) {
-      const key = groupKey(value);
-      this.#seen.set(key, { value, count });
-      this.#bytes += sizeOf(key) + 64;
-    }
+    this.#counts.clear();
+    this.#bytes = SMALL;
+    for (const [key, count] of saved as readonly (readonly [string, number])[]) this.#set(key, count);
+  }
+
+  #set(key: string, by: number): void {
+    const before = this.#counts.get(key) ?? 0;
+    const count = before + by;
+    if (count === 0) this.#counts.delete(key);
+    else this.#counts.set(key, count);
+    if (before === 0) this.#bytes += sizeOf(key) + SMALL;
+    if (count === 0) this.#bytes -= sizeOf(key) + SMALL;
   }
 }

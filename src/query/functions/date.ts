@@ -1,6 +1,7 @@
 import { daysInMonth, daysSinceEpoch, MS_MAX, MS_MIN } from '../datetime.ts';
 import { DateTime, integer, ValueError, type Value } from '../value.ts';
-import { scalar, type DatePart } from './signature.ts';
+import type { DatePart } from '../units.ts';
+import { scalar } from './signature.ts';
 
 const MS_PER_DAY = 86_400_000;
 const TICKS_PER_MS = 10_000;

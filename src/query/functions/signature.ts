@@ -1,4 +1,5 @@
 import { asDateTime } from '../datetime.ts';
+import { datePart, type DatePart } from '../units.ts';
 import { Float, isArray, isRecord, typeName, ValueError, type DateTime, type Fields, type Value } from '../value.ts';
 
 /*
@@ -8,22 +9,6 @@ import { Float, isArray, isRecord, typeName, ValueError, type DateTime, type Fie
 
 /** Longest text that a function may make, in characters: a body is never as long. */
 export const TEXT_MAX = 1_048_576;
-
-export const DATE_PARTS = [
-  'year',
-  'quarter',
-  'month',
-  'dayofyear',
-  'day',
-  'week',
-  'weekday',
-  'hour',
-  'minute',
-  'second',
-  'millisecond',
-  'microsecond',
-] as const;
-export type DatePart = (typeof DATE_PARTS)[number];
 
 /** What a parameter takes, and what the function gets for it. */
 interface Kinds {
@@ -106,7 +91,7 @@ export function argument(kind: Kind, value: Value, usage: string, position: numb
       break;
     }
     case 'part':
-      if ((DATE_PARTS as readonly Value[]).includes(value)) return value;
+      if (typeof value === 'string' && datePart(value) === value) return value;
       break;
     case 'record':
       if (isRecord(value)) return value;
