@@ -3,6 +3,7 @@ import { DAY, DAY_QUICK, day } from './day.ts';
 import { DRAIN, DRAIN_QUICK, drain } from './drain.ts';
 import { LOOP, LOOP_QUICK, loop } from './loop.ts';
 import { markdown, writeToPage, type Report } from './page.ts';
+import { RULES, RULES_QUICK, rules } from './rules.ts';
 import { SCALE, SCALE_QUICK, scale } from './scale.ts';
 import { START, START_QUICK, start } from './start.ts';
 import { WEAR, WEAR_QUICK, wear } from './wear.ts';
@@ -14,6 +15,7 @@ const BENCHES: Record<string, (quick: boolean) => Promise<Report>> = {
   day: (quick) => day(quick ? DAY_QUICK : DAY),
   drain: (quick) => drain(quick ? DRAIN_QUICK : DRAIN),
   loop: (quick) => loop(quick ? LOOP_QUICK : LOOP),
+  rules: (quick) => rules(quick ? RULES_QUICK : RULES),
   scale: (quick) => scale(quick ? SCALE_QUICK : SCALE),
   start: (quick) => start(quick ? START_QUICK : START),
   wear: (quick) => wear(quick ? WEAR_QUICK : WEAR),

@@ -5,6 +5,7 @@ import { day } from '../bench/day.ts';
 import { drain } from '../bench/drain.ts';
 import { loop } from '../bench/loop.ts';
 import type { Report } from '../bench/page.ts';
+import { rules } from '../bench/rules.ts';
 import { scale } from '../bench/scale.ts';
 import { start } from '../bench/start.ts';
 import { wear } from '../bench/wear.ts';
@@ -22,6 +23,7 @@ describe('the benchmarks run, with sizes that say nothing', { concurrency: true 
   test('drain', async () => sound(await drain({ rounds: 1, near: 500, small: 0, far: 0, level: 0 })));
   test('wear', async () => sound(await wear({ rounds: 1, count: 250, single: 10, bodyBytes: [256], sqlite: false })));
   test('loop', async () => sound(await loop({ rounds: 1, ms: 50, perSecond: 1000, flushMs: [5] })));
+  test('rules', async () => sound(await rules({ rounds: 1, events: 1000, nodeRed: false })));
   test('scale', async () => sound(await scale({ rounds: 1, stored: [500, 1000], count: 250 })));
   test('day', async () => sound(await day({ settleMs: 0, ms: 500 })));
   test('start', async () => sound(await start({ rounds: 1, idleMs: 0, stored: 100 })));

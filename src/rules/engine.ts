@@ -7,6 +7,7 @@ import { ValueError, type Fields } from '../query/value.ts';
 import { Account } from './account.ts';
 import type { Counters, EngineOptions, InputEvent, Limits, OutputEvent } from './event.ts';
 import { groupKey, type GroupKey } from './group-key.ts';
+import { isKeyed } from './keyed.ts';
 import { spanText } from './moment.ts';
 import { inOrder, type Emitted } from './outlet.ts';
 import { Pipeline } from './pipeline.ts';
@@ -73,6 +74,7 @@ export class Engine {
     this.outputs = outputsOf(this.script);
     const policies = policiesOf(options);
     this.#policies = policies;
+    this.#keyed = isKeyed(this.script, isTable);
     this.#build = () => new Pipeline(new Plan(this.script, policies, references, this.#account).build(), this.#account);
     // Built in any case: what is wrong with the query is to be said now.
     this.#only = this.#build();
@@ -87,7 +89,6 @@ export class Engine {
         ),
       );
     }
-    this.#keyed = [...this.#byName.values()].some(({ over }) => over.length > 0);
   }
 
   /** Throws a QueryProblem when the query is wrong, or has something that is not supported. */

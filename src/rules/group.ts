@@ -7,8 +7,8 @@ import type { Saved } from './row.ts';
 import type { Arrival } from './arrival.ts';
 
 /** What a group costs, bytes, and each of its aggregates. */
-const GROUP_BYTES = 200;
-const AGGREGATE_BYTES = 100;
+const GROUP_BYTES = 300;
+const AGGREGATE_BYTES = 150;
 
 /** How an aggregate of the select is made. */
 export interface Aggregated {

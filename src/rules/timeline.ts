@@ -6,6 +6,8 @@ import type { Micros, Operator, Row, Saved } from './row.ts';
 
 /** What a row costs while it waits for its turn, bytes, beside the event itself. */
 const ROW_BYTES = 250;
+/** Furthest from 1970 that a timestamp may be (from 1684 to 2255): windows and joins add days to it, and it must stay exact. */
+const MICROS_MAX = 9e15;
 const NONE: readonly Value[] = [];
 
 /** Tolerances and policies, microseconds. */
@@ -228,7 +230,11 @@ function finite(time: number | null): number | null {
 /** A timestamp in microseconds. Throws a ValueError when `value` names no moment. */
 export function momentOf(value: Value): Micros {
   const moment = asDateTime(value);
-  if (moment !== null) return micros(moment);
+  if (moment !== null) {
+    const time = micros(moment);
+    if (Math.abs(time) <= MICROS_MAX) return time;
+    throw new ValueError(`there is no timestamp: ${moment.toString()} is too far from today`);
+  }
   throw new ValueError(
     value === null
       ? 'there is no timestamp: what TIMESTAMP BY names is missing'
