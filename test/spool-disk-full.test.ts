@@ -1,35 +1,12 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { scratch } from './parts/scratch.ts';
+import { mountSmall } from './parts/small-filesystem.ts';
 import { noise, SpoolRig } from './parts/spool-rig.ts';
 import { until } from './parts/until.ts';
 
 const MIB = 2 ** 20;
-
-/** A small filesystem of the test's own, or why there is none. */
-function mount(type: 'tmpfs' | 'ext4', bytes: number): { dir: string; unmount: () => void } | string {
-  const dir = join(scratch(), 'small');
-  mkdirSync(dir);
-  try {
-    if (type === 'tmpfs')
-      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', dir], { stdio: 'pipe' });
-    else {
-      const image = join(dir, '..', 'image');
-      execFileSync('truncate', ['-s', String(bytes), image]);
-      execFileSync('mkfs.ext4', ['-q', '-m', '0', image], {
-        stdio: 'pipe',
-        env: { ...process.env, PATH: `${process.env['PATH']}:/sbin:/usr/sbin` },
-      });
-      execFileSync('mount', ['-o', 'loop', image, dir], { stdio: 'pipe' });
-    }
-  } catch (error) {
-    return `cannot mount ${type}: ${String((error as { stderr?: Buffer }).stderr ?? error).trim()}`;
-  }
-  return { dir, unmount: () => execFileSync('umount', ['-l', dir]) };
-}
 
 /** Fills what is left of a filesystem, but for so many bytes. */
 function hog(dir: string, leave: number): string {
@@ -45,7 +22,7 @@ function hog(dir: string, leave: number): string {
 }
 
 for (const type of ['tmpfs', 'ext4'] as const) {
-  const small = mount(type, 48 * MIB);
+  const small = mountSmall(type, 48 * MIB);
   describe(`a full disk (${type})`, { skip: typeof small === 'string' ? small : false }, () => {
     if (typeof small === 'string') return;
     test('filled by others: the spool goes on in the room that it has, the oldest go with their account, and it grows again when it can', async (context) => {

@@ -38,11 +38,14 @@ function rows(now: GatewayStatus): [string, string][] {
 }
 
 function spoolText(spool: GatewayStatus['spool']): string {
-  const { fileBytes, quotaBytes, livePages, pageBytes, filling, full, fault, waitingBytes, shrinkPending } = spool;
+  const { fileBytes, quotaBytes, livePages, pageBytes, filling, full, fault, faultSecs, waitingBytes, shrinkPending } =
+    spool;
   const parts: string[] = [];
   if (fault !== null) {
     const waits = `${bytesText(waitingBytes)} wait in memory`;
-    parts.push(`${coloured('red', `cannot be written: ${printable(fault)}`)}; ${waits}`);
+    parts.push(
+      `${coloured('red', `cannot be written: ${printable(fault)}`)}; ${waits}; so for ${spanText(faultSecs ?? 0)}`,
+    );
   }
   if (full) parts.push(coloured('yellow', 'full: the oldest are let go, or what comes is refused'));
   parts.push(`${bytesText(fileBytes)} of ${bytesText(quotaBytes)}, ${bytesText(livePages * pageBytes)} of it in use`);

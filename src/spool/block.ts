@@ -213,6 +213,14 @@ function encodeBlock(header: BlockHeader, raw: Buffer): Buffer {
   return value;
 }
 
+/** The same block as one of another epoch. */
+export function inEpoch<Block extends Cut>(block: Block, epoch: number): Block {
+  const value = Buffer.from(block.value);
+  value.writeUInt32BE(epoch, 4);
+  value.writeUInt32BE(blockCrc(value), CRC_AT);
+  return { ...block, header: { ...block.header, epoch }, value };
+}
+
 function blockCrc(value: Buffer): number {
   return crc32c(value, BLOCK_HEADER_BYTES, value.length, crc32c(value, 0, CRC_AT));
 }

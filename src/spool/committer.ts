@@ -5,14 +5,14 @@ import type { Message } from '../message/message.ts';
 import type { Change, Environment } from '../store/environment.ts';
 import { storeError, type StoreError } from '../store/store-error.ts';
 import type { Amendments } from './amendments.ts';
-import { BLOCK_HEADER_BYTES } from './block.ts';
-import { CARRIES_ALL, encodeBooks, type Books, type NotCarried } from './books.ts';
+import { encodeBooks, type Books } from './books.ts';
 import type { BootTable } from './boot-table.ts';
 import { CommitTimer } from './commit-timer.ts';
+import { drawEpoch } from './epoch.ts';
 import { BOOKS_KEY, BOOTS_KEY, CHILDREN_KEY, LOSSES_KEY } from './keys.ts';
 import type { Lane, Sealed } from './lane.ts';
 import type { Losses } from './losses.ts';
-import { pagesOf } from './pages.ts';
+import { MediumFault } from './medium-fault.ts';
 import type { Room } from './room.ts';
 import { seal } from './seal.ts';
 import type { Durable } from './unwritten.ts';
@@ -21,8 +21,8 @@ import type { WearMeter } from './wear.ts';
 
 /** Wait before a failed commit is tried again, ms. */
 const RETRY_MS = 1000;
-/** Commits in a row that LMDB refused because its file is damaged, before the file is given up. */
-const DAMAGED_MAX = 3;
+/** A medium that has taken nothing for so long is not waited for any more: messages are sent from memory, ms. */
+const FROM_MEMORY_AFTER_MS = 5000;
 /** The age clock is written at least this often, ms; so is the account where nothing else is to be written. */
 const AGE_EVERY_MS = 60_000;
 /** Part of the quota that one commit may carry: what it frees is of use only to the next but one, and the file must not grow for it. */
@@ -45,6 +45,8 @@ export interface CommitterParts {
   readonly onWritten: (block: Sealed) => boolean;
   /** The file is damaged, and trying again does not help. */
   readonly onDamaged: (fault: StoreError) => void;
+  /** There may be more to send from memory. */
+  readonly onMore: () => void;
 }
 
 /**
@@ -70,14 +72,16 @@ export class Committer {
   /** All that waits is to be written, also what is not due. */
   #wantsAll = false;
   #underWay: Promise<void> | null = null;
-  #fault: StoreError | null = null;
-  #damaged = 0;
+  readonly #fault: MediumFault;
+  /** The medium takes nothing, so messages are sent from memory, in an epoch that it does not know of. */
+  #fromMemory = false;
   #begunAt = 0;
 
   constructor(parts: CommitterParts) {
     this.#parts = parts;
     const { clock, commitEveryMs, books, lanes, wear } = parts;
     this.#blocks = new WaitingBlocks(lanes);
+    this.#fault = new MediumFault(parts);
     this.#whenNeeded = books.write === 'when-needed';
     this.#timer = new CommitTimer(
       clock,
@@ -99,14 +103,18 @@ export class Committer {
     return bytes;
   }
 
-  /** The first commit of this run is on the medium: the next start will know that this one was. */
-  get began(): boolean {
-    return this.#bootsWritten !== '';
+  /** Numbers that were sent and never written will not be used again: the next start will know of this run, or of none. */
+  get maySendUnwritten(): boolean {
+    return this.#bootsWritten !== '' || this.#fromMemory;
   }
 
-  /** Why the last commit failed; null when it did not. */
-  get fault(): StoreError | null {
+  get fault(): MediumFault {
     return this.#fault;
+  }
+
+  /** The block of a lane that waits in memory and holds `seq`, or the first after it; null unless they are sent from there. */
+  waiting(lane: number, seq: number): Sealed | null {
+    return this.#fromMemory ? this.#blocks.from(lane, seq) : null;
   }
 
   get underWay(): boolean {
@@ -118,9 +126,9 @@ export class Committer {
     return this.#underWay === null ? 0 : this.#parts.clock.monotonic() - this.#begunAt;
   }
 
-  /** Settled messages whose marks are not on the medium. */
+  /** Settled messages whose marks are not on the medium; 0 while it takes none, since waiting for that would end nowhere. */
   get unmarked(): number {
-    return this.#unmarked;
+    return this.#fault.ms < FROM_MEMORY_AFTER_MS ? this.#unmarked : 0;
   }
 
   /** The books' main record as it is on the medium. */
@@ -196,7 +204,7 @@ export class Committer {
     do {
       this.#wantsAll = true;
       await this.#commit();
-      if (this.#fault !== null) throw this.#fault;
+      if (this.#fault.now !== null) throw this.#fault.now;
     } while (this.#blocks.size > 0);
   }
 
@@ -252,17 +260,6 @@ export class Committer {
     return Math.min(...lanes.map((lane) => lane.unwrittenSince + everyMs));
   }
 
-  /** Pages that what waits for the medium takes there at the most: as much as when nothing of the tails can be compressed. */
-  #waitingPages(): number {
-    const { environment, lanes } = this.#parts;
-    const { pageBytes } = environment;
-    let pages = this.#blocks.pages(pageBytes);
-    for (const { tailBytes } of lanes) {
-      if (tailBytes > 0) pages += pagesOf(tailBytes + BLOCK_HEADER_BYTES, pageBytes);
-    }
-    return pages;
-  }
-
   #commit(): Promise<void> {
     this.#underWay ??= this.#commitOnce().finally(() => {
       this.#underWay = null;
@@ -278,7 +275,7 @@ export class Committer {
     this.#begunAt = this.#parts.clock.monotonic();
     try {
       // Before anything is cut: what comes while the file grows is in this commit as well.
-      await room.prepare(() => this.#waitingPages());
+      await room.prepare(() => this.#blocks.pages(environment.pageBytes));
     } catch (error) {
       this.#failed(storeError(error, environment.directory));
       return;
@@ -334,36 +331,17 @@ export class Committer {
     const { lanes, clock, wear, commitEveryMs } = this.#parts;
     const all = this.#wantsAll || !this.#whenNeeded;
     this.#wantsAll = false;
-    if (this.#whenNeeded) this.#blocks.cutAgain();
+    if (this.#whenNeeded || this.#fromMemory) this.#cutAgain();
     const dueSince = clock.monotonic() + 0.5 - (all ? 0 : wear.stretched(commitEveryMs()));
     for (const lane of lanes) if (all || lane.unwrittenSince <= dueSince) this.#cut(lane);
     this.#blocks.closeGroup();
-  }
-
-  /** What this commit leaves out: blocks beyond those that it carries, and tails that are not due. */
-  #notCarried(): NotCarried {
-    const left: Pick<Sealed, 'header' | 'children'>[] = [...this.#blocks.left()];
-    for (const lane of this.#parts.lanes) {
-      const tail = lane.tail;
-      if (tail !== null) left.push(tail);
-    }
-    if (left.length === 0) return CARRIES_ALL;
-    const lanes = new Map<number, { firstSeq: number; count: number }>();
-    const children = new Map<string, number>();
-    for (const { header, children: counts } of left) {
-      const lane = lanes.get(header.lane);
-      const firstSeq = Math.min(lane?.firstSeq ?? Infinity, header.firstSeq);
-      lanes.set(header.lane, { firstSeq, count: (lane?.count ?? 0) + header.count });
-      for (const [child, count] of counts) children.set(child, (children.get(child) ?? 0) + count);
-    }
-    return { lanes, children };
   }
 
   /** The books and the blocks, the books first. */
   #changes(sealed: readonly Sealed[], bootsText: string): Change[] {
     const { books, losses, age } = this.#parts;
     books.age = age.mark();
-    const without = this.#notCarried();
+    const without = this.#blocks.notCarried();
     const changes: Change[] = [
       [BOOKS_KEY, encodeBooks(books, without)],
       [CHILDREN_KEY, books.children.encode(without.children)],
@@ -375,20 +353,42 @@ export class Committer {
     return changes;
   }
 
-  #working(): void {
-    if (this.#fault !== null) this.#parts.log.warn('the spool takes writes again');
-    this.#fault = null;
-    this.#damaged = 0;
+  /** What the upstream has acknowledged leaves the blocks that wait. */
+  #cutAgain(): void {
+    this.#blocks.cutAgain((durable) => this.whenDurable(durable));
   }
 
   #failed(fault: StoreError): void {
-    const { log } = this.#parts;
-    if (this.#fault === null) {
-      log.error({ fault: fault.fault }, `the spool cannot write: ${fault.message}; readings wait in memory`);
-    }
-    this.#fault = fault;
-    this.#damaged = fault.fault === 'damaged' ? this.#damaged + 1 : 0;
-    if (this.#damaged === DAMAGED_MAX) this.#parts.onDamaged(fault);
+    this.#fault.failed(fault);
+    if (this.#fault.ms >= FROM_MEMORY_AFTER_MS) this.#sendFromMemory();
     this.#timer.retryAfter(RETRY_MS);
+  }
+
+  /** The medium takes nothing. What is in memory is sent from there, as far as it is not already. */
+  #sendFromMemory(): void {
+    const { books, losses, lanes, onMore } = this.#parts;
+    if (!this.#fromMemory && !(this.#whenNeeded && this.maySendUnwritten)) {
+      const durableTo = lanes.map((lane) => lane.durableTo);
+      drawEpoch(books, losses, durableTo);
+      for (const lane of lanes) lane.renumber(books.epoch);
+      this.#blocks.renumber(books.epoch);
+      // Until all of it is written: what a crash takes then is what it takes with `when-needed`.
+      books.write = 'when-needed';
+      this.#fromMemory = this.#dirty = true;
+    }
+    if (!this.#whenNeeded) {
+      for (const lane of lanes) this.#cut(lane);
+      this.#blocks.closeGroup();
+    }
+    this.#cutAgain();
+    onMore();
+  }
+
+  #working(): void {
+    this.#fault.ended();
+    if (!this.#fromMemory || this.#blocks.size > 0) return;
+    this.#fromMemory = false;
+    this.#parts.books.write = this.#whenNeeded ? 'when-needed' : 'always';
+    this.touchSoon();
   }
 }

@@ -55,6 +55,10 @@ export interface LaneParts {
   readonly sendsUnwritten: boolean;
   /** Whether that may begin: not before the medium says that this run was, or its numbers could be used again. */
   readonly maySendUnwritten: () => boolean;
+  /** The block that waits in memory and holds this number, or the first after it, while they are sent from there. */
+  readonly waiting: (lane: number, seq: number) => Sealed | null;
+  /** How long a message may live, as the settings are now, ms. */
+  readonly lifeMs: (message: Message) => number;
   /** Age before which nothing in a block has expired, as the settings are now. */
   readonly earliest: (header: BlockHeader) => number;
 }
@@ -83,7 +87,11 @@ export class Lane {
   readonly #tail: BlockBuilder;
   readonly #unwritten: Unwritten | null;
   readonly #maySendUnwritten: () => boolean;
+  readonly #waiting: LaneParts['waiting'];
+  readonly #lifeMs: LaneParts['lifeMs'];
   readonly #earliest: LaneParts['earliest'];
+  /** The last message that was laid apart; 0 when none was. */
+  laidApartTo = 0;
   /** The last number that is on the medium. */
   durableTo: number;
   /** The last number that has been cut into a block. */
@@ -95,8 +103,10 @@ export class Lane {
   #pinned: Pinned[] = [];
 
   constructor(parts: LaneParts) {
-    const { number, books, amendments, pageBytes, sendsUnwritten, maySendUnwritten, earliest } = parts;
+    const { number, books, amendments, pageBytes, sendsUnwritten, maySendUnwritten, waiting, lifeMs, earliest } = parts;
     this.#maySendUnwritten = maySendUnwritten;
+    this.#waiting = waiting;
+    this.#lifeMs = lifeMs;
     this.number = number;
     this.#books = books;
     this.#amendments = amendments;
@@ -129,8 +139,14 @@ export class Lane {
     if (firstSeq > this.#books.settledTo) return sealed;
     if (lastSeq <= this.#books.settledTo) return null;
     const builder = new BlockBuilder(this.number);
-    for (const { seq, message, lifeMs } of this.#unwritten!.between(this.#books.settledTo + 1, lastSeq)) {
-      builder.add(seq, message, lifeMs);
+    if (this.#unwritten !== null) {
+      for (const { seq, message, lifeMs } of this.#unwritten.between(this.#books.settledTo + 1, lastSeq)) {
+        builder.add(seq, message, lifeMs);
+      }
+    } else {
+      for (const { seq, message } of decodeBlock(sealed.value).messages) {
+        if (seq > this.#books.settledTo) builder.add(seq, message, this.#lifeMs(message));
+      }
     }
     return this.#sealed(builder.cut(epoch));
   }
@@ -158,14 +174,19 @@ export class Lane {
   /** Whether {@link next} would find a message. */
   get readable(): boolean {
     if (this.#readAt < this.#reading.length || this.#readFrom <= this.durableTo) return true;
-    return this.#unwritten !== null && this.#maySendUnwritten() && this.#unwritten.lastSeq >= this.#readFrom;
+    if (this.#unwritten === null) return this.#waiting(this.number, this.#readFrom) !== null;
+    return this.#maySendUnwritten() && this.#unwritten.lastSeq >= this.#readFrom;
   }
 
   /** The next message to send, oldest first; reads a block when the last one is used up. */
   next(parts: ReadingParts): Stored | null {
     for (;;) {
       if (this.#readAt < this.#reading.length) return this.#reading[this.#readAt++]!;
-      if (this.#readFrom > this.durableTo) return this.#nextUnwritten(parts);
+      if (this.#readFrom > this.durableTo) {
+        if (this.#unwritten !== null) return this.#nextUnwritten(parts);
+        if (!this.#readWaiting(parts)) return null;
+        continue;
+      }
       const placed = parts.read((reader) => this.blockWith(reader, this.#readFrom));
       if (placed === null) {
         // Everything up to here is gone (let go, or lost with a damaged block).
@@ -187,6 +208,20 @@ export class Lane {
       this.settle(stored.seq);
     }
     return null;
+  }
+
+  /** Reads a block that waits for a medium that takes none; false when there is none to read. */
+  #readWaiting({ lapsed }: ReadingParts): boolean {
+    const sealed = this.#waiting(this.number, this.#readFrom);
+    if (sealed === null) return false;
+    const messages = decodeBlock(sealed.value).messages.filter(({ seq }) => seq >= this.#readFrom);
+    // Behind one in flight what has expired stays, and is sent.
+    const atHead = this.#pinned.length === 0 && this.#readFrom - 1 <= this.#books.settledTo;
+    while (atHead && messages.length > 0 && lapsed(messages[0]!)) this.settle(messages.shift()!.seq);
+    this.#reading = messages;
+    this.#readAt = 0;
+    this.#readFrom = sealed.header.lastSeq + 1;
+    return true;
   }
 
   #readBlock(placed: Placed, { lost, alive }: ReadingParts): void {
@@ -241,6 +276,7 @@ export class Lane {
       this.remove(key, pages);
     }
     this.#unwritten?.durableTo(seq, kept);
+    if (kept !== null) this.laidApartTo = seq;
     return seq <= this.durableTo;
   }
 
@@ -251,12 +287,12 @@ export class Lane {
     const pages = pagesOf(value.length, this.#pageBytes);
     // Not as the header says: the time to live may have been made shorter since its messages came.
     this.index.set({ firstSeq, expiry: this.#earliest(header), level, pages });
-    if (this.#readFrom > firstSeq && this.#unwritten !== null) {
+    if (this.#readFrom > firstSeq) {
       // It was being sent from memory.
       if (lastSeq <= this.#books.settledTo) this.remove(key, pages);
       else {
         this.#pin(key, lastSeq, lastSeq, value.length);
-        if (this.#readFrom <= lastSeq) {
+        if (this.#readFrom <= lastSeq && this.#unwritten !== null) {
           this.#reading = this.#unwritten.between(this.#readFrom, lastSeq);
           this.#readAt = 0;
           this.#readFrom = lastSeq + 1;
@@ -280,13 +316,19 @@ export class Lane {
     this.index.set({ firstSeq, expiry, level, pages });
   }
 
-  /** Messages that wait in memory, and that nobody waits for, are let go. False when they are being sent. */
-  forget(sealed: Sealed): boolean {
-    const { firstSeq, lastSeq } = sealed.header;
-    if (this.#unwritten === null) return true;
-    if (this.#readFrom > firstSeq) return false;
-    this.#unwritten.drop(firstSeq, lastSeq);
-    return true;
+  /** Whether a block that begins so, and waits in memory, is being sent. */
+  reads(firstSeq: number): boolean {
+    return this.#readFrom > firstSeq;
+  }
+
+  /** Messages that wait in memory, that nobody waits for, and that are not being sent are let go. */
+  forget({ header: { firstSeq, lastSeq } }: Sealed): void {
+    this.#unwritten?.drop(firstSeq, lastSeq);
+  }
+
+  /** What has not been cut into blocks stands in another epoch. */
+  renumber(epoch: number): void {
+    this.#unwritten?.renumber(epoch);
   }
 
   /** Nothing will be written any more: whoever waits for it hears why. */

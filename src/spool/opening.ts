@@ -9,6 +9,7 @@ import type { State } from '../store/state.ts';
 import { StoreError } from '../store/store-error.ts';
 import { emptyBooks, readBooks, type Books } from './books.ts';
 import { NOBODY } from './child-accounts.ts';
+import { beginEpoch, EPOCH_GAP } from './epoch.ts';
 import { LOSSES_KEY } from './keys.ts';
 import { emptyAccount } from './ledger.ts';
 import { Losses } from './losses.ts';
@@ -18,8 +19,6 @@ import { unseal } from './seal.ts';
 import type { SpoolSettings } from './settings.ts';
 import { Spool } from './spool.ts';
 
-/** Numbers that a new epoch leaves out, so that none of the old one's that we do not know of is ever used again. */
-const EPOCH_GAP = 2 ** 20;
 /** How often the totals are copied to where no fault of the spool can reach them, ms; less often where the card is to rest. */
 const COPY_EVERY_MS = { always: 60_000, 'when-needed': 120_000 };
 /** A run of this length was none that the spool brought down, ms. */
@@ -163,30 +162,6 @@ function freshBooks(totals: Totals | undefined): Found {
     books.children.of(NOBODY).dropped.quarantined = lost;
   }
   return { books, losses };
-}
-
-/**
- * The last run may have sent messages that were never written, under numbers that are not in the books: what comes now must
- * not be taken for them. Whatever lies on the medium keeps its epoch.
- */
-function beginEpoch(books: Books, losses: Losses): void {
-  books.lanes.forEach((lane, number) => {
-    if (lane.nextSeq === 1 && lane.accepted === 0) return;
-    const last = lane.nextSeq - 1;
-    losses.add({
-      epoch: books.epoch,
-      lane: number,
-      reason: 'unclean-stop',
-      firstSeq: last,
-      lastSeq: last,
-      count: 0,
-      firstEventTime: null,
-      lastEventTime: null,
-      exact: false,
-    });
-    lane.nextSeq += EPOCH_GAP;
-  });
-  books.epoch++;
 }
 
 function totalsOf({ epoch, lanes, ledger }: Pick<Books, 'epoch' | 'lanes' | 'ledger'>): Totals {

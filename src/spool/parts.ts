@@ -40,6 +40,8 @@ export interface PartsOptions {
   readonly sending: () => boolean;
   /** The file is damaged, and trying again does not help. */
   readonly onDamaged: (fault: StoreError) => void;
+  /** There may be more to send, without a commit. */
+  readonly onMore: () => void;
 }
 
 export interface SpoolParts {
@@ -65,10 +67,11 @@ export function spoolParts(options: PartsOptions): SpoolParts {
   const amendments = new Amendments();
   const bookkeeper = new Bookkeeper(books.ledger, books.lanes, books.children);
   const sendsUnwritten = books.write === 'when-needed';
-  const maySendUnwritten = () => committer.began;
+  const maySendUnwritten = () => committer.maySendUnwritten;
+  const waiting = (lane: number, seq: number) => committer.waiting(lane, seq);
   const earliest = ({ earliestExpiry, firstAge }: BlockHeader) =>
     Math.min(earliestExpiry, firstAge + settings().timeToLiveSecs * 1000);
-  const laneParts = { amendments, pageBytes, sendsUnwritten, maySendUnwritten, earliest };
+  const laneParts = { amendments, pageBytes, sendsUnwritten, maySendUnwritten, waiting, lifeMs, earliest };
   const lanes = books.lanes.map((lane, number) => new Lane({ number, books: lane, ...laneParts }));
   const device = () => bytesWrittenBelow(settings().dataDir);
   const wear = new WearMeter(clock, device, settings().wearBudget ?? null);
@@ -128,6 +131,7 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     commitEveryMs: () => settings().commitEveryMs,
     onWritten: (block) => merger.written(block),
     onDamaged: options.onDamaged,
+    onMore: options.onMore,
   });
   const door = new Door({ books, bookkeeper, losses, lanes, committer, room, wear, settings, sending, log });
   const reading = (lane: Lane): ReadingParts => ({

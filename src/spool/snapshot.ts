@@ -18,7 +18,10 @@ export interface SpoolSnapshot {
   /** How far the file has been filled towards the quota. */
   readonly filling: Filling;
   readonly full: boolean;
+  /** Why the medium takes no writes; null when it does. */
   readonly fault: string | null;
+  /** For how long it has not. */
+  readonly faultSecs: number | null;
   /** What waits for the medium in memory. */
   readonly waitingBytes: number;
   /** How long the commit under way has been; 0 when there is none. */
@@ -55,7 +58,8 @@ export function snapshotOf(of: SnapshotOf): SpoolSnapshot {
     shrinkPending: fileBytes > quota.bytes,
     filling: room.filling(),
     full: room.full,
-    fault: committer.fault?.message ?? null,
+    fault: committer.fault.now?.message ?? null,
+    faultSecs: committer.fault.now === null ? null : Math.round(committer.fault.ms / 1000),
     waitingBytes: committer.waitingBytes,
     commitUnderWayMs: Math.round(committer.underWayMs),
     commitUnderWay: committer.underWay,

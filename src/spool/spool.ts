@@ -83,6 +83,7 @@ export class Spool {
       settings: () => this.#settings,
       sending: () => this.#sending,
       onDamaged: (fault) => this.#givenUp(fault),
+      onMore: () => this.#more(),
     });
     this.#bookkeeper = this.#parts.bookkeeper;
     this.#lanes = this.#parts.lanes;
@@ -208,7 +209,7 @@ export class Spool {
    * was reported nor has it reported again as more. A medium that takes nothing holds nothing up.
    */
   get lossesDurable(): boolean {
-    return this.#losses.durable || this.#parts.committer.fault !== null;
+    return this.#losses.durable || this.#parts.committer.fault.now !== null;
   }
 
   /** Whether there are losses besides those handed out last. */

@@ -71,6 +71,11 @@ export class Unwritten {
     for (const { durable } of this.#items.splice(at, this.#find(lastSeq + 1) - at)) durable?.(null);
   }
 
+  /** All of them stand in another epoch. */
+  renumber(epoch: number): void {
+    this.#items = this.#items.map((item) => ({ ...item, epoch }));
+  }
+
   /** None of them will be written any more. */
   failed(why: Error): void {
     for (const { durable } of this.#items) durable?.(why);

@@ -1,12 +1,17 @@
+import { BLOCK_HEADER_BYTES, inEpoch } from './block.ts';
+import { CARRIES_ALL, type NotCarried } from './books.ts';
 import { CommitGroup } from './commit-group.ts';
 import type { Lane, Sealed } from './lane.ts';
 import { pagesOf } from './pages.ts';
+import type { Durable } from './unwritten.ts';
 
 /** A block on its way to the medium, and who waits for it. */
 export interface WaitingBlock extends Sealed {
   readonly group: CommitGroup;
   /** Somebody holds back an acknowledgement until it is there. */
   readonly awaited: boolean;
+  /** A message of it was laid apart: who waits for that one waits until that is on the medium. */
+  readonly laidApart: boolean;
 }
 
 /** Blocks that wait for the medium, oldest first, and the promises that are kept once they are there. */
@@ -30,10 +35,13 @@ export class WaitingBlocks {
     return this.#bytes;
   }
 
-  /** Pages that they take. */
+  /** Pages that they and the tails take on the medium at the most: as much as when nothing of the tails can be compressed. */
   pages(pageBytes: number): number {
     let pages = 0;
     for (const { value } of this.#blocks) pages += pagesOf(value.length, pageBytes);
+    for (const { tailBytes } of this.#lanes) {
+      if (tailBytes > 0) pages += pagesOf(tailBytes + BLOCK_HEADER_BYTES, pageBytes);
+    }
     return pages;
   }
 
@@ -43,7 +51,7 @@ export class WaitingBlocks {
   }
 
   add(sealed: Sealed, awaited: boolean): void {
-    this.#blocks.push({ ...sealed, group: this.#group, awaited });
+    this.#blocks.push({ ...sealed, group: this.#group, awaited, laidApart: false });
     this.#group.holds();
     this.#bytes += sealed.value.length;
   }
@@ -56,18 +64,35 @@ export class WaitingBlocks {
     this.#group = new CommitGroup();
   }
 
-  /** Cuts blocks anew of which the upstream has taken a part meanwhile. */
-  cutAgain(): void {
+  /** The block of a lane that holds number `seq`, or the first after it. */
+  from(lane: number, seq: number): Sealed | null {
+    return this.#blocks.find(({ header }) => header.lane === lane && header.lastSeq >= seq) ?? null;
+  }
+
+  /** All of them stand in another epoch. */
+  renumber(epoch: number): void {
+    this.#blocks = this.#blocks.map((block) => inEpoch(block, epoch));
+  }
+
+  /**
+   * Cuts blocks anew of which the upstream has taken a part meanwhile. `later` is called with who waits for what was laid
+   * apart.
+   */
+  cutAgain(later: (durable: Durable) => void): void {
     const blocks = this.#blocks;
     this.#blocks = [];
     this.#bytes = 0;
     for (const block of blocks) {
-      const left = this.#lanes[block.header.lane]!.cutAgain(block);
+      const lane = this.#lanes[block.header.lane]!;
+      const laidApart = block.laidApart || lane.laidApartTo >= block.header.firstSeq;
+      const left = lane.cutAgain(block);
       if (left === null) {
-        block.group.written();
+        const { group } = block;
+        if (laidApart) later((error) => (error === null ? group.written() : group.failed(error)));
+        else group.written();
         continue;
       }
-      this.#blocks.push({ ...block, ...left });
+      this.#blocks.push({ ...block, ...left, laidApart });
       this.#bytes += left.value.length;
     }
   }
@@ -83,9 +108,20 @@ export class WaitingBlocks {
     return this.#blocks.slice(0, count);
   }
 
-  /** What {@link carry} leaves. */
-  left(): readonly WaitingBlock[] {
-    return this.#blocks.slice(this.#carried);
+  /** What the next commit leaves out: blocks beyond those that {@link carry} gave, and tails that are not due. */
+  notCarried(): NotCarried {
+    const left: Pick<Sealed, 'header' | 'children'>[] = this.#blocks.slice(this.#carried);
+    for (const { tail } of this.#lanes) if (tail !== null) left.push(tail);
+    if (left.length === 0) return CARRIES_ALL;
+    const lanes = new Map<number, { firstSeq: number; count: number }>();
+    const children = new Map<string, number>();
+    for (const { header, children: counts } of left) {
+      const lane = lanes.get(header.lane);
+      const firstSeq = Math.min(lane?.firstSeq ?? Infinity, header.firstSeq);
+      lanes.set(header.lane, { firstSeq, count: (lane?.count ?? 0) + header.count });
+      for (const [child, count] of counts) children.set(child, (children.get(child) ?? 0) + count);
+    }
+    return { lanes, children };
   }
 
   /** What was carried is on the medium. */
@@ -108,10 +144,13 @@ export class WaitingBlocks {
     for (let at = this.#carried; at < this.#blocks.length; at++) {
       const { header, awaited } = this.#blocks[at]!;
       const lower = found === -1 || header.lane > this.#blocks[found]!.header.lane;
-      if (!awaited && header.lane >= from && lower) found = at;
+      // What is being sent stays.
+      const idle = !awaited && header.lane >= from && !this.#lanes[header.lane]!.reads(header.firstSeq);
+      if (idle && lower) found = at;
     }
     const block = this.#blocks[found];
-    if (block === undefined || !this.#lanes[block.header.lane]!.forget(block)) return null;
+    if (block === undefined) return null;
+    this.#lanes[block.header.lane]!.forget(block);
     this.#blocks.splice(found, 1);
     this.#bytes -= block.value.length;
     block.group.written();
