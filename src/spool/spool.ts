@@ -7,6 +7,8 @@ import type { Environment } from '../store/environment.ts';
 import type { StoreError } from '../store/store-error.ts';
 import { decodeBooks, pendingOf, type Books } from './books.ts';
 import { BootTable, type TimeOf } from './boot-table.ts';
+import type { Companion, KeptRecord } from './companion.ts';
+import { recordsIn } from './companion-records.ts';
 import type { Lane } from './lane.ts';
 import type { Bookkeeper } from './bookkeeper.ts';
 import type { Losses } from './losses.ts';
@@ -113,10 +115,11 @@ export class Spool {
    * acknowledged it), and not before; rejects with {@link SpoolFull} when it was refused, or with a StoreError when the
    * spool was closed over a medium that did not take it. `senderWaits`: someone holds back an acknowledgement until then, so
    * the commit comes soon rather than within `commitEveryMs`; and what nobody waits for may be let go in memory, booked and
-   * reported, when the medium cannot be written for long.
+   * reported, when the medium cannot be written for long. `mustBeWritten`: it is not sent before it is on the medium, also
+   * with `write: when-needed`, as long as the medium takes anything.
    */
-  accept(message: Message, senderWaits: boolean): Promise<void> {
-    const durable = this.#parts.door.accept(message, senderWaits);
+  accept(message: Message, senderWaits: boolean, mustBeWritten = false): Promise<void> {
+    const durable = this.#parts.door.accept(message, senderWaits, mustBeWritten);
     if (this.#sending && this.#books.write === 'when-needed') this.#more();
     return durable;
   }
@@ -228,6 +231,26 @@ export class Spool {
     return this.#parts.committer.flush();
   }
 
+  /** From now on the records of `companion` go to the medium with the messages; {@link companionRecords} come first. */
+  accompany(companion: Companion): void {
+    this.#parts.accompaniment.join(companion);
+  }
+
+  /** The companion's records as they are on the medium; one that is damaged is named in the log, left out, and goes. */
+  companionRecords(): readonly KeptRecord[] {
+    return recordsIn(this.#environment, this.#parts.amendments, this.#log);
+  }
+
+  /** See {@link Accompaniment.touch}. */
+  touch(soon: boolean): void {
+    this.#parts.accompaniment.touch(soon);
+  }
+
+  /** See {@link Accompaniment.kept}. */
+  kept(senderWaits: boolean): Promise<void> {
+    return this.#parts.accompaniment.kept(senderWaits);
+  }
+
   /** Takes up other settings while it runs; those of the files themselves (`durability`, `write`) wait for a restart. */
   configure(settings: SpoolSettings): void {
     const before = this.#settings;
@@ -269,7 +292,8 @@ export class Spool {
       // Its time begins anew: it was laid apart, not waiting.
       const again = { ...message, acceptedAt: { ...message.acceptedAt, age: this.#age.now() } };
       const life = lifeMsOf(this.#settings, message);
-      void this.#parts.committer.append(this.#lanes[lane]!, again, life, false, false);
+      const waits = { senderWaits: false, soon: false, mustBeWritten: false };
+      void this.#parts.committer.append(this.#lanes[lane]!, again, life, waits);
       await this.flush();
     }
     return letters.length;
