@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Companion, CompanionRecord } from '../src/spool/companion.ts';
-import { companionKey } from '../src/spool/keys.ts';
+import { companionKey, keyLane } from '../src/spool/keys.ts';
 import { salvage } from '../src/spool/salvage.ts';
 import { SpoolFiles, spoolFile } from '../src/spool/files.ts';
 import { verifyStopped } from '../src/spool/inspection.ts';
 import { messagesIn } from '../src/spool/export.ts';
 import { LANES } from '../src/message/message.ts';
 import { decodeBlock } from '../src/spool/block.ts';
-import { keyLane } from '../src/spool/keys.ts';
 import type { Change } from '../src/store/environment.ts';
 import { ManualClock } from './manual-clock.ts';
 import { chance } from './parts/chance.ts';
