@@ -150,22 +150,23 @@ const to = (...modules: string[]) => modules.map((module) => ({ module, input: '
 function undisturbed(numbers: readonly number[]): string[] {
   const expected: string[] = [];
   const small = new Bundles('small', 3);
-  const large = new Bundles('large', 7);
+  const large = new Bundles('large', 41);
+  const other = new Bundles('other', 23);
   const second = new Bundles('second', 2);
   const event = (n: number) => ({ fields: { n }, arrival: 0, arrivalKnown: true });
   for (const n of numbers) {
     for (const output of small.feed('in', event(n))) {
       expected.push(output, ...second.feed('in', event(Number(output.split(' ')[2]!.split('+')[0]))));
     }
-    expected.push(...large.feed('in', event(n)));
+    expected.push(...large.feed('in', event(n)), ...other.feed('in', event(n)));
   }
   return expected;
 }
 
-const three: StageOptions = {
-  modules: [spec('small', 3), spec('large', 7, 3000), spec('second', 2)],
+const four: StageOptions = {
+  modules: [spec('small', 3), spec('large', 41, 3000), spec('other', 23, 3000), spec('second', 2)],
   chained: { small: 'second' },
-  laneOf: (module) => ({ small: 0, large: 10, second: 5 })[module]!,
+  laneOf: (module) => ({ small: 0, large: 10, other: 10, second: 5 })[module]!,
 };
 
 for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
@@ -173,7 +174,7 @@ for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
     const random = chance(seed);
     const options = { quota: { bytes: 8 * 2 ** 20 }, commitEveryMs: 1, whenFull: 'reject-new' } as const;
     let rig = await SpoolRig.open(options);
-    let { host } = stage(rig, three);
+    let { host } = stage(rig, four);
     let medium = new Medium(rig.spool.environment);
     /** By lane and number, as the upstream would have it. */
     const arrived = new Map<string, string>();
@@ -193,7 +194,7 @@ for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
         const body = Buffer.from(`${++number} ${noise(Math.floor(random() * filling)).toString('hex')}`);
         const message = rig.message(body, Math.floor(random() * LANES));
         rig.spool.accept(message, random() < 0.3).catch(() => undefined);
-        host.feed(message, to('small', 'large'));
+        host.feed(message, to('small', 'large', 'other'));
       }
       if (random() < 0.7) await new Promise((resolve) => setImmediate(resolve));
       if (random() < 0.1) await rig.spool.flush().catch(() => undefined);
@@ -202,11 +203,10 @@ for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
       else if (random() < 0.3) medium.heal();
       journaled = Math.max(journaled, host.journalBytes);
       if (random() < 0.08) {
-        host.stop();
         rig = await rig.crash();
         crashes++;
         medium = new Medium(rig.spool.environment);
-        ({ host } = stage(rig, three));
+        ({ host } = stage(rig, four));
         if (random() < 0.3) await rig.audit();
       }
     }
@@ -231,7 +231,7 @@ for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
 
 test('after a clean stop nothing is fed again: all is in the checkpoints', async () => {
   let rig = await SpoolRig.open();
-  const first = stage(rig, three);
+  const first = stage(rig, four);
   for (const n of [1, 2, 3, 4, 5]) first.host.feed(rig.message(String(n)), to('small', 'large'));
   first.host.stop();
   rig = await rig.restart();
@@ -239,9 +239,13 @@ test('after a clean stop nothing is fed again: all is in the checkpoints', async
     rig.spool.companionRecords().map(({ kind }) => kind),
     [1, 1, 1],
   );
-  const second = stage(rig, three);
+  const second = stage(rig, four);
   for (const n of [6, 7]) second.host.feed(rig.message(String(n)), to('small', 'large'));
-  assert.deepEqual(second.put, ['small in 4+5+6', 'second in 1+4', 'large in 1+2+3+4+5+6+7']);
+  assert.deepEqual(second.put, ['small in 4+5+6', 'second in 1+4']);
+  assert.deepEqual(
+    [second.queries.get('large')!.end(), second.queries.get('small')!.end()],
+    [['large end 1+2+3+4+5+6+7'], ['small end 7']],
+  );
   second.host.stop();
   await rig.close();
 });
