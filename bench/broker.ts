@@ -1,9 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { ended } from './ended.ts';
+import { Folder } from './folder.ts';
 
 /** How long a broker may take to listen, ms. */
 const START_MS_MAX = 10_000;
@@ -22,21 +23,21 @@ export interface BrokerOptions {
 export class Broker {
   readonly port: number;
   readonly #child: ChildProcess;
-  readonly #directory: string;
+  readonly #folder: Folder;
   readonly #ended: Promise<unknown>;
 
-  private constructor(port: number, child: ChildProcess, directory: string) {
+  private constructor(port: number, child: ChildProcess, folder: Folder) {
     this.port = port;
     this.#child = child;
-    this.#directory = directory;
-    this.#ended = new Promise((resolve) => child.once('exit', resolve));
+    this.#folder = folder;
+    this.#ended = ended(child);
   }
 
   /** Resolves when it listens. */
   static async start({ settings, port = 0, onLine }: BrokerOptions): Promise<Broker> {
     const chosen = port === 0 ? await freePort() : port;
-    const directory = mkdtempSync(join(tmpdir(), 'holdfast-bench-broker-'));
-    const file = join(directory, 'mosquitto.conf');
+    const folder = new Folder('broker');
+    const file = join(folder.path, 'mosquitto.conf');
     const lines = [`listener ${chosen} 127.0.0.1`, 'allow_anonymous true', 'user root', 'log_dest stderr', ...settings];
     writeFileSync(file, `${lines.join('\n')}\n`);
     const path = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
@@ -49,10 +50,13 @@ export class Broker {
       if (log.length < 10_000) log += `${line}\n`;
       onLine?.(line);
     });
-    const broker = new Broker(chosen, child, directory);
+    const broker = new Broker(chosen, child, folder);
     const deadline = performance.now() + START_MS_MAX;
     while (!(await listens(chosen))) {
-      if (child.exitCode !== null || performance.now() > deadline) throw new Error(`mosquitto does not start:\n${log}`);
+      if (child.pid === undefined || child.exitCode !== null || performance.now() > deadline) {
+        await broker.stop();
+        throw new Error(`mosquitto does not start:\n${log}`);
+      }
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     return broker;
@@ -73,7 +77,7 @@ export class Broker {
   async stop({ saving = false } = {}): Promise<void> {
     this.#child.kill(saving ? 'SIGTERM' : 'SIGKILL');
     await this.#ended;
-    rmSync(this.#directory, { recursive: true, force: true });
+    this.#folder.remove();
   }
 }
 

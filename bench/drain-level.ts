@@ -1,6 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type mqttModule from 'mqtt';
 import type { IClientOptions, IStore } from 'mqtt';
@@ -12,6 +10,7 @@ import { contend, processorTime } from './worker.ts';
 /** MQTT.js with `mqtt-level-store`: publishes made while there was no broker, then sent when there is one. */
 
 interface Args {
+  readonly folder: string;
   readonly url: string;
   readonly count: number;
   /** The folder whose `node_modules` has both packages. */
@@ -23,11 +22,10 @@ interface LevelStores {
   readonly outgoing: IStore & { put(packet: unknown, done: () => void): void };
 }
 
-await contend<Args>(async ({ url, count, peers }) => {
+await contend<Args>(async ({ folder, url, count, peers }) => {
   const require = createRequire(join(peers, 'package.json'));
   const mqtt = require('mqtt') as typeof mqttModule;
   const levelStore = require('mqtt-level-store') as (path: string) => LevelStores;
-  const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-level-'));
   const stores = levelStore(join(folder, 'level'));
   const options: IClientOptions = {
     protocolVersion: 5,
@@ -68,7 +66,6 @@ await contend<Args>(async ({ url, count, peers }) => {
       client.on('packetreceive', (packet) => {
         if (packet.cmd !== 'puback' || ++acknowledged < count) return;
         const seconds = (performance.now() - from) / 1000;
-        rmSync(folder, { recursive: true });
         resolve({ perSecond: count / seconds, processorUs: used() / count });
       });
     });

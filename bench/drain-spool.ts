@@ -1,6 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Upstream } from '../src/upstream/upstream.ts';
 import { openInProcess, quiet, store } from './stored.ts';
 import { contend, processorTime } from './worker.ts';
@@ -8,15 +5,15 @@ import { contend, processorTime } from './worker.ts';
 /** Holdfast: messages stored in a spool, then drained to a broker. */
 
 interface Args {
+  readonly folder: string;
   readonly url: string;
   readonly count: number;
   readonly window: number;
   readonly protocol: '5' | '3.1.1';
 }
 
-await contend<Args>(async ({ url, count, window, protocol }) => {
-  const dataDir = mkdtempSync(join(tmpdir(), 'holdfast-bench-drain-'));
-  const open = await openInProcess(dataDir);
+await contend<Args>(async ({ folder, url, count, window, protocol }) => {
+  const open = await openInProcess(folder);
   await store(open, count);
   await quiet(open);
   const { spool, clock, log } = open;
@@ -51,7 +48,6 @@ await contend<Args>(async ({ url, count, window, protocol }) => {
     const figures = { perSecond: count / seconds, processorUs: used() / count };
     await upstream.stop();
     await open.close();
-    rmSync(dataDir, { recursive: true });
     return figures;
   };
 });

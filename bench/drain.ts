@@ -1,5 +1,6 @@
 import { drainBridge } from './bridge.ts';
 import { Broker, freePort } from './broker.ts';
+import { Folder } from './folder.ts';
 import { table, type Goal, type Report } from './page.ts';
 import { peerFolder } from './peer.ts';
 import { interleave, show, spread, type Contender, type Results } from './rounds.ts';
@@ -103,7 +104,7 @@ async function above(
     broker,
     port: outside,
     stop: async () => {
-      proxy?.kill();
+      await proxy?.kill();
       await broker.stop();
     },
   };
@@ -141,14 +142,17 @@ async function drainClient(
 ): Promise<Figures> {
   const upper = await above(window, roundTripMs);
   const url = `mqtt://127.0.0.1:${upper.port}`;
-  const worker = await Worker.start(file, { ...args, url, port: upper.port });
+  const folder = new Folder('drain');
+  let worker: Worker | null = null;
   try {
+    worker = await Worker.start(file, { ...args, folder: folder.path, url, port: upper.port });
     const before = upper.broker.processorTime();
     const figures = await worker.go();
     return { ...figures, brokerUs: (upper.broker.processorTime() - before) / args.count };
   } finally {
-    worker.kill();
+    await worker?.kill();
     await upper.stop();
+    folder.remove();
   }
 }
 

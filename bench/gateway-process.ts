@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { lookAtSpool } from '../src/spool/files.ts';
+import { ended } from './ended.ts';
 import { ROOT } from './worker.ts';
 
 /** The program as users run it. */
@@ -70,7 +71,7 @@ export class GatewayProcess {
     this.#child = spawn(process.execPath, [BUNDLE, 'run', '-c', file], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    this.#ended = new Promise((resolve) => this.#child.once('exit', resolve));
+    this.#ended = ended(this.#child);
     let log = '';
     this.#running = new Promise((resolve, reject) => {
       createInterface({ input: this.#child.stdout! }).on('line', (line) => {

@@ -21,6 +21,7 @@ const BENCHES: Record<string, (quick: boolean) => Promise<Report>> = {
 
 // Disks and folders are cleared away when the process exits.
 process.once('SIGINT', () => process.exit(130));
+process.once('SIGTERM', () => process.exit(143));
 
 const words = process.argv.slice(2);
 const quick = words.includes('--quick');

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { lookAtSpool } from '../src/spool/files.ts';
 import { Broker, freePort } from './broker.ts';
+import { Folder } from './folder.ts';
 import { BUNDLE, buildBundle, GatewayProcess, residentMemory, type Resident } from './gateway-process.ts';
 import { table, type Report } from './page.ts';
 import { interleave, median, show, spread, type Results } from './rounds.ts';
@@ -34,22 +34,22 @@ const AGAIN = 'started again';
 
 export async function start(sizes: StartSizes): Promise<Report> {
   buildBundle();
-  const full = mkdtempSync(join(tmpdir(), 'holdfast-bench-start-'));
+  const full = new Folder('start');
   const withStored = `${AGAIN}, ${show(sizes.stored)} stored, upstream away`;
   try {
-    await fill(full, sizes.stored);
+    await fill(full.path, sizes.stored);
     const times = await interleave(
       [
         { name: NODE, measure: nodeAlone },
         { name: EMPTY, measure: () => inFolder((folder) => timed(folder, false)) },
-        { name: withStored, measure: () => timed(full, true) },
+        { name: withStored, measure: () => timed(full.path, true) },
       ],
       sizes.rounds,
     );
-    const memory = await resident(sizes, full);
+    const memory = await resident(sizes, full.path);
     return report(sizes, times, [NODE, EMPTY, withStored], memory);
   } finally {
-    rmSync(full, { recursive: true });
+    full.remove();
   }
 }
 
@@ -83,11 +83,11 @@ function acceptedSoFar(folder: string): Promise<number> {
 }
 
 async function inFolder<T>(act: (folder: string) => Promise<T>): Promise<T> {
-  const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-start-'));
+  const folder = new Folder('start');
   try {
-    return await act(folder);
+    return await act(folder.path);
   } finally {
-    rmSync(folder, { recursive: true });
+    folder.remove();
   }
 }
 
@@ -100,13 +100,13 @@ interface Memory {
 async function resident({ rounds, idleMs, stored }: StartSizes, full: string): Promise<Memory[]> {
   const broker = await Broker.start({ settings: ['log_type error'] });
   const nobody = `mqtt://127.0.0.1:${await freePort()}`;
-  const folders: string[] = [];
+  const folders: Folder[] = [];
   const several = (upstream: string, from?: string) =>
     Array.from({ length: rounds }, () => {
-      const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-start-'));
+      const folder = new Folder('start');
       folders.push(folder);
-      if (from !== undefined) cpSync(from, folder, { recursive: true });
-      return new GatewayProcess({ folder, children: CHILDREN, upstream });
+      if (from !== undefined) cpSync(from, folder.path, { recursive: true });
+      return new GatewayProcess({ folder: folder.path, children: CHILDREN, upstream });
     });
   const idle = several(broker.url);
   const holding = several(nobody, full);
@@ -123,7 +123,7 @@ async function resident({ rounds, idleMs, stored }: StartSizes, full: string): P
   } finally {
     node.kill();
     await Promise.all([...idle, ...holding].map((gateway) => gateway.stop()));
-    for (const folder of folders) rmSync(folder, { recursive: true });
+    for (const folder of folders) folder.remove();
     await broker.stop();
   }
 }

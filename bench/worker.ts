@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { ended } from './ended.ts';
 
 /*
  * Each contender runs in a process of its own. It prepares itself, says so with a line, waits for a line, and then does the
@@ -26,11 +27,13 @@ export class Worker {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
   readonly #name: string;
+  readonly #ended: Promise<void>;
 
   private constructor(name: string, child: ChildProcess, lines: Interface) {
     this.#name = name;
     this.#child = child;
     this.#lines = lines[Symbol.asyncIterator]();
+    this.#ended = ended(child);
   }
 
   /** Starts `bench/NAME.ts`; resolves when it is prepared. */
@@ -44,28 +47,30 @@ export class Worker {
     });
     const worker = new Worker(name, child, createInterface({ input: child.stdout }));
     const line = await worker.#line();
-    if (line !== READY) throw new Error(`${name} said ${line}`);
-    return worker;
+    if (line === READY) return worker;
+    await worker.kill();
+    throw new Error(`${name} said ${line}`);
   }
 
   /** Lets it go; resolves with what it measured, when it has ended. */
   async go(): Promise<Figures> {
-    const ended = new Promise((resolve) => this.#child.once('exit', resolve));
     this.#child.stdin!.write('go\n');
     const figures = JSON.parse(await this.#line()) as Figures;
-    await ended;
+    await this.#ended;
     return figures;
   }
 
-  /** Ends it, measured or not. */
-  kill(): void {
+  /** Ends it, measured or not; resolves when it has ended. */
+  async kill(): Promise<void> {
     this.#child.kill('SIGKILL');
+    await this.#ended;
   }
 
   async #line(): Promise<string> {
     const { value, done } = (await this.#lines.next()) as IteratorResult<string, undefined>;
-    if (done === true) throw new Error(`${this.#name} ended without an answer`);
-    return value;
+    if (done !== true) return value;
+    await this.#ended;
+    throw new Error(`${this.#name} ended without an answer`);
   }
 }
 
@@ -91,9 +96,12 @@ async function bundle(name: string): Promise<string> {
 
 /** The other side: `prepare` is not measured, what it returns is. The process exits afterwards. */
 export async function contend<Args>(prepare: (args: Args) => Promise<() => Promise<Figures>>): Promise<void> {
+  // Nobody waits for us any more, and what we work in may be gone.
+  process.stdin.once('end', () => process.exit(1)).resume();
   const measured = await prepare(JSON.parse(process.argv[2]!) as Args);
+  const go = new Promise((resolve) => process.stdin.once('data', resolve));
   process.stdout.write(`${READY}\n`);
-  await new Promise((resolve) => process.stdin.once('data', resolve));
+  await go;
   const figures = await measured();
   process.stdout.write(`${JSON.stringify(figures)}\n`, () => process.exit(0));
 }

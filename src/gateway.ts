@@ -15,11 +15,13 @@ import type { Reading } from './message/message.ts';
 import { Router } from './router/router.ts';
 import { compacted } from './spool/compaction.ts';
 import { lettersIn } from './spool/dead-letters.ts';
-import { booksIn, SpoolFiles } from './spool/files.ts';
+import { spoolFile, SpoolFiles } from './spool/files.ts';
 import { peek, verifyFiles } from './spool/inspection.ts';
 import { takeIn } from './spool/intake.ts';
 import { orderLetters, type LetterOrder } from './spool/letter-orders.ts';
-import { openSpool } from './spool/opening.ts';
+import { LateEnvironment } from './spool/late-environment.ts';
+import { LateState } from './spool/late-state.ts';
+import { openSpool, openSpoolLate } from './spool/opening.ts';
 import type { SpoolSettings } from './spool/settings.ts';
 import type { Spool } from './spool/spool.ts';
 import { ledgerStats, spoolStats, type SpoolStats } from './spool/stats.ts';
@@ -30,6 +32,9 @@ import { BUILT_AT, VERSION } from './config/version.ts';
 
 /** How long children may take to stop, ms: with the broker's farewell and the last commit it stays under 5 s. */
 const CHILDREN_STOP_MS_MAX = 1500;
+/** How long a stop waits for the upstream to take what the medium does not, ms, and how often it looks. */
+const SEND_OFF_MS_MAX = 1500;
+const SEND_OFF_LOOK_MS = 50;
 
 /** The platform, passed in. */
 export interface Platform {
@@ -47,7 +52,7 @@ export interface Platform {
 export class Gateway {
   #loaded: LoadedConfig;
   readonly #platform: Platform;
-  readonly #state: State;
+  readonly #state: State | LateState;
   readonly #spool: Spool;
   readonly #router: Router;
   readonly #commands: Commands;
@@ -56,7 +61,7 @@ export class Gateway {
   readonly #startedAt: number;
   #refusing = false;
 
-  private constructor(loaded: LoadedConfig, platform: Platform, state: State, spool: Spool) {
+  private constructor(loaded: LoadedConfig, platform: Platform, state: State | LateState, spool: Spool) {
     this.#loaded = loaded;
     this.#platform = platform;
     this.#state = state;
@@ -72,11 +77,32 @@ export class Gateway {
 
   /** Opens the data directory. Throws when it cannot be used: the message says what to do. */
   static async open(loaded: LoadedConfig, platform: Platform): Promise<Gateway> {
-    const { dataDir } = loaded.config.gateway;
-    const state = new State(`${dataDir}/state`);
+    const state = new State(`${loaded.config.gateway.dataDir}/state`);
+    return Gateway.#opened(loaded, platform, state, openSpool);
+  }
+
+  /**
+   * The same with a data directory that cannot be written, or not even read: the gateway runs from memory until it can be,
+   * see {@link openSpoolLate}.
+   */
+  static async openLate(loaded: LoadedConfig, platform: Platform): Promise<Gateway> {
+    const state = new LateState(`${loaded.config.gateway.dataDir}/state`);
+    return Gateway.#opened(loaded, platform, state, openSpoolLate);
+  }
+
+  static async #opened(
+    loaded: LoadedConfig,
+    platform: Platform,
+    state: State | LateState,
+    open: typeof openSpool,
+  ): Promise<Gateway> {
     try {
-      const spool = await openSpool(spoolSettings(loaded), state, platform.clock, platform.log);
-      return new Gateway(loaded, platform, state, spool);
+      return new Gateway(
+        loaded,
+        platform,
+        state,
+        await open(spoolSettings(loaded), state, platform.clock, platform.log),
+      );
     } catch (error) {
       await state.close();
       throw error;
@@ -104,9 +130,23 @@ export class Gateway {
     await Promise.race([children, new Promise((resolve) => clock.after(CHILDREN_STOP_MS_MAX, () => resolve(null)))]);
     // Now rather than after the farewell to a broker that may not answer. What fails here is said by `close`.
     await this.#spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush before stopping'));
+    await this.#sendOff();
     await this.#upstream?.stop();
     await this.#spool.close();
     await this.#state.close();
+  }
+
+  /** What a medium that takes nothing would lose goes upstream, as far as there is time. */
+  async #sendOff(): Promise<void> {
+    const { clock } = this.#platform;
+    const until = clock.monotonic() + SEND_OFF_MS_MAX;
+    while (this.#spool.sending && clock.monotonic() < until) {
+      const { fault, waitingBytes } = this.#spool.snapshot();
+      if (fault === null || waitingBytes === 0) return;
+      await new Promise<void>((resolve) => clock.after(SEND_OFF_LOOK_MS, resolve));
+      // What is not taken is ready to be sent, and what was acknowledged waits no more.
+      await this.#spool.flush().catch(() => undefined);
+    }
   }
 
   /** Stops and starts one child's driver. False when there is no such child. */
@@ -149,16 +189,16 @@ export class Gateway {
 
   spoolStats(): SpoolStats {
     const now = this.#spool.snapshot();
-    return this.#spool.environment.read((reader) => spoolStats(reader, booksIn(reader), now));
+    return this.#spool.medium.read((reader) => spoolStats(reader, this.#spool.booksIn(reader), now));
   }
 
   peek(count: number, lane?: number) {
-    return this.#spool.environment.read((reader) => peek(reader, booksIn(reader), count, lane));
+    return this.#spool.medium.read((reader) => peek(reader, this.#spool.booksIn(reader), count, lane));
   }
 
   /** The dead letters behind number `after`, until their bodies come to `bytesMax`. */
   deadLetters(after: number, bytesMax: number) {
-    return this.#spool.environment.read((reader) => lettersIn(reader, after, bytesMax));
+    return this.#spool.medium.read((reader) => lettersIn(reader, after, bytesMax));
   }
 
   orderLetters(order: LetterOrder, numbers: readonly number[] | null) {
@@ -186,7 +226,13 @@ export class Gateway {
 
   async verify() {
     const complaints = new Complaints();
-    const files = SpoolFiles.own(this.#spool.environment, (error) => complaints.add(error.message));
+    const complain = (error: Error) => complaints.add(error.message);
+    const { medium } = this.#spool;
+    const { dataDir } = this.#loaded.config.gateway;
+    const shut = medium instanceof LateEnvironment && medium.opened === null;
+    const files = shut
+      ? SpoolFiles.stopped(spoolFile(dataDir), complain)
+      : SpoolFiles.own(this.#spool.environment, complain);
     try {
       return await verifyFiles(files, complaints, () => this.#platform.clock.monotonic());
     } finally {

@@ -137,6 +137,42 @@ describe('on a stopped gateway', () => {
     }
   });
 
+  test('of a file that was cut short the commands say so, and what to do', async () => {
+    const bytes = readFileSync(pristine);
+    const told = (length: number) =>
+      new RegExp(
+        `^(no gateway is running; .*\\n)?holdfast: the spool cannot be used: \\S+/data\\.mdb is ${length} bytes long, \\d+ are in use: ` +
+          'it was cut short\\. `holdfast spool verify` .*`holdfast spool export` .*\\. At its next start the gateway begins afresh, and sets this file aside\\n$',
+      );
+    try {
+      for (const length of [8192, 8192 + 4096 * 2]) {
+        writeFileSync(spoolFile, bytes.subarray(0, length));
+        const commands = [['stats'], ['stats', '--json'], ['peek'], ['dead-letters', 'list']];
+        const ends = await Promise.all(commands.map((command) => ask('spool', ...command)));
+        for (const { code, stdout, stderr } of ends) {
+          assert.equal(code, 1);
+          assert.equal(stdout, '');
+          assert.match(stderr, told(length));
+        }
+        const { code, stderr } = await ask('spool', 'export');
+        assert.equal(code, 1);
+        assert.match(stderr, /it was cut short\n/);
+        assert.doesNotMatch(stderr, /never used/);
+      }
+      writeFileSync(spoolFile, '');
+      for (const command of ['stats', 'peek', 'verify', 'export']) {
+        const { code, stderr } = await ask('spool', command);
+        assert.equal(code, 1);
+        assert.match(
+          stderr,
+          /data\.mdb is empty: it was cut short, or .* At its next start the gateway begins afresh\n$/,
+        );
+      }
+    } finally {
+      copyFileSync(pristine, spoolFile);
+    }
+  });
+
   test('where no gateway ever ran, the spool is said not to be there', async () => {
     const own = join(scratch(), 'gateway.yaml');
     writeFileSync(own, 'gateway: { id: new, dataDir: data }\n');

@@ -62,12 +62,12 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'a list',
     '- gateway\n',
-    'gateway.yaml:1:1: a list is not a mapping; write "key: value" lines, with the keys gateway, upstream, storeAndForward, routes, children',
+    'gateway.yaml:1:1: a list is not a mapping; write "key: value" lines, with the keys gateway, upstream, storeAndForward, routes, children, modules',
   ],
   [
     'text',
     'gateway\n',
-    'gateway.yaml:1:1: "gateway" is not a mapping; write "key: value" lines, with the keys gateway, upstream, storeAndForward, routes, children',
+    'gateway.yaml:1:1: "gateway" is not a mapping; write "key: value" lines, with the keys gateway, upstream, storeAndForward, routes, children, modules',
   ],
   ['a tab for indentation', 'gateway:\n\tid: a\n', 'gateway.yaml:2:1: not YAML: tabs are not allowed as indentation'],
   [
@@ -224,9 +224,11 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     'gateway.yaml:2:1: registry: "registry" is not part of Holdfast 0.1: it will say whose word counts on children and their credentials; remove it',
   ],
   [
-    'modules',
-    `${GATEWAY}modules: []\n`,
-    'gateway.yaml:2:1: modules: "modules" is not part of Holdfast 0.1: they will be local rules, written as stream queries; remove it',
+    'two modules of one name, a query that is a list, a bound without its unit',
+    `${GATEWAY}modules:\n  - { id: a, query: [x], outOfOrder: 5 }\n  - { id: a, query: SELECT * INTO o FROM i }\n`,
+    'gateway.yaml:3:21: modules[0].query: a list is not a query; write for example SELECT * INTO output FROM input WHERE temperature > 30',
+    'gateway.yaml:3:38: modules[0].outOfOrder: 5 is not a time from 0s to 1h, with its unit; write for example 2s',
+    'gateway.yaml:4:11: modules[1].id: "a" is the id of an earlier module; ids are unique',
   ],
   [
     'a connected child',

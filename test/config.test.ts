@@ -35,6 +35,7 @@ test('a gateway that says only who it is gets every default', () => {
     },
     routes: { upstream: { route: 'FROM /messages/* INTO $upstream' } },
     children: [],
+    modules: [],
   });
   assert.equal(profile.name, 'simulated');
   assert.equal(file, path.join(dir, 'gateway.yaml'));

@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { BlockStack, noBlockStack, run } from './parts/block-stack.ts';
 import { holdfast } from './parts/command.ts';
-import { GatewayProcess, startGateway } from './parts/gateway-process.ts';
+import { startGateway } from './parts/gateway-process.ts';
 import { scratch } from './parts/scratch.ts';
 import { noise, SpoolRig } from './parts/spool-rig.ts';
 import { errorsIn, gatewayYaml, seenStatus } from './parts/supervised-gateway.ts';
@@ -61,39 +61,6 @@ describe('a filesystem that may not be written to', { skip: noBlockStack() }, ()
     } finally {
       run('chattr', '-i', file);
       await rig.close();
-      await stack.end();
-    }
-  });
-
-  test('at the start: the gateway says why and ends with 1; when it may, it starts with all that it held', async () => {
-    const stack = await BlockStack.start({ bytes: 96 * MIB });
-    const dir = scratch();
-    const dataDir = join(stack.dir, 'data');
-    const yaml = gatewayYaml({ dataDir });
-    let gateway = await startGateway({ dir, yaml });
-    try {
-      await until('messages', async () => (await seenStatus(gateway.config)).ledger.pending > 300);
-      assert.equal(await gateway.stop(), 0);
-      const stats = async () => {
-        const { stdout } = await holdfast(['spool', 'stats', '--json', '-c', gateway.config]);
-        return (JSON.parse(stdout) as { ledger: { accepted: number; pending: number } }).ledger;
-      };
-      const before = await stats();
-      run('mount', '-o', 'remount,ro', stack.dir);
-      const refused = new GatewayProcess({ dir, yaml });
-      assert.equal(await refused.whenEnded(), 1);
-      assert.match(refused.stderr, /^holdfast: .*read-only file system.*\n$/i);
-      const checked = await holdfast(['check', '--only', 'data-dir', '-c', gateway.config]);
-      assert.equal(checked.code, 1);
-      assert.match(checked.stdout, /^FAIL {2}data-dir .*\n +-> /);
-      run('mount', '-o', 'remount,rw', stack.dir);
-      assert.deepEqual(await stats(), before);
-      gateway = await startGateway({ dir, yaml });
-      const { accepted, pending } = (await seenStatus(gateway.config)).ledger;
-      assert.ok(pending === accepted && accepted >= before.accepted);
-      assert.equal(await gateway.stop(), 0);
-    } finally {
-      await gateway.kill();
       await stack.end();
     }
   });

@@ -57,7 +57,7 @@ function damageBlock(path: string, seq: number, distance: number): void {
 }
 
 for (const [name, distance] of [
-  ['body', 5000],
+  ['body', 3000],
   ['checksum', 72],
 ] as const) {
   test(`a block with a flipped bit in its ${name} is skipped and reported, and the rest is delivered`, async () => {

@@ -4,6 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import type { Source, Stored } from '../src/message/message.ts';
 import type { Change } from '../src/store/environment.ts';
 import { SpoolFull } from '../src/spool/spool.ts';
+import { ManualClock } from './manual-clock.ts';
 import { noise, SpoolRig, text, type RigOptions } from './parts/spool-rig.ts';
 import { until } from './parts/until.ts';
 
@@ -275,6 +276,67 @@ test('what is in flight is never thinned', async () => {
     flight.map(({ seq }) => seq),
   );
   await rig.audit();
+  await rig.close();
+});
+
+test('a full spool goes on thinning right after a start, before its index is complete', async (context) => {
+  // Its timers do not run: the index is made of what is looked at out of turn.
+  const clock = new ManualClock();
+  let rig = await thinning({ clock });
+  await clock.flow(1000);
+  assert.equal(rig.spool.snapshot().indexed, true);
+  await stream(rig, 0, 30_000);
+  const before = rig.books().ledger.dropped;
+  assert.ok(before.thinned! > 5000);
+  assert.equal(before.evicted ?? 0, 0);
+  rig = await rig.restart();
+  const [oldest] = rig.take(1);
+  rig.spool.rewind();
+  await stream(rig, 30_000, 45_000);
+  assert.equal(rig.spool.snapshot().indexed, false);
+  const { dropped } = rig.books().ledger;
+  context.diagnostic(`thinned ${dropped.thinned! - before.thinned!}, evicted ${dropped.evicted ?? 0}`);
+  assert.equal(dropped.evicted ?? 0, 0, 'the oldest were dropped');
+  assert.ok(dropped.thinned! > before.thinned! + 5000);
+  await rig.audit();
+  await clock.flow(60_000);
+  assert.equal(rig.spool.snapshot().indexed, true);
+  await stream(rig, 45_000, 50_000);
+  await rig.audit();
+  const kept = rig.take();
+  assert.equal(kept[0]!.seq, oldest!.seq, 'the oldest is still there');
+  const seqs = kept.map(({ seq }) => seq);
+  assert.deepEqual(
+    seqs,
+    seqs.toSorted((a, b) => a - b),
+  );
+  for (const stored of kept) assert.equal(numberOf(stored), stored.seq - 1);
+  checkAccount(rig, 10, kept, 50_000);
+  await rig.close();
+});
+
+test('before its index is complete, only what lies side by side is thinned together', async () => {
+  const clock = new ManualClock();
+  let rig = await thinning({ clock });
+  await clock.flow(1000);
+  let count = 0;
+  for (; rig.books().ledger.dropped.thinned === undefined; count += 200) await stream(rig, count, count + 200);
+  rig = await rig.restart();
+  await stream(rig, count, count + 1000);
+  // What is in flight is passed over; when it is so no more, there are blocks before and behind it that were looked at.
+  rig.take(count * 0.7);
+  await stream(rig, count + 1000, count + 2000);
+  rig.spool.rewind();
+  await stream(rig, count + 2000, count + 20_000);
+  assert.equal(rig.spool.snapshot().indexed, false);
+  await rig.audit();
+  const kept = rig.take();
+  const seqs = kept.map(({ seq }) => seq);
+  assert.deepEqual(
+    seqs,
+    seqs.toSorted((a, b) => a - b),
+  );
+  checkAccount(rig, 10, kept, count + 20_000);
   await rig.close();
 });
 

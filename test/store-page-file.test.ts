@@ -164,14 +164,14 @@ describe('a file that is read without LMDB', () => {
   test('without its newer meta page, is as it was one commit before, and that is said', async () => {
     const path = await make40();
     const before = PageFile.open(path);
-    const { transaction } = before.meta;
+    const { transaction, main } = before.meta;
     before.close();
     const bytes = readFileSync(path);
     bytes[(transaction % 2) * 4096 + PAGE_HEADER_BYTES] = 0;
     writeFileSync(path, bytes);
     const file = PageFile.open(path);
     assert.equal(file.meta.transaction, transaction - 1);
-    assert.equal(file.meta.main.entries, 399);
+    assert.ok(file.meta.main.entries < main.entries);
     assert.equal(all(file, Buffer.of(0)).length, 399);
     file.close();
     assert.match(checked(path).join(), /meta page \d is not an LMDB file/);

@@ -2,7 +2,7 @@ import { kernelTimeSynchronised } from '../clock/kernel-time.ts';
 import { SystemClock } from '../clock/system-clock.ts';
 import { controlPath } from '../config/control-path.ts';
 import { ConfigError, loadConfig, type LoadedConfig } from '../config/load.ts';
-import { nearest } from '../config/nearest.ts';
+import { nearest } from '../query/nearest.ts';
 import { SYSFS_GPIO } from '../drivers/gpio-chip.ts';
 import { userName } from '../health/checks/accounts.ts';
 import { allChecks } from '../health/checks/catalogue.ts';

@@ -33,3 +33,8 @@ export function jsonText(text: string): unknown {
 export function listed(text: string, before: string[] | undefined): string[] {
   return [...(before ?? []), ...text.split(',').filter((id) => id !== '')];
 }
+
+/** An option that may be given several times. */
+export function repeated(text: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), text];
+}

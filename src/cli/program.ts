@@ -3,6 +3,7 @@ import { VERSION } from '../config/version.ts';
 import { crashText, endTidily } from './ending.ts';
 import { config, count, examples, json, jsonText, listed } from './options.ts';
 import { FOUND_A_PROBLEM, USED_WRONGLY, say } from './output.ts';
+import { addRulesCommands } from './rules-program.ts';
 import { addSpoolCommands } from './spool-program.ts';
 
 /** Longest that a direct method may take, seconds. */
@@ -124,6 +125,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     .action(does(async (options) => (await import('./monitor.ts')).monitor(options)));
 
   addSpoolCommands(program, does);
+  addRulesCommands(program, does);
 
   const configuration = program.command('config').description('look at the configuration');
   configuration

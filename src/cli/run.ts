@@ -1,16 +1,19 @@
-import { fstatSync, mkdirSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
 import { kernelTimeSynchronised, timeServiceRuns } from '../clock/kernel-time.ts';
 import { SystemClock } from '../clock/system-clock.ts';
-import { Gateway } from '../gateway.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import { BUILT_AT, VERSION } from '../config/version.ts';
+import { Gateway, type Platform } from '../gateway.ts';
 import { ControlServer } from '../health/control-server.ts';
 import { LogRing, type LogFormat } from '../health/log-ring.ts';
 import { Reloader } from '../health/reload.ts';
 import { requests } from '../health/requests.ts';
 import { SystemdNotifier } from '../health/systemd.ts';
 import { Watchdog } from '../health/watchdog.ts';
-import { BUILT_AT, VERSION } from '../config/version.ts';
+import { unwritable } from '../spool/late-environment.ts';
 import { configured } from './configured.ts';
-import { CliError, FINE } from './output.ts';
+import { takeHold } from './control-place.ts';
+import { FINE } from './output.ts';
 
 /** Stopping must be done by then, ms; systemd's own limit is longer. */
 const STOP_MS_MAX = 5000;
@@ -48,11 +51,6 @@ async function untilStopped(options: RunOptions): Promise<number> {
   const asked = stopRequested();
   log.info({ gateway: settings.id, profile: loaded.profile.name, dataDir: settings.dataDir }, `Holdfast ${VERSION}`);
   for (const warning of loaded.warnings) log.warn(warning);
-  try {
-    mkdirSync(settings.dataDir, { recursive: true, mode: 0o750 });
-  } catch (error) {
-    throw new CliError(`cannot make gateway.dataDir: ${(error as Error).message}`);
-  }
   // The socket comes first: it is what keeps a second gateway off the same directory.
   const live: { gateway: Gateway | null } = { gateway: null };
   const askedHere = () => asked.restart('restart asked for on the command line');
@@ -61,20 +59,16 @@ async function untilStopped(options: RunOptions): Promise<number> {
   // From here on: without a listener the signal would end the process.
   process.on('SIGHUP', () => reloader.signalled());
   const handlers = requests({ live, ring, reload: () => reloader.reload(), endToBeStartedAgain });
-  const control = new ControlServer(loaded.socket, handlers, clock, log);
-  await control.start().catch((error: unknown) => {
-    throw new CliError((error as Error).message);
-  });
+  const { control, fault } = await takeHold(settings.dataDir, (path) => new ControlServer(path, handlers, clock, log));
   // A clock that stands before this program was built was never set: then the network will bring somebody who does.
   const timeExpected = () => timeServiceRuns() || clock.wall() < (BUILT_AT ?? 0);
-  const gateway = await Gateway.open(loaded, { clock, timeExpected, log, random: Math.random }).catch(
-    async (error: unknown) => {
-      await control.stop();
-      throw error;
-    },
-  );
+  const platform = { clock, timeExpected, log, random: Math.random };
+  const gateway = await opened(loaded, platform, fault).catch(async (error: unknown) => {
+    await control.stop();
+    throw error;
+  });
   live.gateway = gateway;
-  gateway.onDamaged((fault) => asked.restart(`the spool is damaged (${fault.message})`));
+  gateway.onDamaged((why) => asked.restart(`the spool must be opened anew (${why.message})`));
   await gateway.start();
   const watchdog = new Watchdog(gateway, notifier, clock, log);
   watchdog.start();
@@ -97,6 +91,25 @@ async function untilStopped(options: RunOptions): Promise<number> {
   clearTimeout(late);
   log.info('stopped');
   return code;
+}
+
+/** Opens the gateway; from memory when `fault` says that the data directory cannot be written, or that turns out now. */
+async function opened(loaded: LoadedConfig, platform: Platform, fault: Error | null): Promise<Gateway> {
+  let why = fault;
+  if (why === null) {
+    try {
+      return await Gateway.open(loaded, platform);
+    } catch (error) {
+      if (!unwritable(error)) throw error;
+      why = error as Error;
+    }
+  }
+  const { dataDir } = loaded.config.gateway;
+  const sent = loaded.config.upstream === undefined ? '' : 'what the upstream takes is safe, ';
+  platform.log.error(
+    `${dataDir} cannot be written (${why.message}): the gateway runs from memory until it can be; ${sent}what waits is lost with the power`,
+  );
+  return Gateway.openLate(loaded, platform);
 }
 
 /** systemd.exec(5): the variable names the stream's file; a shell in a service passes it on with another standard output. */

@@ -115,7 +115,8 @@ async function fromStopped(
       try {
         books = booksIn(file);
       } catch (error) {
-        complaints.add((error as Error).message);
+        // Where the file is damaged, that is why.
+        complaints.add(complaints.count > 0 ? 'the books cannot be read' : (error as Error).message);
       }
       return file.walkable();
     });

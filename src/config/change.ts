@@ -47,7 +47,7 @@ function withKeys<T extends object>(base: T, from: T, keys: readonly (keyof T)[]
   return made;
 }
 
-/** What differs, as `section.key`, or the section's name where one of them lacks it; children by their ids. */
+/** What differs, as `section.key`, or the section's name where one of them lacks it; children and modules by their ids. */
 function differences(before: Config, after: Config): string[] {
   const [a, b] = [before, after].map(sections) as [Sections, Sections];
   return namesIn(a, b).flatMap((name) => {
@@ -61,8 +61,9 @@ function differences(before: Config, after: Config): string[] {
 
 type Sections = Record<string, Record<string, unknown>>;
 
-function sections({ children, ...others }: Config): Sections {
-  return { ...others, children: Object.fromEntries(children.map((child) => [child.id, child])) };
+function sections({ children, modules, ...others }: Config): Sections {
+  const byId = (each: readonly { readonly id: string }[]) => Object.fromEntries(each.map((one) => [one.id, one]));
+  return { ...others, children: byId(children), modules: byId(modules) };
 }
 
 function namesIn(a: object, b: object): string[] {

@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import { isAlias, isMap, isScalar, isSeq, LineCounter } from 'yaml';
-import type { Document, Node } from 'yaml';
+import type { Document, Node, Scalar } from 'yaml';
 import { ConfigError } from './problem.ts';
 import type { Path, Problem } from './problem.ts';
 import { parseYaml } from './syntax.ts';
@@ -18,6 +18,8 @@ export interface YamlDocument {
   readonly root: unknown;
   /** A problem at a key's value; where the key is missing, at the key of what it is missing from. */
   atValue(path: Path, message: string): Located;
+  /** A problem inside a text: `offset` characters behind its beginning. At the text itself where it is written in a way that cannot be followed. */
+  inText(path: Path, offset: number, message: string): Located;
   /** A problem at a key itself. */
   atKey(path: Path, message: string): Located;
 }
@@ -54,6 +56,11 @@ export function readYaml(file: string): YamlDocument {
     atKey: (path, message) => {
       const { key, value } = find(document, path);
       return atNode(key ?? value, message);
+    },
+    inText: (path, offset, message) => {
+      const { value, complete } = find(document, path);
+      const place = complete && isScalar(value) ? offsetIn(text, value, offset) : undefined;
+      return place === undefined ? atNode(value, message) : located(place, message);
     },
     atValue: (path, message) => {
       const { key, value, complete } = find(document, path);
@@ -133,4 +140,21 @@ function find(document: Document.Parsed, path: Path): Found {
     }
   }
   return { key, value, complete: true };
+}
+
+/** Where in the file the character `offset` of a text's value stands; undefined where lines are folded or characters escaped. */
+function offsetIn(file: string, { type, value, range }: Scalar, offset: number): number | undefined {
+  if (typeof value !== 'string' || !range) return undefined;
+  const [from, to] = range;
+  if (type === 'PLAIN') return file.slice(from, from + value.length) === value ? from + offset : undefined;
+  if (type === 'QUOTE_DOUBLE' || type === 'QUOTE_SINGLE')
+    return file.slice(from + 1, to - 1) === value ? from + 1 + offset : undefined;
+  if (type !== 'BLOCK_LITERAL') return undefined;
+  // The text begins behind the line with the "|"; each of its lines is indented by as much as the first that is not empty.
+  const before = value.slice(0, offset).split('\n');
+  const lines = file.slice(from, to).split('\n');
+  const indent = /^ */.exec(lines.slice(1).find((line) => line.trim() !== '') ?? '')![0].length;
+  let at = from;
+  for (const line of lines.slice(0, before.length)) at += line.length + 1;
+  return at + indent + before.at(-1)!.length;
 }

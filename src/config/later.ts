@@ -5,7 +5,6 @@ export const RELEASE = '0.1';
 export const LATER: Readonly<Record<string, string>> = {
   hub: 'it will be the MQTT listener for connected children',
   registry: 'it will say whose word counts on children and their credentials',
-  modules: 'they will be local rules, written as stream queries',
   connected: 'it will be a child that speaks MQTT to the hub',
   grants: 'they will say what a child may do to others',
   nmea: 'it will decode NMEA 0183 sentences',

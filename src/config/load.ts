@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { asMapping, readYaml } from './document.ts';
 import type { YamlDocument } from './document.ts';
-import { nearest } from './nearest.ts';
+import { nearest } from '../query/nearest.ts';
 import { ConfigError, pathText } from './problem.ts';
 import type { Path, Problem } from './problem.ts';
 import { defaultProfileDirs, findProfile, gpioLine, listProfiles, readProfile, serialDevice } from './profile.ts';
@@ -117,12 +117,16 @@ function withProfile(config: Config, root: unknown, { storage }: Profile): Confi
 
 function withAbsolutePaths(config: Config, dir: string): Config {
   const gateway = { ...config.gateway, dataDir: path.resolve(dir, config.gateway.dataDir) };
-  if (config.upstream === undefined) return { ...config, gateway };
+  const modules = config.modules.map((module) => {
+    const tables = Object.entries(module.reference).map(([name, file]) => [name, path.resolve(dir, file)] as const);
+    return { ...module, reference: Object.fromEntries(tables) };
+  });
+  if (config.upstream === undefined) return { ...config, gateway, modules };
   const upstream = { ...config.upstream };
   for (const key of ['ca', 'clientCert', 'clientKey'] as const) {
     if (upstream[key] !== undefined) upstream[key] = path.resolve(dir, upstream[key]);
   }
-  return { ...config, gateway, upstream };
+  return { ...config, gateway, modules, upstream };
 }
 
 /** A section whose heading stands there with nothing under it (`host:`) counts as written and empty. */
@@ -132,7 +136,9 @@ function withEmptySections(root: unknown): unknown {
   const child = (value: unknown): unknown => fill(value, ['simulated', 'serial', 'gpio', 'host'], { serial });
   const children = (value: unknown): unknown => (Array.isArray(value) ? value.map(child) : (value ?? []));
   const upstream = (value: unknown): unknown => fill(value, ['reconnect']);
-  return fill(root, ['gateway', 'upstream', 'storeAndForward', 'routes'], { upstream, children });
+  const module = (value: unknown): unknown => fill(value, ['reference', 'outputs', 'limits']);
+  const modules = (value: unknown): unknown => (Array.isArray(value) ? value.map(module) : (value ?? []));
+  return fill(root, ['gateway', 'upstream', 'storeAndForward', 'routes'], { upstream, children, modules });
 }
 
 /** A mapping with those of its `sections` that are null made empty mappings, and then some keys filled in their own way. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ChildrenSchema } from './children.ts';
+import { ModulesSchema } from './modules.ts';
 import { RoutesSchema } from './routes.ts';
 import { StoreAndForwardSchema } from './storage.ts';
 import { UpstreamSchema } from './upstream.ts';
@@ -27,6 +28,7 @@ export const ConfigSchema = section({
   storeAndForward: StoreAndForwardSchema.prefault({}),
   routes: RoutesSchema.prefault({}),
   children: ChildrenSchema.prefault([]),
+  modules: ModulesSchema.prefault([]),
 })
   .superRefine(({ gateway, children }, context) => {
     if (!Array.isArray(children)) return;
@@ -47,6 +49,7 @@ export type UpstreamConfig = NonNullable<Config['upstream']>;
 export type StoreAndForwardConfig = Config['storeAndForward'];
 export type RouteConfig = Config['routes'][string];
 export type ChildConfig = Config['children'][number];
+export type ModuleConfig = Config['modules'][number];
 export type SimulatedConfig = NonNullable<ChildConfig['simulated']>;
 export type SerialConfig = NonNullable<ChildConfig['serial']>;
 export type GpioConfig = NonNullable<ChildConfig['gpio']>;

@@ -1,5 +1,5 @@
 import { laterText } from './later.ts';
-import { nearest } from './nearest.ts';
+import { nearest } from '../query/nearest.ts';
 import { pathText } from './problem.ts';
 import type { Path } from './problem.ts';
 import { ANY_NAME, EACH_ITEM, keyText } from './reference.ts';

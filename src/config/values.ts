@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { nearest } from './nearest.ts';
+import { nearest } from '../query/nearest.ts';
 import {
   DURATION_PATTERN,
   formatSize,

@@ -163,7 +163,8 @@ function fileAt(path: string): string {
   }
 }
 
-function answers(path: string): Promise<boolean> {
+/** Whether somebody is behind a socket. */
+export function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     socket.once('connect', () => {

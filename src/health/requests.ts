@@ -1,5 +1,5 @@
 import type { Reconfigured } from '../config/change.ts';
-import { nearest } from '../config/nearest.ts';
+import { nearest } from '../query/nearest.ts';
 import { incoming, NoMessage, type Incoming } from '../message/exchange.ts';
 import type { Stored } from '../message/message.ts';
 import type { Compacted } from '../spool/compaction.ts';

@@ -27,15 +27,20 @@ const EXCERPT_MAX = 100;
 
 /**
  * The problem as a person reads it: `name:line:column: message`, the line with a caret under the place, and the hint. `first` is
- * where the text begins in the file that it stands in, both from 1.
+ * where the text begins in the file that it stands in, both from 1; `indent` is what each of its further lines has lost in front.
  */
-export function problemText(text: string, problem: QueryProblem, name: string, first = { line: 1, column: 1 }): string {
+export function problemText(
+  text: string,
+  problem: QueryProblem,
+  name: string,
+  first: { readonly line: number; readonly column: number; readonly indent?: number } = { line: 1, column: 1 },
+): string {
   const { line, column } = placeOf(text, problem.at);
   const lineText = (text.split('\n')[line - 1] ?? '').replaceAll('\t', ' ').replaceAll('\r', '');
   const from = Math.max(0, Math.min(column - EXCERPT_MAX / 2, lineText.length - EXCERPT_MAX));
   const excerpt = lineText.slice(from, from + EXCERPT_MAX);
   const caret = `${' '.repeat(Math.max(0, column - 1 - from))}^`;
-  const place = `${name}:${first.line + line - 1}:${line === 1 ? first.column + column - 1 : column}`;
+  const place = `${name}:${first.line + line - 1}:${line === 1 ? first.column + column - 1 : column + (first.indent ?? 0)}`;
   const hint = problem.hint === null ? '' : `\n  -> ${problem.hint}`;
   return `${place}: ${problem.message}\n  ${excerpt}\n  ${caret}${hint}`;
 }

@@ -58,3 +58,65 @@ export class ValueError extends Error {
     this.name = 'ValueError';
   }
 }
+
+/** What a value is called in the language; `NULL` for null. */
+export type ValueType = 'NULL' | 'bigint' | 'float' | 'nvarchar(max)' | 'datetime' | 'bit' | 'record' | 'array';
+
+export function typeName(value: Value): ValueType {
+  switch (typeof value) {
+    case 'number':
+      return Number.isInteger(value) ? 'bigint' : 'float';
+    case 'bigint':
+      return 'bigint';
+    case 'string':
+      return 'nvarchar(max)';
+    case 'boolean':
+      return 'bit';
+    default:
+      if (value === null) return 'NULL';
+      if (value instanceof Float) return 'float';
+      if (value instanceof DateTime) return 'datetime';
+      return Array.isArray(value) ? 'array' : 'record';
+  }
+}
+
+export function isRecord(value: Value): value is Fields {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    !(value instanceof Float) &&
+    !(value instanceof DateTime)
+  );
+}
+
+export function isArray(value: Value): value is readonly Value[] {
+  return Array.isArray(value);
+}
+
+/** A float as it is held: wrapped when it is whole. Throws when it is not finite: the language has no infinity. */
+export function float(value: number): Value {
+  if (!Number.isInteger(value)) {
+    if (Number.isFinite(value)) return value;
+    throw new ValueError('the result is beyond float');
+  }
+  return new Float(value);
+}
+
+const INT64_MIN = -(2n ** 63n);
+const INT64_MAX = 2n ** 63n - 1n;
+
+/** A bigint as it is held: a number where that is exact. Throws beyond 64 bits. */
+export function integer(value: bigint): number | bigint {
+  const narrow = Number(value);
+  if (Number.isSafeInteger(narrow)) return narrow;
+  if (value < INT64_MIN || value > INT64_MAX) throw new ValueError('the result is beyond bigint, which has 64 bits');
+  return value;
+}
+
+/** The number of a bigint or a float, rounded to a double; null when it is no number. */
+export function toNumber(value: Value): number | null {
+  if (typeof value === 'number') return value;
+  if (value instanceof Float) return value.value;
+  return typeof value === 'bigint' ? Number(value) : null;
+}

@@ -5,7 +5,7 @@ import type { Fields, Value } from '../query/value.ts';
 import { Hosted, type ModuleSpec } from './hosted.ts';
 import { Keeper, type Feeding, type KeptRecord, type RecordChange } from './keeper.ts';
 import type { Held, Micros } from './row.ts';
-import { Timeline } from './timeline.ts';
+import { SteadyClock } from './steady-clock.ts';
 
 /** The journal's bound, bytes, and as a part of the spool's quota. */
 const JOURNAL_BYTES_MAX = 4 * 2 ** 20;
@@ -60,7 +60,7 @@ export class RulesHost<Output> {
   readonly #options: RulesHostOptions<Output>;
   readonly #modules: ReadonlyMap<string, Hosted<Output>>;
   readonly #keeper: Keeper<Output>;
-  #timeline: Timeline | null = null;
+  #timeline: SteadyClock | null = null;
   /** What has been put out and not handed on yet, in its order. */
   readonly #outbox: { readonly module: Hosted<Output>; readonly output: Output }[] = [];
   #handing = false;
@@ -91,7 +91,7 @@ export class RulesHost<Output> {
   start(records: readonly KeptRecord[]): void {
     const { clock } = this.#options;
     const again = this.#keeper.restore(records);
-    this.#timeline = new Timeline(clock, this.#keeper.last);
+    this.#timeline = new SteadyClock(clock, this.#keeper.last);
     for (const { message, arrival, known, targets } of again) this.#feedAll(message, arrival, known, targets);
     this.#settle();
     if (!this.#timeline.known) {

@@ -11,6 +11,11 @@ export interface Row {
   readonly sources: readonly (Fields | null)[];
   /** What analytic functions found for it, by their number in the select; empty when there are none. */
   readonly analytic: readonly Value[];
+  /**
+   * Only behind a join, where `time` is not that of each source any more: the timestamps of the sources, null for one that has none
+   * (nothing was found for it, or it is a reference table). A later join may be bound to any of them.
+   */
+  readonly times?: readonly (Micros | null)[];
 }
 
 /** A part of a running query. Rows come to it in the order of time; what it makes of them goes to where it was told when it was made. */

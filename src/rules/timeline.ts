@@ -1,62 +1,237 @@
-import type { Clock } from '../clock/clock.ts';
-import type { Micros } from './row.ts';
+import { asDateTime, micros } from '../query/datetime.ts';
+import { ValueError, type Fields, type Value } from '../query/value.ts';
+import type { Account } from './account.ts';
+import type { InputEvent } from './event.ts';
+import type { Micros, Operator, Row, Saved } from './row.ts';
 
-/** So far the timeline may be ahead of the wall clock and go on all the same, us: clocks are set by as much now and then. */
-const AHEAD_MAX = 60 * 1_000_000;
+/** What a row costs while it waits for its turn, bytes, beside the event itself. */
+const ROW_BYTES = 250;
+const NONE: readonly Value[] = [];
+
+/** Tolerances and policies, microseconds. */
+export interface Policies {
+  readonly outOfOrder: Micros;
+  /** Infinity: any time. */
+  readonly late: Micros;
+  readonly early: Micros;
+  readonly idle: Micros;
+  readonly drop: boolean;
+}
 
 /**
- * The rules' own time: the wall clock as it was at the start, and from there on the monotonic clock, so that a wall clock that
- * jumps neither fires nor freezes a window. It does not run backwards through a restart. When the time becomes known it moves
- * to it, once: forwards in a step, as after a long silence; where it would have to go back, it begins anew.
+ * The time of one source: gives each event its timestamp, puts events in order, and says how far time has come (the watermark).
+ *
+ * An event with a time of its own goes through the tests of QUERY.md A3: early, late, out of order. The watermark is the latest
+ * timestamp minus the tolerance for unordered events; once nothing has come for the idle time, it is the present minus the
+ * tolerance for late ones. Whatever comes then is at least as new as that by the test for late events, or is moved there, so it
+ * makes no difference to the results when, and whether, somebody asks ({@link tick}).
+ *
+ * An event may still have the watermark's own time, so what is passed on is that nothing comes up to the microsecond before.
  */
 export class Timeline {
-  readonly #clock: Clock;
-  #anchor: Micros;
-  #known: boolean;
-  #last: Micros;
-  /** What came before is later than what is now: windows of then are to be closed, and nothing compared with it. */
-  #anew: boolean;
+  readonly #policies: Policies;
+  readonly #timestamp: ((fields: Fields) => Value) | null;
+  readonly #next: Operator;
+  readonly #account: Account;
+  /** Rows that wait for the watermark, in the order of time, and from where on. */
+  #waiting: Row[] = [];
+  #from = 0;
+  #latest: Micros = -Infinity;
+  #watermark: Micros = -Infinity;
+  #advanced: Micros = -Infinity;
+  #lastArrival: Micros = -Infinity;
+  /** How far events' times are ahead of the arrivals while nobody knows the time; null once it is known. */
+  #skew: Micros | null = null;
 
-  /** `last`: the last moment that anything remembers of the runs before; 0 when there is nothing. */
-  constructor(clock: Clock, last: Micros) {
-    this.#clock = clock;
-    this.#known = clock.known();
-    const wall = micros(clock.wall());
-    this.#anew = this.#known && last > wall + AHEAD_MAX;
-    this.#last = this.#anew ? wall : Math.max(wall, last);
-    this.#anchor = this.#last - micros(clock.monotonic());
+  /** `timestamp` is null for a source whose events have no other time than their arrival. */
+  constructor(policies: Policies, timestamp: ((fields: Fields) => Value) | null, next: Operator, account: Account) {
+    this.#policies = policies;
+    this.#timestamp = timestamp;
+    this.#next = next;
+    this.#account = account;
   }
 
-  now(): Micros {
-    this.#last = Math.max(this.#last, this.#anchor + micros(this.#clock.monotonic()));
-    return this.#last;
+  get watermark(): Micros {
+    return this.#watermark;
   }
 
-  get known(): boolean {
-    return this.#known;
-  }
-
-  /**
-   * Asks the clock whether the time has become known. True, once, when the timeline begins anew: whatever is open is to be
-   * closed before anything more is taken on.
-   */
-  settles(): boolean {
-    if (!this.#known && this.#clock.known()) {
-      this.#known = true;
-      const wall = micros(this.#clock.wall());
-      const now = this.now();
-      if (now > wall + AHEAD_MAX) {
-        this.#anew = true;
-        this.#last = wall;
+  feed({ fields, arrival, arrivalKnown }: InputEvent): void {
+    let time = arrival;
+    this.begin(arrival);
+    if (this.#timestamp !== null) {
+      try {
+        time = momentOf(this.#timestamp(fields));
+      } catch (error) {
+        this.#account.dropped(error);
+        return;
       }
-      if (wall > now || this.#anew) this.#anchor = wall - micros(this.#clock.monotonic());
+      const late = this.#policies.late;
+      const { counters } = this.#account;
+      if (arrivalKnown) {
+        if (time > arrival + this.#policies.early) {
+          counters.early++;
+          return;
+        }
+        if (arrival - time > late) {
+          counters.late++;
+          if (this.#policies.drop) return;
+          time = arrival - late;
+        }
+      }
+      // Before the event is looked at, or it would make a difference whether somebody asked just before it came.
+      this.tick(arrival);
+      if (time < this.#watermark) {
+        counters.unordered++;
+        if (this.#policies.drop) return;
+        time = this.#watermark;
+      }
+      this.#skew = arrivalKnown ? null : Math.max(this.#skew ?? -Infinity, time - arrival);
+      if (this.#skew !== null) this.#account.skew = Math.max(this.#account.skew ?? -Infinity, this.#skew);
+    } else if (time < this.#watermark) {
+      time = this.#watermark;
     }
-    const anew = this.#anew;
-    this.#anew = false;
-    return anew;
+    this.#lastArrival = arrival;
+    if (time > this.#latest) this.#latest = time;
+    const row: Row = { time, sources: [fields], analytic: NONE };
+    const reached = this.#latest - (this.#timestamp === null ? 0 : this.#policies.outOfOrder);
+    if (time <= reached && this.#from === this.#waiting.length) this.#pass(row);
+    else this.#wait(row);
+    if (reached > this.#watermark) this.#reach(reached);
+    else this.#release();
+  }
+
+  /** Time has passed up to `now`, and nothing has come. */
+  tick(now: Micros): void {
+    const reached = this.#reachedBy(now);
+    if (reached > this.#watermark) this.#reach(reached);
+  }
+
+  /** Nothing more comes. */
+  end(): void {
+    this.#reach(Infinity);
+  }
+
+  /** When a {@link tick} will have brought time past `due`. */
+  tickFor(due: Micros): Micros {
+    if (this.#timestamp === null) return due + 1;
+    return Math.max(due + 1 + this.#policies.late - this.#ahead(), this.#lastArrival + this.#policies.idle);
+  }
+
+  /** The time of the first row that waits. */
+  get due(): Micros {
+    // One less: it may go as soon as the watermark is there, and need not be passed.
+    return this.#from < this.#waiting.length ? this.#waiting[this.#from]!.time - 1 : Infinity;
+  }
+
+  /** When something came last. */
+  get silentSince(): Micros {
+    return this.#lastArrival;
+  }
+
+  get bytes(): number {
+    return (this.#waiting.length - this.#from) * ROW_BYTES;
+  }
+
+  /** The query's first sign of life, of whatever source: from then on this one may count as silent. */
+  begin(now: Micros): void {
+    if (this.#lastArrival === -Infinity) this.#lastArrival = now;
+  }
+
+  save(): Saved {
+    const rows = this.#waiting.slice(this.#from).map((row): Saved => [row.time, row.sources[0]!]);
+    const times = [this.#latest, this.#watermark, this.#advanced, this.#lastArrival, this.#skew].map(finite);
+    return [times, rows];
+  }
+
+  load(saved: Saved): void {
+    const [times, rows] = saved as [(number | null)[], [number, Fields][]];
+    const [latest, watermark, advanced, lastArrival] = times.map((time) => time ?? -Infinity);
+    this.#latest = latest!;
+    this.#watermark = watermark!;
+    this.#advanced = advanced!;
+    this.#lastArrival = lastArrival!;
+    this.#skew = times[4]!;
+    this.#account.give(0, 0, this.bytes);
+    this.#waiting = rows.map(([time, fields]) => ({ time, sources: [fields], analytic: NONE }));
+    this.#from = 0;
+    this.#account.take(0, 0, this.bytes);
+  }
+
+  #reachedBy(now: Micros): Micros {
+    if (this.#timestamp === null) return now;
+    if (now - this.#lastArrival < this.#policies.idle) return -Infinity;
+    return now + this.#ahead() - this.#policies.late;
+  }
+
+  /** A source that has said nothing yet goes by the others. */
+  #ahead(): Micros {
+    return (this.#latest === -Infinity ? this.#account.skew : this.#skew) ?? 0;
+  }
+
+  #reach(watermark: Micros): void {
+    this.#watermark = watermark;
+    this.#release();
+    const to = watermark - 1;
+    if (to > this.#advanced) {
+      this.#advanced = to;
+      this.#next.advance(to);
+    }
+  }
+
+  #release(): void {
+    while (this.#from < this.#waiting.length && this.#waiting[this.#from]!.time <= this.#watermark) {
+      const row = this.#waiting[this.#from++]!;
+      this.#account.give(0, 0, ROW_BYTES);
+      this.#pass(row);
+    }
+    if (this.#from === this.#waiting.length && this.#from > 0) {
+      this.#waiting = [];
+      this.#from = 0;
+    } else if (this.#from > 1000) {
+      this.#waiting.splice(0, this.#from);
+      this.#from = 0;
+    }
+  }
+
+  /** Each row finds everything before it done, however many go at once: the order of what comes out is then always the same. */
+  #pass(row: Row): void {
+    const before = row.time - 1;
+    if (before > this.#advanced) {
+      this.#advanced = before;
+      this.#next.advance(before);
+    }
+    this.#next.row(row);
+  }
+
+  /** Behind all rows that are not later. */
+  #wait(row: Row): void {
+    if (!this.#account.take(0, 0, ROW_BYTES)) {
+      this.#account.counters.bounded++;
+      return;
+    }
+    let low = this.#from;
+    let high = this.#waiting.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#waiting[middle]!.time <= row.time) low = middle + 1;
+      else high = middle;
+    }
+    if (low === this.#waiting.length) this.#waiting.push(row);
+    else this.#waiting.splice(low, 0, row);
   }
 }
 
-function micros(ms: number): Micros {
-  return Math.round(ms * 1000);
+function finite(time: number | null): number | null {
+  return time === -Infinity ? null : time;
+}
+
+/** A timestamp in microseconds. Throws a ValueError when `value` names no moment. */
+export function momentOf(value: Value): Micros {
+  const moment = asDateTime(value);
+  if (moment !== null) return micros(moment);
+  throw new ValueError(
+    value === null
+      ? 'there is no timestamp: what TIMESTAMP BY names is missing'
+      : `there is no timestamp: ${typeof value === 'string' ? `'${value.slice(0, 50)}'` : JSON.stringify(value).slice(0, 50)} is no datetime and no ISO 8601 text`,
+  );
 }

@@ -6,7 +6,7 @@ import { crc32c } from '../store/crc32c.ts';
 /** Format of a block's bytes; an older program refuses a newer one. Version 1 had no level and no range wider than its messages. */
 export const BLOCK_VERSION = 2;
 const BLOCK_VERSION_OLDEST = 1;
-/** Raw bytes at which a block is cut: deflated they come to about 16,368 B, four overflow pages without a gap. */
+/** Raw bytes at which a block is cut: deflated they come to about 16 KiB, four pages. */
 export const BLOCK_RAW_BYTES = 48 * 1024;
 
 const CODEC_RAW = 0;

@@ -2,7 +2,6 @@ import type { Logger } from 'pino';
 import type { AgeClock } from '../clock/age.ts';
 import type { Clock, Timer } from '../clock/clock.ts';
 import type { Message } from '../message/message.ts';
-import type { Environment } from '../store/environment.ts';
 import { storeError, type StoreError } from '../store/store-error.ts';
 import type { Accompaniment } from './accompaniment.ts';
 import type { Amendments } from './amendments.ts';
@@ -11,6 +10,7 @@ import type { BootTable } from './boot-table.ts';
 import { CommitTimer } from './commit-timer.ts';
 import { drawEpoch } from './epoch.ts';
 import type { Lane, Sealed } from './lane.ts';
+import type { Medium } from './late-environment.ts';
 import type { Losses } from './losses.ts';
 import { MediumFault } from './medium-fault.ts';
 import { Records } from './records.ts';
@@ -29,7 +29,7 @@ const AGE_EVERY_MS = 60_000;
 const COMMIT_SHARE = 1 / 40;
 
 export interface CommitterParts {
-  readonly environment: Environment;
+  readonly environment: Medium;
   readonly books: Books;
   readonly losses: Losses;
   readonly lanes: readonly Lane[];

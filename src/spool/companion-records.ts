@@ -1,13 +1,13 @@
 import type { Logger } from 'pino';
-import type { Environment } from '../store/environment.ts';
 import type { Amendments } from './amendments.ts';
 import type { KeptRecord } from './companion.ts';
 import { companionKey, companionPlace, isCompanion } from './keys.ts';
+import type { Medium } from './late-environment.ts';
 import { pagesOf } from './pages.ts';
 import { sealed } from './seal.ts';
 
 /** See {@link Spool.companionRecords}. */
-export function recordsIn(environment: Environment, amendments: Amendments, log: Logger): readonly KeptRecord[] {
+export function recordsIn(environment: Medium, amendments: Amendments, log: Logger): readonly KeptRecord[] {
   const found: KeptRecord[] = [];
   environment.read((reader) =>
     reader.scan(companionKey(0, 0), ({ key, value }) => {

@@ -26,8 +26,8 @@ export interface EvictorParts {
   readonly pageBytes: number;
   readonly read: <T>(look: (reader: Reader) => T) => T;
   readonly whenFull: (lane: number) => WhenFull;
-  /** The indexes know all blocks. */
-  readonly indexed: () => boolean;
+  /** The number up to which a lane's index knows all blocks that may be changed; Infinity: all. */
+  readonly knownTo: (lane: Lane) => number;
 }
 
 /**
@@ -37,6 +37,7 @@ export interface EvictorParts {
  * the level that takes most of it gives: its oldest blocks go over to the next level at about half their size. So all
  * levels in use come to take the same room, each reaches twice as far back as the one before it, and with all eleven in
  * use the spool reaches back 186 times as far as unthinned. What was thinned ten times and is the oldest is dropped.
+ * After a start, until the index knows a lane whole, the same is done among the oldest blocks that it knows.
  */
 export class Evictor {
   readonly #parts: EvictorParts;
@@ -85,18 +86,16 @@ export class Evictor {
 
   /** One step of thinning; null when the oldest block is to go instead. */
   #thin(lane: Lane): Step | null {
-    if (!this.#parts.indexed()) return null;
     if (this.#dropsLeft[lane.number]! > 0) {
       this.#dropsLeft[lane.number]!--;
       return null;
     }
-    let level = 0;
-    for (let other = 1; other <= LEVEL_MAX; other++) {
-      if (lane.index.pagesAt(other) > lane.index.pagesAt(level)) level = other;
-    }
+    const knownTo = this.#parts.knownTo(lane);
+    const pages = pagesByLevel(lane, knownTo);
+    const level = pages.indexOf(Math.max(...pages));
     if (level === LEVEL_MAX) return null;
     for (let width = WINDOW_BLOCKS_MIN; width <= WINDOW_BLOCKS_MAX; width *= 2) {
-      const run = this.#oldest(lane, level, width);
+      const run = this.#oldest(lane, level, width, knownTo);
       if (run.length === 0) return null;
       const { kept, gone } = thinned(run.flatMap(({ messages }) => messages));
       if (kept.length <= (kept.length + gone.length) * WORTH_SHARE) {
@@ -109,15 +108,18 @@ export class Evictor {
     return null;
   }
 
-  /** The oldest neighbours of one level and epoch that may be changed, so many at the most. */
-  #oldest(lane: Lane, level: number, most: number): Opened[] {
+  /** The oldest neighbours of one level and epoch that may be changed, so many at the most, before number `knownTo`. */
+  #oldest(lane: Lane, level: number, most: number, knownTo: number): Opened[] {
     const firstSeqs: number[] = [];
     lane.index.walk(lane.changeableFrom, (block) => {
+      if (block.firstSeq >= knownTo) return false;
       if (block.level === level) firstSeqs.push(block.firstSeq);
       return firstSeqs.length < most && (firstSeqs.length === 0 || block.level === level);
     });
     const run: Opened[] = [];
     for (const firstSeq of firstSeqs) {
+      // One between them is not in the index yet.
+      if (run.length > 0 && run.at(-1)!.placed.nextSeq !== firstSeq) break;
       const placed = this.#parts.read((reader) => lane.blockWith(reader, firstSeq));
       const opened = placed === null ? null : this.#parts.pruning.open(lane, placed);
       if (opened === null || opened.messages.length === 0) break;
@@ -126,6 +128,17 @@ export class Evictor {
     }
     return run;
   }
+}
+
+/** What the blocks before number `knownTo` take, by how often they were thinned. */
+function pagesByLevel({ index, changeableFrom }: Lane, knownTo: number): readonly number[] {
+  const levels = Array.from({ length: LEVEL_MAX + 1 }, (_, level) => (knownTo === Infinity ? index.pagesAt(level) : 0));
+  if (knownTo === Infinity) return levels;
+  index.walk(changeableFrom, ({ firstSeq, level, pages }) => {
+    if (firstSeq < knownTo) levels[level]! += pages;
+    return firstSeq < knownTo;
+  });
+  return levels;
 }
 
 interface Step {

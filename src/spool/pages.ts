@@ -10,14 +10,12 @@ const IN_LEAF_SHARE = 0.49;
 const HEADER_BYTES = 16;
 const PIECE_HEADER_BYTES = 8;
 
-/** Pages that a value of so many bytes takes: its own overflow pages, piece by piece, or a share of a leaf when it is small. */
+/** Pages that a value of so many bytes takes: pages of its own, piece by piece, or a share of a leaf when it is small. */
 export function pagesOf(valueBytes: number, pageBytes: number): number {
   if (valueBytes < pageBytes * IN_LEAF_SHARE) return ((valueBytes + NODE_BYTES) * NODE_SHARE) / pageBytes;
   if (valueBytes <= PIECE_BYTES) return Math.ceil((valueBytes + HEADER_BYTES) / pageBytes);
   const pieces = Math.ceil((valueBytes - PIECE_BYTES) / (PIECE_BYTES - PIECE_HEADER_BYTES));
   const last = valueBytes - PIECE_BYTES - (pieces - 1) * (PIECE_BYTES - PIECE_HEADER_BYTES) + PIECE_HEADER_BYTES;
-  return (
-    pieces * (Math.ceil((PIECE_BYTES + HEADER_BYTES) / pageBytes) + (NODE_BYTES * NODE_SHARE) / pageBytes) +
-    pagesOf(last, pageBytes)
-  );
+  const full = pagesOf(PIECE_BYTES, pageBytes) + (NODE_BYTES * NODE_SHARE) / pageBytes;
+  return pieces * full + pagesOf(last, pageBytes);
 }

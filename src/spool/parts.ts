@@ -3,7 +3,7 @@ import { bytesWrittenBelow } from '../board/block-device.ts';
 import type { AgeClock } from '../clock/age.ts';
 import type { Clock } from '../clock/clock.ts';
 import type { Message } from '../message/message.ts';
-import type { Environment, Reader } from '../store/environment.ts';
+import type { Reader } from '../store/environment.ts';
 import type { StoreError } from '../store/store-error.ts';
 import { Accompaniment } from './accompaniment.ts';
 import { Amendments } from './amendments.ts';
@@ -18,6 +18,7 @@ import { Expirer } from './expirer.ts';
 import { Indexing } from './indexing.ts';
 import { Lane, type ReadingParts } from './lane.ts';
 import { Bookkeeper } from './bookkeeper.ts';
+import type { Medium } from './late-environment.ts';
 import type { Losses } from './losses.ts';
 import { Merger } from './merger.ts';
 import { Pruning } from './pruning.ts';
@@ -27,7 +28,7 @@ import { lifeMsOf, whenFullOf, type SpoolSettings } from './settings.ts';
 import { WearMeter } from './wear.ts';
 
 export interface PartsOptions {
-  readonly environment: Environment;
+  readonly environment: Medium;
   readonly books: Books;
   readonly losses: Losses;
   readonly quota: Quota;
@@ -104,7 +105,7 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     pageBytes,
     read,
     whenFull: (lane) => whenFullOf(settings(), lane),
-    indexed: () => indexing.complete,
+    knownTo: (lane) => indexing.knownTo(lane),
   });
   const pagesLeft = () => quota.targetBytes(clock.monotonic()) / pageBytes - read((reader) => reader.livePages().live);
   const deadLetters = new DeadLetters({ books, bookkeeper, amendments, pageBytes, read, pagesLeft });

@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock/clock.ts';
-import type { Environment } from '../store/environment.ts';
 import { StoreError, storeError } from '../store/store-error.ts';
 import type { Amendments } from './amendments.ts';
 import type { Evictor } from './evictor.ts';
 import type { Sealed } from './lane.ts';
+import { LateEnvironment, type Medium } from './late-environment.ts';
 import { pagesOf } from './pages.ts';
 import type { Quota } from './quota.ts';
 import type { WearMeter } from './wear.ts';
@@ -33,7 +33,7 @@ const GROWTHS_MAX = 4;
 const PROGRESS_PARTS = 4;
 
 export interface RoomParts {
-  readonly environment: Environment;
+  readonly environment: Medium;
   readonly amendments: Amendments;
   readonly evictor: Evictor;
   readonly quota: Quota;
@@ -67,8 +67,11 @@ export class Room {
   #growthRefusedAt = -Infinity;
   #held = false;
   #fillTimer: Timer | null = null;
+  #filling: Promise<void> = Promise.resolve();
+  #stopped = false;
   #stepBytes = STEP_BYTES_MIN;
-  #told = 0;
+  /** The last part that was told, and of which quota. */
+  #told = { part: 0, quotaBytes: 0 };
 
   constructor(parts: RoomParts) {
     this.#parts = parts;
@@ -119,6 +122,7 @@ export class Room {
    * is needed. Throws StoreError when there is nowhere to write.
    */
   async prepare(blockPages: () => number): Promise<void> {
+    this.#mustBeOpen();
     await this.#restore();
     const { environment, amendments, quota, clock } = this.#parts;
     const { live, pageBytes } = environment.read((reader) => reader.livePages());
@@ -178,17 +182,27 @@ export class Room {
 
   /** Begins to fill the file up to the quota, in steps between commits. */
   fillUp(): void {
-    this.#fillTimer ??= this.#parts.clock.after(STEP_MS, () => void this.#step());
+    this.#fillTimer ??= this.#stepAfter(STEP_MS);
   }
 
-  stop(): void {
+  /** Ends the filling. Resolves when the step under way has ended: one that waits for its turn must not have it any more. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
     this.#fillTimer?.cancel();
+    await this.#filling;
+  }
+
+  #stepAfter(ms: number): Timer {
+    return this.#parts.clock.after(ms, () => {
+      this.#filling = this.#step();
+    });
   }
 
   async #step(): Promise<void> {
     const { environment, quota, clock, exclusively, log } = this.#parts;
     let took = GROWTH_REFUSED_MS;
     try {
+      this.#mustBeOpen();
       const { pageBytes } = environment;
       const before = environment.fileBytes();
       const bytes = quota.filling(clock.monotonic(), before, this.#stepBytes, pageBytes);
@@ -206,14 +220,15 @@ export class Room {
     } catch (error) {
       log.debug({ err: error }, 'the file cannot be filled up now');
     }
-    this.#fillTimer = clock.after(Math.max(took * STEP_REST, 10), () => void this.#step());
+    if (!this.#stopped) this.#fillTimer = this.#stepAfter(Math.max(took * STEP_REST, 10));
   }
 
   #tell(): void {
     const { bytes, targetBytes } = this.filling();
+    const { quotaBytes } = this;
     const part = Math.floor((bytes / targetBytes) * PROGRESS_PARTS + 0.01);
-    if (part <= this.#told) return;
-    this.#told = part;
+    if (part <= (this.#told.quotaBytes === quotaBytes ? this.#told.part : 0)) return;
+    this.#told = { part, quotaBytes };
     const percent = Math.min(100, Math.round((bytes / targetBytes) * 100));
     this.#parts.log.info({ bytes, targetBytes }, `the spool's file is filled up to ${percent} % of its quota`);
   }
@@ -238,6 +253,12 @@ export class Room {
     if (held && !this.#held)
       this.#parts.log.warn('others have filled the disk: the spool goes on in the room that it has');
     this.#held = held;
+  }
+
+  /** How much room there is on a medium that could not be written so far, nobody knows. Throws StoreError while it cannot be. */
+  #mustBeOpen(): void {
+    const { environment } = this.#parts;
+    if (environment instanceof LateEnvironment) environment.open();
   }
 
   /** Somebody took the file away: LMDB has it open still, and what it holds is brought back to where it belongs. */

@@ -1,4 +1,4 @@
-import type { Environment } from '../store/environment.ts';
+import type { Medium } from './late-environment.ts';
 import type { SpoolParts } from './parts.ts';
 import type { Quota } from './quota.ts';
 import type { Filling } from './room.ts';
@@ -35,7 +35,7 @@ export interface SpoolSnapshot {
 }
 
 export interface SnapshotOf extends Pick<SpoolParts, 'committer' | 'room' | 'wear' | 'indexing'> {
-  readonly environment: Environment;
+  readonly environment: Medium;
   readonly quota: Quota;
   readonly pending: number;
   readonly age: number;

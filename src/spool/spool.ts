@@ -3,30 +3,29 @@ import { AgeClock } from '../clock/age.ts';
 import type { Clock, Timer } from '../clock/clock.ts';
 import type { LossRow, RefusalReason } from '../message/loss.ts';
 import type { AcceptedAt, Message, Stored } from '../message/message.ts';
-import type { Environment } from '../store/environment.ts';
+import type { Environment, Reader } from '../store/environment.ts';
 import type { StoreError } from '../store/store-error.ts';
-import { decodeBooks, pendingOf, type Books } from './books.ts';
+import { decodeBooks, pendingOf, readBooks, type Books } from './books.ts';
 import { BootTable, type TimeOf } from './boot-table.ts';
 import type { Companion, KeptRecord } from './companion.ts';
 import { recordsIn } from './companion-records.ts';
 import type { Lane } from './lane.ts';
-import type { Bookkeeper } from './bookkeeper.ts';
+import { opened, type Medium } from './late-environment.ts';
 import type { Losses } from './losses.ts';
 import { spoolParts, type SpoolParts } from './parts.ts';
 import { lossOf } from './pruning.ts';
 import { mapBytesFor, type Quota } from './quota.ts';
 import { lifeMsOf, type SpoolSettings } from './settings.ts';
 import { snapshotOf, type SpoolSnapshot } from './snapshot.ts';
+import { Turns } from './turns.ts';
 
-/** Of so many messages one goes to a lower lane that has some, however much the higher ones hold. */
-const LOWER_LANE_SHARE = 16;
 /** How often it is looked for what has expired, ms. */
 const SWEEP_EVERY_MS = 10_000;
 
 export { SpoolFull } from './door.ts';
 
 export interface SpoolOptions {
-  readonly environment: Environment;
+  readonly environment: Medium;
   readonly books: Books;
   readonly losses: Losses;
   readonly quota: Quota;
@@ -41,7 +40,7 @@ export interface SpoolOptions {
  * evictor's and the expirer's.
  */
 export class Spool {
-  readonly #environment: Environment;
+  readonly #environment: Medium;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #books: Books;
@@ -49,15 +48,13 @@ export class Spool {
   readonly #quota: Quota;
   readonly #age: AgeClock;
   readonly #boots: BootTable;
-  readonly #bookkeeper: Bookkeeper;
   readonly #lanes: readonly Lane[];
   readonly #parts: SpoolParts;
+  readonly #turns: Turns;
   readonly #sweepTimer: Timer;
   readonly #moreListeners: (() => void)[] = [];
   #settings: SpoolSettings;
   #beforeClose: () => Promise<void> = () => Promise.resolve();
-  #sinceLower = 0;
-  #lastLower = 0;
   #sweeping = false;
   #shrinking = false;
   #sending = false;
@@ -87,8 +84,8 @@ export class Spool {
       onDamaged: (fault) => this.#givenUp(fault),
       onMore: () => this.#more(),
     });
-    this.#bookkeeper = this.#parts.bookkeeper;
     this.#lanes = this.#parts.lanes;
+    this.#turns = new Turns(this.#lanes, this.#parts.reading);
     this.#sweepTimer = clock.every(SWEEP_EVERY_MS, () => this.#sweep());
     this.#parts.committer.onCommit(() => this.#committed());
   }
@@ -145,29 +142,13 @@ export class Spool {
    */
   next(): Stored | null {
     this.#sending = true;
-    const first = this.#lanes.find((lane) => lane.readable);
-    if (first === undefined) return null;
-    if (++this.#sinceLower >= LOWER_LANE_SHARE) {
-      this.#sinceLower = 0;
-      const lower = this.#nextLower(first.number);
-      const stored = lower?.next(this.#parts.reading(lower)) ?? null;
-      if (stored !== null) return stored;
-    }
-    return first.next(this.#parts.reading(first)) ?? (first.readable ? null : this.next());
-  }
-
-  /** The lanes below `number` that have something take turns. */
-  #nextLower(number: number): Lane | undefined {
-    const lower = this.#lanes.filter((lane) => lane.number > number && lane.readable);
-    const lane = lower.find((each) => each.number > this.#lastLower) ?? lower[0];
-    if (lane !== undefined) this.#lastLower = lane.number;
-    return lane;
+    return this.#turns.next();
   }
 
   /** The upstream has a message: it was the oldest unsettled one of its lane. `matched` is false when nobody subscribed. */
   delivered(stored: Stored, matched: boolean): void {
-    this.#bookkeeper.delivered(stored.lane, stored.message.source.child, matched);
-    this.#settle(stored);
+    this.#parts.bookkeeper.delivered(stored.lane, stored.message.source.child, matched);
+    this.#parts.committer.settled(this.#lanes[stored.lane]!.settle(stored.seq));
   }
 
   /**
@@ -314,7 +295,7 @@ export class Spool {
     this.#parts.door.close();
     this.#sweepTimer.cancel();
     this.#parts.indexing.stop();
-    this.#parts.room.stop();
+    await this.#parts.room.stop();
     await this.#parts.committer.stop().catch((error: unknown) => {
       this.#log.error({ err: error }, 'the last commit failed; readings of the last moments are lost');
     });
@@ -326,7 +307,11 @@ export class Spool {
 
   /** Calls `last` when everything is on the medium and before the environment is closed. */
   onClose(last: () => Promise<void>): void {
-    this.#beforeClose = last;
+    const before = this.#beforeClose;
+    this.#beforeClose = async () => {
+      await last();
+      await before();
+    };
   }
 
   /**
@@ -335,6 +320,11 @@ export class Spool {
    */
   onDamaged(listener: (fault: StoreError) => void): void {
     this.#givenUp = listener;
+  }
+
+  /** Tells {@link onDamaged}'s listener. */
+  giveUp(fault: StoreError): void {
+    this.#givenUp(fault);
   }
 
   /** The account as it stands on the medium, without the children's. */
@@ -356,12 +346,23 @@ export class Spool {
   }
 
   /** For tools: a look at the medium. */
-  get environment(): Environment {
+  get medium(): Medium {
     return this.#environment;
   }
 
-  #settle(stored: Stored): void {
-    this.#parts.committer.settled(this.#lanes[stored.lane]!.settle(stored.seq));
+  /** The books as they lie on the medium; those in memory while there are none. */
+  booksIn(reader: Reader): Books {
+    return readBooks(reader) ?? this.#books;
+  }
+
+  /** The upstream takes messages. */
+  get sending(): boolean {
+    return this.#sending;
+  }
+
+  /** {@link medium}, open for writing. Throws StoreError when it could not be written so far. */
+  get environment(): Environment {
+    return opened(this.#environment);
   }
 
   #committed(): void {

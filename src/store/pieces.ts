@@ -2,17 +2,17 @@ import { crc32c } from './crc32c.ts';
 import type { Entry, Reader } from './reader.ts';
 
 /*
- * LMDB keeps a large value on neighbouring pages, and where the free ones lie apart it lengthens its file, however many there
- * are. So a value of more than four pages is kept in pieces, each under a key of its own:
+ * LMDB keeps a value that has pages of its own on neighbouring ones, and where the free ones lie apart it lengthens its file,
+ * however many there are. So no value has more than one: a longer one is kept in pieces, each under a key of its own.
  *
- *   the key                 the first 16,368 bytes
- *   the key, n u16 BE       piece n, from 1 on: 0xf1 0x70 | n u16 BE | CRC-32C u32 BE of the first 16,368 bytes | bytes
+ *   the key                 the first 4,080 bytes
+ *   the key, n u16 BE       piece n, from 1 on: 0xf1 0x70 | n u16 BE | CRC-32C u32 BE of the first 4,080 bytes | bytes
  *
- * All but the last are of 16,368 bytes: four pages of 4 KiB, or one of 16 KiB, with LMDB's header. A value of just that length
- * may have been cut, any other was not. The checksum ties the pieces of a value together, also for one who finds them in a file
- * whose trees are gone.
+ * All but the last are of 4,080 bytes, a page of 4 KiB with LMDB's header; with larger pages several lie in a leaf. A value of
+ * just that length may have been cut, any other was not. The checksum ties the pieces of a value together, also for one who
+ * finds them in a file whose trees are gone.
  */
-export const PIECE_BYTES = 16_368;
+export const PIECE_BYTES = 4080;
 const HEADER_BYTES = 8;
 const MAGIC = 0xf170;
 const NUMBER_BYTES = 2;
@@ -25,7 +25,7 @@ export interface PieceHeader {
   readonly tie: number;
 }
 
-/** A value as it is written: in one piece, or in several. Throws RangeError for one of a gigabyte. */
+/** A value as it is written: in one piece, or in several. Throws RangeError for one of 267 MB. */
 export function inPieces(key: Buffer, value: Buffer): readonly (readonly [key: Buffer, value: Buffer])[] {
   if (value.length <= PIECE_BYTES) return [[key, value]];
   const tie = crc32c(value, 0, PIECE_BYTES);

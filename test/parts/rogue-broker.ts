@@ -19,6 +19,7 @@ export interface SeenPublish {
   readonly topic: string;
   readonly body: string;
   readonly dup: boolean;
+  readonly epoch: number | null;
   readonly lane: number | null;
   readonly seq: number | null;
 }
@@ -134,7 +135,7 @@ export class RogueBroker {
       if (manners.onConnect === undefined) connection.accept();
       else manners.onConnect(connection, packet);
     } else if (packet.cmd === 'publish') {
-      const number = (name: 'lane' | 'seq') => {
+      const number = (name: 'epoch' | 'lane' | 'seq') => {
         const said =
           new RegExp(`[?&]${name}=(\\d+)`).exec(packet.topic)?.[1] ?? packet.properties?.userProperties?.[name];
         return said === undefined ? null : Number(said);
@@ -144,8 +145,8 @@ export class RogueBroker {
       const packetId = packet.messageId ?? 0;
       connection.open++;
       connection.openMax = Math.max(connection.openMax, connection.open);
-      const [lane, seq] = [number('lane'), number('seq')];
-      const seen = { connection: connection.number, packetId, topic, body, dup, lane, seq };
+      const [epoch, lane, seq] = [number('epoch'), number('lane'), number('seq')];
+      const seen = { connection: connection.number, packetId, topic, body, dup, epoch, lane, seq };
       this.publishes.push(seen);
       if (topic.includes('/events')) this.events.push(seen);
       if (manners.onPublish === undefined) connection.puback(packetId);

@@ -1,0 +1,32 @@
+import { inputsText, referencesOf } from './rules-tables.ts';
+import { compiled, ruleSources, type RuleProblem } from './rules-source.ts';
+import { FINE, FOUND_A_PROBLEM, print, printJson } from './output.ts';
+
+export interface RulesOptions {
+  readonly json?: boolean;
+  readonly module?: string;
+  readonly reference?: readonly string[];
+}
+
+/** `holdfast rules check`: what is wrong with each query, or what it reads and writes. */
+export function rulesCheck(file: string, options: RulesOptions): number {
+  const references = referencesOf(options.reference ?? []);
+  const problems: RuleProblem[] = [];
+  const queries: { module: string | null; inputs: readonly string[]; outputs: readonly string[] }[] = [];
+  const texts: string[] = [];
+  for (const source of ruleSources(file, options.module)) {
+    const result = compiled(source, references);
+    if ('problem' in result) {
+      problems.push(result.problem);
+      texts.push(result.text);
+      continue;
+    }
+    const { inputs, outputs } = result.engine;
+    queries.push({ module: source.module, inputs, outputs });
+    const name = source.module === null ? file : `${file}: module ${source.module}`;
+    texts.push(`${name}: fine: ${inputsText(result.engine)}`);
+  }
+  if (options.json === true) printJson({ file, ok: problems.length === 0, queries, problems });
+  else for (const text of texts) print(text);
+  return problems.length === 0 ? FINE : FOUND_A_PROBLEM;
+}

@@ -1,0 +1,106 @@
+import { open, type FileHandle } from 'node:fs/promises';
+import type { Clock, Timer } from '../clock/clock.ts';
+import type { Fields } from '../query/value.ts';
+import type { ReferenceTable } from './reference-table.ts';
+import { readTable, TableProblem } from './reference-rows.ts';
+
+/** Largest file that is read: it is held in memory, and parsed in one go. */
+const FILE_BYTES_MAX = 8 * 1024 * 1024;
+/** How often the file is looked at when nothing else is said. */
+const EVERY_MS = 10_000;
+
+export interface ReferenceFileOptions {
+  readonly path: string;
+  readonly clock: Clock;
+  readonly everyMs?: number;
+  /** Called when {@link ReferenceFile.problem} changes: what is wrong now, or null when it is well again. */
+  readonly onProblem?: (problem: string | null) => void;
+}
+
+/**
+ * A reference table in a file. The file is looked at from time to time and read again when its time of change, its size or its inode
+ * is another one; rows change all at once, between two events. A file that cannot be read or has something wrong in it changes
+ * nothing: the last good rows stay, and {@link problem} says what it is. Whoever writes the file does well to write another and
+ * rename it; a change while it is read is noticed, and it is read again.
+ */
+export class ReferenceFile implements ReferenceTable {
+  readonly #options: ReferenceFileOptions;
+  #timer: Timer | null = null;
+  #rows: readonly Fields[] = [];
+  #problem: string | null = null;
+  /** The file whose rows these are, or that had something wrong. */
+  #stamp: string | null = null;
+  #checking: Promise<void> | null = null;
+
+  constructor(options: ReferenceFileOptions) {
+    this.#options = options;
+  }
+
+  /** Empty until a file was read. */
+  get rows(): readonly Fields[] {
+    return this.#rows;
+  }
+
+  /** What is wrong with the file as it is now, with the line where there is one; null when its rows are in use. */
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  /** Resolves when the file has been read for the first time, or could not be. */
+  async start(): Promise<void> {
+    await this.check();
+    this.#timer = this.#options.clock.every(this.#options.everyMs ?? EVERY_MS, () => void this.check());
+  }
+
+  async stop(): Promise<void> {
+    this.#timer?.cancel();
+    this.#timer = null;
+    await this.#checking;
+  }
+
+  /** Looks at the file now. Never rejects. */
+  check(): Promise<void> {
+    this.#checking ??= this.#read().finally(() => {
+      this.#checking = null;
+    });
+    return this.#checking;
+  }
+
+  async #read(): Promise<void> {
+    let file: FileHandle | null = null;
+    try {
+      file = await open(this.#options.path, 'r');
+      const { stamp, size } = await stampOf(file);
+      if (stamp === this.#stamp) return;
+      if (size > FILE_BYTES_MAX) throw new TableProblem(1, `the file has ${size} bytes, at most ${FILE_BYTES_MAX}`);
+      const text = await file.readFile('utf8');
+      // Somebody is writing it: half a file may look like a whole one.
+      if ((await stampOf(file)).stamp !== stamp) return;
+      this.#stamp = stamp;
+      this.#rows = readTable(text, this.#options.path);
+      this.#say(null);
+    } catch (error) {
+      // One that could not be read at all may come back as it was.
+      if (!(error instanceof TableProblem)) this.#stamp = null;
+      this.#say(problemOf(error, this.#options.path));
+    } finally {
+      await file?.close();
+    }
+  }
+
+  #say(problem: string | null): void {
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    this.#options.onProblem?.(problem);
+  }
+}
+
+async function stampOf(file: FileHandle): Promise<{ readonly stamp: string; readonly size: number }> {
+  const { mtimeNs, size, ino } = await file.stat({ bigint: true });
+  return { stamp: `${mtimeNs} ${size} ${ino}`, size: Number(size) };
+}
+
+function problemOf(error: unknown, path: string): string {
+  if (error instanceof TableProblem) return `${path}:${error.line}: ${error.message}`;
+  return `${path}: ${error instanceof Error ? error.message : String(error)}`;
+}

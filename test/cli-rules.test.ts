@@ -1,0 +1,215 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { holdfast } from './parts/command.ts';
+import { scratch } from './parts/scratch.ts';
+
+const dir = scratch();
+
+/** A file of this text; its path. */
+function file(name: string, text: string): string {
+  const path = join(dir, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+/** JSON lines. */
+function lines(name: string, ...events: readonly object[]): string {
+  return file(name, events.map((event) => `${JSON.stringify(event)}\n`).join(''));
+}
+
+function outputs(stdout: string): unknown[] {
+  return stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as unknown);
+}
+
+const COOLDOWN = file(
+  'cooldown.sql',
+  `SELECT 'reset' AS command, Max(timeCreated) as maxEventTime INTO output FROM input TIMESTAMP BY timeCreated GROUP BY TumblingWindow(second, 10) HAVING Avg(machine.temperature) > 30\n`,
+);
+
+function reading(secs: number, temperature: number): object {
+  return { timeCreated: `2031-05-06T00:00:${String(secs).padStart(2, '0')}Z`, machine: { temperature } };
+}
+
+const YAML = file(
+  'gateway.yaml',
+  `gateway: { id: line-4 }
+modules:
+  - id: cooldown
+    query: |
+      SELECT Count(*) AS n
+      FROM input TIMESTAMP BY t GROUP BY TumblingWindow(second, 10)
+    outOfOrder: 2s
+  - id: broken
+    query: |
+      SELECT v
+      FROM input WHERE
+        nosuch(v) > 1
+`,
+);
+
+describe('rules test', () => {
+  test('the published query runs as it stands, whatever the order of the lines', async () => {
+    const input = lines('hot.jsonl', reading(12, 20), reading(6, 33), reading(10, 34), reading(1, 29));
+    const { code, stdout, stderr } = await holdfast(['rules', 'test', '--query', COOLDOWN, '--input', input]);
+    assert.equal(
+      stdout,
+      '{"output":"output","time":"2031-05-06T00:00:10.000Z","body":{"command":"reset","maxEventTime":"2031-05-06T00:00:10.0000000Z"}}\n',
+    );
+    assert.deepEqual([code, stderr], [0, '']);
+  });
+
+  test('several inputs and a reference table, as one stream in the order of time', async () => {
+    const query = file(
+      'joined.sql',
+      `SELECT d.id, r.name, t.v INTO hot FROM doors AS d TIMESTAMP BY at
+         JOIN temps AS t TIMESTAMP BY at ON DATEDIFF(second, d, t) BETWEEN 0 AND 5
+         JOIN rooms AS r ON d.id = r.id
+       SELECT v INTO seen FROM temps TIMESTAMP BY at`,
+    );
+    const doors = lines('doors.jsonl', { at: '2031-05-06T00:00:10Z', id: 'a' });
+    const temps = lines('temps.jsonl', { at: '2031-05-06T00:00:12.5Z', v: 7 }, { at: '2031-05-06T00:00:09Z', v: 1 });
+    const rooms = file('rooms.csv', 'id,name\na,hall\n');
+    const inputs = ['--input', `doors=${doors}`, '--input', `Temps=${temps}`];
+    const { code, stdout } = await holdfast([
+      'rules',
+      'test',
+      '--query',
+      query,
+      ...inputs,
+      '--reference',
+      `rooms=${rooms}`,
+    ]);
+    assert.deepEqual(outputs(stdout), [
+      { output: 'seen', time: '2031-05-06T00:00:09.000Z', body: { v: 1 } },
+      { output: 'hot', time: '2031-05-06T00:00:12.500Z', body: { id: 'a', name: 'hall', v: 7 } },
+      { output: 'seen', time: '2031-05-06T00:00:12.500Z', body: { v: 7 } },
+    ]);
+    assert.equal(code, 0);
+  });
+
+  test('events without a time of their own: --timestamp-by says where it is; a query that needs no time goes without', async () => {
+    const counting = file('count.sql', 'SELECT Count(*) AS n FROM input GROUP BY TumblingWindow(second, 10)');
+    const filter = file('filter.sql', 'SELECT v FROM input WHERE v > 1');
+    const input = lines(
+      'plain.jsonl',
+      { when: { at: '2031-05-06T00:00:03Z' }, v: 1 },
+      { when: { at: '2031-05-06T00:00:04Z' }, v: 2 },
+    );
+    const ask = (query: string, ...more: string[]) =>
+      holdfast(['rules', 'test', '--query', query, '--input', input, ...more]);
+    const refused = await ask(counting);
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, /write TIMESTAMP BY in the query, or name the field with --timestamp-by/);
+    const timed = await ask(counting, '--timestamp-by', 'when.at');
+    assert.deepEqual(outputs(timed.stdout), [{ output: 'output', time: '2031-05-06T00:00:10.000Z', body: { n: 2 } }]);
+    const timeless = await ask(filter);
+    assert.deepEqual(outputs(timeless.stdout), [{ output: 'output', time: null, body: { v: 2 } }]);
+    const wrong = await ask(counting, '--timestamp-by', 'v');
+    assert.equal(wrong.code, 1);
+    assert.match(wrong.stderr, /plain.jsonl:1: v is no datetime and no ISO 8601 text: 1\n.*plain.jsonl:2: /);
+  });
+
+  test('numbers come out as they went in', async () => {
+    const query = file('numbers.sql', 'SELECT a, b, c FROM input');
+    const input = file('numbers.jsonl', '{"a": 9007199254740993, "b": 20.0, "c": 1.5}\n\n');
+    const { stdout } = await holdfast(['rules', 'test', '--query', query, '--input', input]);
+    assert.match(stdout, /"body":\{"a":9007199254740993,"b":20\.0,"c":1\.5\}/);
+  });
+
+  test('lines that are no JSON objects are named, all of them, and nothing is replayed', async () => {
+    const input = file('bad.jsonl', '{"v": 1}\n{"v": \n[1]\n');
+    const query = file('star.sql', 'SELECT * FROM input');
+    const { code, stdout, stderr } = await holdfast(['rules', 'test', '--query', query, '--input', input]);
+    assert.deepEqual([code, stdout], [1, '']);
+    assert.match(stderr, /bad.jsonl:2: /);
+    assert.match(stderr, /bad.jsonl:3: an event is a JSON object/);
+  });
+
+  test('what is dropped is counted and the first explained, on standard error', async () => {
+    const input = lines('untimed.jsonl', reading(1, 40), { machine: {} }, { timeCreated: 'soon' });
+    const { code, stdout, stderr } = await holdfast(['rules', 'test', '--query', COOLDOWN, '--input', input]);
+    assert.equal(outputs(stdout).length, 1);
+    assert.match(stderr, /^2 dropped, the first because there is no timestamp/);
+    assert.equal(code, 0);
+  });
+
+  test('used wrongly: no input, an input that is not there, a file that is not there', async () => {
+    const ask = (...args: string[]) => holdfast(['rules', 'test', '--query', COOLDOWN, ...args]);
+    const ends = await Promise.all([
+      ask(),
+      ask('--input', 'nosuch=x.jsonl'),
+      ask('--input', join(dir, 'none.jsonl')),
+      holdfast(['rules', 'test']),
+    ]);
+    assert.deepEqual(
+      ends.map(({ code }) => code),
+      [2, 2, 1, 2],
+    );
+    assert.match(ends[0].stderr, /give them with --input FILE/);
+    assert.match(ends[1].stderr, /no input nosuch; it reads input/);
+    assert.match(ends[2].stderr, /cannot read .*none.jsonl/);
+  });
+
+  test('a module of a gateway.yaml, chosen by its id', async () => {
+    const input = lines('t.jsonl', { t: '2031-05-06T00:00:03Z' });
+    const ask = (...args: string[]) => holdfast(['rules', 'test', '--query', YAML, '--input', input, ...args]);
+    const several = await ask();
+    assert.equal(several.code, 2);
+    assert.match(several.stderr, /several modules \(cooldown, broken\): choose one with --module/);
+    assert.deepEqual(outputs((await ask('--module', 'cooldown')).stdout), [
+      { output: 'output', time: '2031-05-06T00:00:10.000Z', body: { n: 1 } },
+    ]);
+  });
+});
+
+describe('rules check and rules explain', () => {
+  test('a query that is fine: what it reads and writes', async () => {
+    const { code, stdout } = await holdfast(['rules', 'check', COOLDOWN]);
+    assert.deepEqual([code, stdout], [0, `${COOLDOWN}: fine: input input; output output\n`]);
+  });
+
+  test('a broken one: the place, the line with a caret, and what to do', async () => {
+    const path = file('broken.sql', 'SELECT v\nFROM input\nWHER v > 1\n');
+    const { code, stdout } = await holdfast(['rules', 'check', path]);
+    assert.equal(code, 1);
+    assert.match(stdout, /^\S*broken.sql:3:\d+: /);
+    assert.match(stdout, /\n {2}WHER v > 1\n +\^/);
+  });
+
+  test('all modules of a gateway.yaml, with places in that file', async () => {
+    const { code, stdout } = await holdfast(['rules', 'check', YAML]);
+    assert.equal(code, 1);
+    assert.match(stdout, /module cooldown: fine: input input; output output\n/);
+    assert.match(stdout, /gateway.yaml:12:9: there is no function nosuch/);
+    const json = JSON.parse((await holdfast(['rules', 'check', YAML, '--json'])).stdout) as {
+      ok: boolean;
+      problems: object[];
+    };
+    assert.equal(json.ok, false);
+    assert.deepEqual(json.problems, [
+      { module: 'broken', line: 12, column: 9, message: 'there is no function nosuch', hint: null },
+    ]);
+  });
+
+  test('explain shows inputs and their time, steps, windows, aggregates and outputs', async () => {
+    const { code, stdout } = await holdfast(['rules', 'explain', COOLDOWN]);
+    assert.equal(code, 0);
+    for (const line of [
+      'input input: by the time in timeCreated',
+      '  waits 0 s for events out of order; later ones are moved',
+      'output output',
+      '  tumbling window of 10 s',
+      '  keep MAX(timeCreated), AVG(machine.temperature)',
+      '  having AVG(machine.temperature) > 30',
+    ]) {
+      assert.ok(stdout.split('\n').includes(line), `${line}\n\n${stdout}`);
+    }
+    const yaml = await holdfast(['rules', 'explain', YAML, '--module', 'cooldown']);
+    assert.match(yaml.stdout, /^module cooldown\n[^]*waits 2 s for events out of order/);
+  });
+});
