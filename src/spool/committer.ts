@@ -2,20 +2,19 @@ import type { Logger } from 'pino';
 import type { AgeClock } from '../clock/age.ts';
 import type { Clock, Timer } from '../clock/clock.ts';
 import type { Message } from '../message/message.ts';
-import type { Change } from '../store/environment.ts';
 import { storeError, type StoreError } from '../store/store-error.ts';
+import type { Accompaniment } from './accompaniment.ts';
 import type { Amendments } from './amendments.ts';
-import { encodeBooks, type Books } from './books.ts';
+import type { Books } from './books.ts';
 import type { BootTable } from './boot-table.ts';
 import { CommitTimer } from './commit-timer.ts';
 import { drawEpoch } from './epoch.ts';
-import { BOOKS_KEY, BOOTS_KEY, CHILDREN_KEY, LOSSES_KEY } from './keys.ts';
 import type { Lane, Sealed } from './lane.ts';
 import type { Medium } from './late-environment.ts';
 import type { Losses } from './losses.ts';
 import { MediumFault } from './medium-fault.ts';
+import { Records } from './records.ts';
 import type { Room } from './room.ts';
-import { seal } from './seal.ts';
 import type { Durable } from './unwritten.ts';
 import { WaitingBlocks } from './waiting-blocks.ts';
 import type { WearMeter } from './wear.ts';
@@ -35,6 +34,7 @@ export interface CommitterParts {
   readonly losses: Losses;
   readonly lanes: readonly Lane[];
   readonly amendments: Amendments;
+  readonly accompaniment: Accompaniment;
   readonly room: Room;
   readonly age: AgeClock;
   readonly boots: BootTable;
@@ -50,6 +50,16 @@ export interface CommitterParts {
   readonly onMore: () => void;
 }
 
+/** What a message waits for. */
+export interface Waits {
+  /** Somebody holds back an acknowledgement ... */
+  readonly senderWaits: boolean;
+  /** ... and there is nobody else but the medium to say that it is durable. */
+  readonly soon: boolean;
+  /** It is not sent before it is on the medium. */
+  readonly mustBeWritten: boolean;
+}
+
 /**
  * Takes everything that changed since the last commit to the medium in one transaction, one at a time: blocks cut from the
  * tails, amendments of what is there, the books. What a failed commit carried goes again with the next.
@@ -62,10 +72,7 @@ export class Committer {
   /** Messages may be sent before they are on the medium, and need not be written when they are acknowledged first. */
   readonly #whenNeeded: boolean;
   readonly #blocks: WaitingBlocks;
-  /** Lanes in whose tails there is a message that somebody waits for. */
-  readonly #awaited = new Set<Lane>();
-  #durableBooks: Buffer;
-  #bootsWritten = '';
+  readonly #records: Records;
   #unmarked = 0;
   readonly #whenDurable: Durable[] = [];
   /** Something besides messages and marks is to be written; at the start the books themselves, which name this boot. */
@@ -80,8 +87,8 @@ export class Committer {
 
   constructor(parts: CommitterParts) {
     this.#parts = parts;
-    const { clock, commitEveryMs, books, lanes, wear } = parts;
-    this.#blocks = new WaitingBlocks(lanes);
+    const { clock, commitEveryMs, books, wear } = parts;
+    this.#blocks = new WaitingBlocks({ ...parts, bytesMax: () => parts.room.quotaBytes * COMMIT_SHARE });
     this.#fault = new MediumFault(parts);
     this.#whenNeeded = books.write === 'when-needed';
     this.#timer = new CommitTimer(
@@ -94,7 +101,7 @@ export class Committer {
       this.#dirty = true;
       this.#timer.now();
     });
-    this.#durableBooks = encodeBooks(books);
+    this.#records = new Records(parts);
   }
 
   /** Bytes that wait for the medium. */
@@ -106,7 +113,12 @@ export class Committer {
 
   /** Numbers that were sent and never written will not be used again: the next start will know of this run, or of none. */
   get maySendUnwritten(): boolean {
-    return this.#bootsWritten !== '' || this.#fromMemory;
+    return this.#records.began || this.#fromMemory;
+  }
+
+  /** The medium has taken nothing for so long that it is not waited for. */
+  get givesUpWaiting(): boolean {
+    return this.#fault.ms >= FROM_MEMORY_AFTER_MS;
   }
 
   get fault(): MediumFault {
@@ -129,41 +141,45 @@ export class Committer {
 
   /** Settled messages whose marks are not on the medium; 0 while it takes none, since waiting for that would end nowhere. */
   get unmarked(): number {
-    return this.#fault.ms < FROM_MEMORY_AFTER_MS ? this.#unmarked : 0;
+    return this.givesUpWaiting ? 0 : this.#unmarked;
   }
 
   /** The books' main record as it is on the medium. */
   get durableBooks(): Buffer {
-    return this.#durableBooks;
+    return this.#records.durableBooks;
   }
 
   onCommit(listener: () => void): void {
     this.#listeners.push(listener);
   }
 
-  /**
-   * Appends a message to its lane; resolves when it is durable. `soon`: somebody waits for that, and there is nobody else
-   * but the medium to say so.
-   */
-  append(lane: Lane, message: Message, lifeMs: number, senderWaits: boolean, soon: boolean): Promise<void> {
+  /** Appends a message to its lane; resolves when it is durable. */
+  append(lane: Lane, message: Message, lifeMs: number, waits: Waits): Promise<void> {
     const { books, clock } = this.#parts;
-    if (senderWaits) this.#awaited.add(lane);
+    const { senderWaits, soon, mustBeWritten } = waits;
+    if (senderWaits) this.#blocks.awaits(lane);
     let durable = this.#blocks.durable;
     if (this.#whenNeeded) {
       durable = new Promise((resolve, reject) => {
         const done = (error: Error | null) => (error === null ? resolve() : reject(error));
-        lane.append(message, books.epoch, lifeMs, clock.monotonic(), done);
+        lane.append(message, books.epoch, lifeMs, clock.monotonic(), done, mustBeWritten);
       });
       // As with a group's: who does not wait does not look.
       durable.catch(() => undefined);
-    } else lane.append(message, books.epoch, lifeMs, 0, null);
+    } else lane.append(message, books.epoch, lifeMs, 0, null, false);
     if (lane.tailFull) {
-      this.#cut(lane);
+      this.#blocks.cut(lane);
       this.#timer.now();
     }
-    if (soon) this.#wantsAll = true;
+    if (soon || mustBeWritten) this.#wantsAll = true;
     this.#timer.message(soon);
     return durable;
+  }
+
+  /** A commit is wanted that carries all, though no message came. */
+  accompany(soon: boolean): void {
+    this.#wantsAll = true;
+    this.#timer.message(soon);
   }
 
   /** Something in the books changed that can wait for the next commit. */
@@ -206,7 +222,7 @@ export class Committer {
       this.#wantsAll = true;
       await this.#commit();
       if (this.#fault.now !== null) throw this.#fault.now;
-    } while (this.#blocks.size > 0);
+    } while (this.#blocks.waits);
   }
 
   /** The last commit; what the medium does not take is reported to its senders as failed. Rejects as {@link flush} does. */
@@ -226,6 +242,7 @@ export class Committer {
       throw error;
     } finally {
       this.#timer.stop();
+      this.#parts.accompaniment.stop();
     }
   }
 
@@ -248,11 +265,6 @@ export class Committer {
     return this.#blocks.shed(from);
   }
 
-  #cut(lane: Lane): void {
-    const sealed = lane.cut(this.#parts.books.epoch);
-    if (sealed !== null) this.#blocks.add(sealed, this.#awaited.delete(lane));
-  }
-
   /** When the oldest message is due that is not on the medium; it may have been acknowledged meanwhile. */
   #messagesDueAt(): number {
     if (!this.#whenNeeded) return -Infinity;
@@ -271,7 +283,7 @@ export class Committer {
   }
 
   async #commitOnce(): Promise<void> {
-    const { environment, lanes, amendments, room, wear } = this.#parts;
+    const { environment, lanes, amendments, accompaniment, room, wear } = this.#parts;
     this.#timer.begun();
     this.#begunAt = this.#parts.clock.monotonic();
     try {
@@ -282,10 +294,10 @@ export class Committer {
       return;
     }
     this.#cutDue();
-    const sealed = this.#blocks.carry(room.quotaBytes * COMMIT_SHARE);
-    if (sealed.length === 0 && this.#unmarked === 0 && !this.#dirty && amendments.size === 0) return;
+    const sealed = this.#blocks.carry();
+    if (!this.#blocks.waits && this.#unmarked === 0 && !this.#dirty && amendments.size === 0) return;
     try {
-      room.make(sealed);
+      room.make(sealed, accompaniment.pages(environment.pageBytes, true));
     } catch (error) {
       this.#failed(storeError(error, environment.directory));
       return;
@@ -293,30 +305,26 @@ export class Committer {
     const carried = amendments.snapshot();
     const unmarked = this.#unmarked;
     const durable = this.#whenDurable.length;
-    this.#parts.boots.learn();
-    const boots = JSON.stringify(this.#parts.books.boots);
-    const changes = this.#changes(sealed, boots);
-    changes.push(...amendments.changes(carried));
-    const encoded = changes[0]![1]!;
+    const changes = this.#records.changes(this.#blocks.notCarried());
+    for (const block of sealed) changes.push([block.key, block.value]);
+    changes.push(...amendments.changes(carried), ...accompaniment.changes());
     this.#dirty = false;
     try {
       await environment.write(changes);
     } catch (error) {
-      this.#parts.losses.markChanged();
+      this.#records.notWritten();
       this.#dirty = true;
       this.#failed(storeError(error, environment.directory));
       return;
     }
-    this.#parts.losses.written();
+    this.#records.written();
     this.#blocks.written();
     amendments.settled(carried);
     this.#unmarked -= unmarked;
     for (const tell of this.#whenDurable.splice(0, durable)) tell(null);
-    this.#durableBooks = encoded;
-    this.#bootsWritten = boots;
     wear.committed(changes);
     this.#working();
-    let more = room.wanting || this.#blocks.size > 0;
+    let more = room.wanting || this.#blocks.waits;
     for (const block of sealed) {
       lanes[block.header.lane]!.written(block);
       if (this.#parts.onWritten(block)) more = true;
@@ -329,29 +337,16 @@ export class Committer {
 
   /** Cuts the tails into blocks, where they are due; and blocks anew of which the upstream has taken a part meanwhile. */
   #cutDue(): void {
-    const { lanes, clock, wear, commitEveryMs } = this.#parts;
-    const all = this.#wantsAll || !this.#whenNeeded;
-    this.#wantsAll = false;
+    const { lanes, clock, wear, commitEveryMs, accompaniment } = this.#parts;
     if (this.#whenNeeded || this.#fromMemory) this.#cutAgain();
-    const dueSince = clock.monotonic() + 0.5 - (all ? 0 : wear.stretched(commitEveryMs()));
-    for (const lane of lanes) if (all || lane.unwrittenSince <= dueSince) this.#cut(lane);
+    const dueSince = clock.monotonic() + 0.5 - wear.stretched(commitEveryMs());
+    const due = lanes.filter((lane) => lane.unwrittenSince <= dueSince);
+    // What goes along with messages does so with all of them, or with none.
+    const together = accompaniment.changed && (due.length > 0 || this.#blocks.size > 0);
+    const all = this.#wantsAll || !this.#whenNeeded || together;
+    this.#wantsAll = false;
+    this.#blocks.cutThese(all ? lanes : due, all || !accompaniment.changed);
     this.#blocks.closeGroup();
-  }
-
-  /** The books and the blocks, the books first. */
-  #changes(sealed: readonly Sealed[], bootsText: string): Change[] {
-    const { books, losses, age } = this.#parts;
-    books.age = age.mark();
-    const without = this.#blocks.notCarried();
-    const changes: Change[] = [
-      [BOOKS_KEY, encodeBooks(books, without)],
-      [CHILDREN_KEY, books.children.encode(without.children)],
-    ];
-    if (bootsText !== this.#bootsWritten) changes.push([BOOTS_KEY, seal(books.boots)]);
-    // All records are there from the first commit on: one that is missing is damage.
-    if (losses.takeChanged() || this.#bootsWritten === '') changes.push([LOSSES_KEY, seal(losses.rows)]);
-    for (const block of sealed) changes.push([block.key, block.value]);
-    return changes;
   }
 
   /** What the upstream has acknowledged leaves the blocks that wait. */
@@ -361,7 +356,7 @@ export class Committer {
 
   #failed(fault: StoreError): void {
     this.#fault.failed(fault);
-    if (this.#fault.ms >= FROM_MEMORY_AFTER_MS) this.#sendFromMemory();
+    if (this.givesUpWaiting) this.#sendFromMemory();
     this.#timer.retryAfter(RETRY_MS);
   }
 
@@ -378,7 +373,7 @@ export class Committer {
       this.#fromMemory = this.#dirty = true;
     }
     if (!this.#whenNeeded) {
-      for (const lane of lanes) this.#cut(lane);
+      this.#blocks.cutThese(lanes, true);
       this.#blocks.closeGroup();
     }
     this.#cutAgain();

@@ -53,7 +53,7 @@ export class Door {
   }
 
   /** See {@link Spool.accept}. */
-  accept(message: Message, senderWaits: boolean): Promise<void> {
+  accept(message: Message, senderWaits: boolean, mustBeWritten: boolean): Promise<void> {
     const { committer, room, wear, lanes, bookkeeper, books } = this.#parts;
     const lane = lanes[message.priority];
     if (lane === undefined) throw new Error(`no lane ${message.priority}`);
@@ -73,7 +73,7 @@ export class Door {
     wear.payload(message.body.length);
     // Where the upstream may acknowledge it first, the commit is in no hurry.
     const soon = senderWaits && !(books.write === 'when-needed' && this.#parts.sending());
-    return committer.append(lane, message, lifeMsOf(settings, message), senderWaits, soon);
+    return committer.append(lane, message, lifeMsOf(settings, message), { senderWaits, soon, mustBeWritten });
   }
 
   /** Counts what was turned away before it came to a message. */

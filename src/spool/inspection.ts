@@ -9,7 +9,18 @@ import { BLOCK_HEADER_BYTES, BlockDamaged, decodeBlock, headerAsItStands } from 
 import { pendingOf, type Books } from './books.ts';
 import { liesInPlace } from './dead-letters.ts';
 import { booksIn, SpoolFiles } from './files.ts';
-import { blockKey, isDeadLetter, isReserved, keyLane, keySeq, KEY_BYTES, LOSSES_KEY, RECORDS } from './keys.ts';
+import {
+  blockKey,
+  companionPlace,
+  isCompanion,
+  isDeadLetter,
+  isReserved,
+  keyLane,
+  keySeq,
+  KEY_BYTES,
+  LOSSES_KEY,
+  RECORDS,
+} from './keys.ts';
 import { sealed, unseal } from './seal.ts';
 
 /** What is read in one look: so many entries, bytes or ms. An open look keeps freed pages from reuse. */
@@ -159,6 +170,7 @@ function flawOf(key: Buffer, value: Buffer): string | null {
   const name = nameOf(key);
   if (name === null) return `there is something under a key that the spool does not have: ${key.toString('hex')}`;
   try {
+    if (isCompanion(key)) return sealed(value) ? null : `${name} does not match its checksum`;
     if (isReserved(key)) {
       const content = key.equals(LOSSES_KEY) ? unseal(value, name) : null;
       if (key.equals(LOSSES_KEY) && !Array.isArray(content)) return `${name} are no list`;
@@ -186,6 +198,10 @@ function nameOf(key: Buffer): string | null {
   if (isReserved(key))
     return key[1]! < RECORDS && key.readUIntBE(2, 6) === 0 ? `the record ${key.toString('hex', 0, 2)}` : null;
   if (isDeadLetter(key)) return `dead letter ${keySeq(key)}`;
+  if (isCompanion(key)) {
+    const { kind, number } = companionPlace(key);
+    return `the rules' record ${number} of kind ${kind}`;
+  }
   return keyLane(key) < LANES ? `block of lane ${keyLane(key)} ${keySeq(key)}` : null;
 }
 

@@ -2,6 +2,7 @@
  * Keys of the spool's environment, 8 bytes, in the order LMDB keeps them:
  *
  *   [lane u8, 0..10][first sequence number u56 BE]      a block of messages
+ *   [0xfd][kind u8][number u48 BE]                      a record of whoever keeps something with the messages (see companion.ts)
  *   [0xfe][number u56 BE]                               a dead letter: a block of one message
  *   [0xff][0][...]                                      the books (see books.ts)
  *   [0xff][1][...]                                      the loss reports that wait (see losses.ts)
@@ -9,6 +10,7 @@
  *   [0xff][3][...]                                      the last boots of the machine (see boot-table.ts)
  */
 export const KEY_BYTES = 8;
+const COMPANION = 0xfd;
 const DEAD = 0xfe;
 const RESERVED = 0xff;
 
@@ -45,6 +47,24 @@ export function deadLetterKey(number: number): Buffer {
 
 export function isDeadLetter(key: Buffer): boolean {
   return key[0] === DEAD;
+}
+
+/** The key of a companion's record; `kind` is a u8, `number` a u48. */
+export function companionKey(kind: number, number: number): Buffer {
+  const key = Buffer.alloc(KEY_BYTES);
+  key[0] = COMPANION;
+  key[1] = kind;
+  key.writeUIntBE(number, 2, 6);
+  return key;
+}
+
+export function isCompanion(key: Buffer): boolean {
+  return key[0] === COMPANION;
+}
+
+/** The kind and number of which {@link companionKey} made a key. */
+export function companionPlace(key: Buffer): { readonly kind: number; readonly number: number } {
+  return { kind: key[1]!, number: key.readUIntBE(2, 6) };
 }
 
 /** Whether a key is for a record of the spool's own: sealed, whatever it is. */

@@ -54,7 +54,7 @@ export interface LaneParts {
   /** Messages may be sent before they are on the medium (`write: when-needed`). */
   readonly sendsUnwritten: boolean;
   /** Whether that may begin: not before the medium says that this run was, or its numbers could be used again. */
-  readonly maySendUnwritten: () => boolean;
+  readonly maySendUnwritten: (held: boolean) => boolean;
   /** The block that waits in memory and holds this number, or the first after it, while they are sent from there. */
   readonly waiting: (lane: number, seq: number) => Sealed | null;
   /** How long a message may live, as the settings are now, ms. */
@@ -86,7 +86,7 @@ export class Lane {
   readonly #pageBytes: number;
   readonly #tail: BlockBuilder;
   readonly #unwritten: Unwritten | null;
-  readonly #maySendUnwritten: () => boolean;
+  readonly #maySendUnwritten: LaneParts['maySendUnwritten'];
   readonly #waiting: LaneParts['waiting'];
   readonly #lifeMs: LaneParts['lifeMs'];
   readonly #earliest: LaneParts['earliest'];
@@ -118,11 +118,11 @@ export class Lane {
     this.#readFrom = books.settledTo + 1;
   }
 
-  /** Appends to the tail. `durable` is called once the message is durable, where messages may be sent unwritten. */
-  append(message: Message, epoch: number, lifeMs: number, now: number, durable: Durable | null): void {
+  /** Appends to the tail. `durable`, `held`: see {@link Unwritten}, where messages may be sent unwritten. */
+  append(message: Message, epoch: number, lifeMs: number, since: number, durable: Durable | null, held: boolean): void {
     const seq = this.#books.nextSeq++;
     this.#tail.add(seq, message, lifeMs);
-    this.#unwritten?.add({ lane: this.number, epoch, seq }, message, lifeMs, now, durable);
+    this.#unwritten?.add({ lane: this.number, epoch, seq, message, lifeMs, since, durable, held });
     if (this.tailBytes >= BLOCK_RAW_BYTES) this.#refill();
   }
 
@@ -175,7 +175,8 @@ export class Lane {
   get readable(): boolean {
     if (this.#readAt < this.#reading.length || this.#readFrom <= this.durableTo) return true;
     if (this.#unwritten === null) return this.#waiting(this.number, this.#readFrom) !== null;
-    return this.#maySendUnwritten() && this.#unwritten.lastSeq >= this.#readFrom;
+    const first = this.#unwritten.from(this.#readFrom);
+    return first !== null && this.#maySendUnwritten(first.held);
   }
 
   /** The next message to send, oldest first; reads a block when the last one is used up. */
@@ -198,16 +199,15 @@ export class Lane {
   }
 
   #nextUnwritten({ lapsed }: ReadingParts): Stored | null {
-    while (this.#maySendUnwritten()) {
+    for (;;) {
       const stored = this.#unwritten?.from(this.#readFrom) ?? null;
-      if (stored === null) return null;
+      if (stored === null || !this.#maySendUnwritten(stored.held)) return null;
       this.#readFrom = stored.seq + 1;
       // Behind one in flight it stays: it will be on the medium before long, and is sent or expires there.
       const atHead = this.#pinned.length === 0 && this.#unwritten!.firstSeq === stored.seq;
       if (!atHead || !lapsed(stored)) return stored;
       this.settle(stored.seq);
     }
-    return null;
   }
 
   /** Reads a block that waits for a medium that takes none; false when there is none to read. */

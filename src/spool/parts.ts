@@ -5,6 +5,7 @@ import type { Clock } from '../clock/clock.ts';
 import type { Message } from '../message/message.ts';
 import type { Reader } from '../store/environment.ts';
 import type { StoreError } from '../store/store-error.ts';
+import { Accompaniment } from './accompaniment.ts';
 import { Amendments } from './amendments.ts';
 import type { BlockHeader } from './block.ts';
 import type { Books } from './books.ts';
@@ -55,6 +56,8 @@ export interface SpoolParts {
   readonly expirer: Expirer;
   readonly indexing: Indexing;
   readonly deadLetters: DeadLetters;
+  readonly amendments: Amendments;
+  readonly accompaniment: Accompaniment;
   /** What a lane asks of others while it reads. */
   readonly reading: (lane: Lane) => ReadingParts;
 }
@@ -68,7 +71,8 @@ export function spoolParts(options: PartsOptions): SpoolParts {
   const amendments = new Amendments();
   const bookkeeper = new Bookkeeper(books.ledger, books.lanes, books.children);
   const sendsUnwritten = books.write === 'when-needed';
-  const maySendUnwritten = () => committer.maySendUnwritten;
+  const accompaniment = new Accompaniment(clock, sendsUnwritten, (soon) => committer.accompany(soon));
+  const maySendUnwritten = (held: boolean) => committer.maySendUnwritten && (!held || committer.givesUpWaiting);
   const waiting = (lane: number, seq: number) => committer.waiting(lane, seq);
   const earliest = ({ earliestExpiry, firstAge }: BlockHeader) =>
     Math.min(earliestExpiry, firstAge + settings().timeToLiveSecs * 1000);
@@ -123,6 +127,7 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     losses,
     lanes,
     amendments,
+    accompaniment,
     room,
     age,
     boots,
@@ -163,6 +168,8 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     expirer,
     indexing,
     deadLetters,
+    amendments,
+    accompaniment,
     reading: (lane) => readings[lane.number]!,
   };
 }

@@ -140,13 +140,13 @@ export class Room {
     }
   }
 
-  /** Lets go what must go so that these blocks fit. */
-  make(sealed: readonly Sealed[]): void {
+  /** Lets go what must go so that these blocks fit, and so many pages besides. */
+  make(sealed: readonly Sealed[], besides: number): void {
     const { environment, amendments, evictor, quota, clock, log } = this.#parts;
     const { live, pageBytes } = environment.read((reader) => reader.livePages());
     quota.used(clock.monotonic(), environment.usedPages() * pageBytes, environment.fileBytes());
     const allowed = quota.pagesAllowed(clock.monotonic(), environment.fileBytes(), pageBytes);
-    let wanted = live + COMMIT_OVERHEAD_PAGES - allowed - amendments.pagesFreed;
+    let wanted = live + besides + COMMIT_OVERHEAD_PAGES - allowed - amendments.pagesFreed;
     for (const { value } of sealed) wanted += pagesOf(value.length, pageBytes);
     this.#wanting = this.#stuck = false;
     if (wanted > 0) {

@@ -3,9 +3,13 @@ import { crc32c } from '../store/crc32c.ts';
 
 /** JSON behind its CRC-32C: LMDB itself does not notice a flipped bit. */
 export function seal(value: unknown): Buffer {
-  const json = Buffer.from(JSON.stringify(value), 'utf8');
-  const bytes = Buffer.allocUnsafeSlow(4 + json.length);
-  json.copy(bytes, 4);
+  return sealBytes(Buffer.from(JSON.stringify(value), 'utf8'));
+}
+
+/** Bytes behind their CRC-32C. */
+export function sealBytes(content: Buffer): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(4 + content.length);
+  content.copy(bytes, 4);
   bytes.writeUInt32BE(crc32c(bytes, 4), 0);
   return bytes;
 }

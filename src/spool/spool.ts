@@ -7,8 +7,9 @@ import type { Environment, Reader } from '../store/environment.ts';
 import type { StoreError } from '../store/store-error.ts';
 import { decodeBooks, pendingOf, readBooks, type Books } from './books.ts';
 import { BootTable, type TimeOf } from './boot-table.ts';
+import type { Companion, KeptRecord } from './companion.ts';
+import { recordsIn } from './companion-records.ts';
 import type { Lane } from './lane.ts';
-import type { Bookkeeper } from './bookkeeper.ts';
 import { opened, type Medium } from './late-environment.ts';
 import type { Losses } from './losses.ts';
 import { spoolParts, type SpoolParts } from './parts.ts';
@@ -16,9 +17,8 @@ import { lossOf } from './pruning.ts';
 import { mapBytesFor, type Quota } from './quota.ts';
 import { lifeMsOf, type SpoolSettings } from './settings.ts';
 import { snapshotOf, type SpoolSnapshot } from './snapshot.ts';
+import { Turns } from './turns.ts';
 
-/** Of so many messages one goes to a lower lane that has some, however much the higher ones hold. */
-const LOWER_LANE_SHARE = 16;
 /** How often it is looked for what has expired, ms. */
 const SWEEP_EVERY_MS = 10_000;
 
@@ -48,15 +48,13 @@ export class Spool {
   readonly #quota: Quota;
   readonly #age: AgeClock;
   readonly #boots: BootTable;
-  readonly #bookkeeper: Bookkeeper;
   readonly #lanes: readonly Lane[];
   readonly #parts: SpoolParts;
+  readonly #turns: Turns;
   readonly #sweepTimer: Timer;
   readonly #moreListeners: (() => void)[] = [];
   #settings: SpoolSettings;
   #beforeClose: () => Promise<void> = () => Promise.resolve();
-  #sinceLower = 0;
-  #lastLower = 0;
   #sweeping = false;
   #shrinking = false;
   #sending = false;
@@ -86,8 +84,8 @@ export class Spool {
       onDamaged: (fault) => this.#givenUp(fault),
       onMore: () => this.#more(),
     });
-    this.#bookkeeper = this.#parts.bookkeeper;
     this.#lanes = this.#parts.lanes;
+    this.#turns = new Turns(this.#lanes, this.#parts.reading);
     this.#sweepTimer = clock.every(SWEEP_EVERY_MS, () => this.#sweep());
     this.#parts.committer.onCommit(() => this.#committed());
   }
@@ -114,10 +112,11 @@ export class Spool {
    * acknowledged it), and not before; rejects with {@link SpoolFull} when it was refused, or with a StoreError when the
    * spool was closed over a medium that did not take it. `senderWaits`: someone holds back an acknowledgement until then, so
    * the commit comes soon rather than within `commitEveryMs`; and what nobody waits for may be let go in memory, booked and
-   * reported, when the medium cannot be written for long.
+   * reported, when the medium cannot be written for long. `mustBeWritten`: it is not sent before it is on the medium, also
+   * with `write: when-needed`, as long as the medium takes anything.
    */
-  accept(message: Message, senderWaits: boolean): Promise<void> {
-    const durable = this.#parts.door.accept(message, senderWaits);
+  accept(message: Message, senderWaits: boolean, mustBeWritten = false): Promise<void> {
+    const durable = this.#parts.door.accept(message, senderWaits, mustBeWritten);
     if (this.#sending && this.#books.write === 'when-needed') this.#more();
     return durable;
   }
@@ -143,29 +142,13 @@ export class Spool {
    */
   next(): Stored | null {
     this.#sending = true;
-    const first = this.#lanes.find((lane) => lane.readable);
-    if (first === undefined) return null;
-    if (++this.#sinceLower >= LOWER_LANE_SHARE) {
-      this.#sinceLower = 0;
-      const lower = this.#nextLower(first.number);
-      const stored = lower?.next(this.#parts.reading(lower)) ?? null;
-      if (stored !== null) return stored;
-    }
-    return first.next(this.#parts.reading(first)) ?? (first.readable ? null : this.next());
-  }
-
-  /** The lanes below `number` that have something take turns. */
-  #nextLower(number: number): Lane | undefined {
-    const lower = this.#lanes.filter((lane) => lane.number > number && lane.readable);
-    const lane = lower.find((each) => each.number > this.#lastLower) ?? lower[0];
-    if (lane !== undefined) this.#lastLower = lane.number;
-    return lane;
+    return this.#turns.next();
   }
 
   /** The upstream has a message: it was the oldest unsettled one of its lane. `matched` is false when nobody subscribed. */
   delivered(stored: Stored, matched: boolean): void {
-    this.#bookkeeper.delivered(stored.lane, stored.message.source.child, matched);
-    this.#settle(stored);
+    this.#parts.bookkeeper.delivered(stored.lane, stored.message.source.child, matched);
+    this.#parts.committer.settled(this.#lanes[stored.lane]!.settle(stored.seq));
   }
 
   /**
@@ -229,6 +212,26 @@ export class Spool {
     return this.#parts.committer.flush();
   }
 
+  /** From now on the records of `companion` go to the medium with the messages; {@link companionRecords} come first. */
+  accompany(companion: Companion): void {
+    this.#parts.accompaniment.join(companion);
+  }
+
+  /** The companion's records as they are on the medium; one that is damaged is named in the log, left out, and goes. */
+  companionRecords(): readonly KeptRecord[] {
+    return recordsIn(this.#environment, this.#parts.amendments, this.#log);
+  }
+
+  /** See {@link Accompaniment.touch}. */
+  touch(soon: boolean): void {
+    this.#parts.accompaniment.touch(soon);
+  }
+
+  /** See {@link Accompaniment.kept}. */
+  kept(senderWaits: boolean): Promise<void> {
+    return this.#parts.accompaniment.kept(senderWaits);
+  }
+
   /** Takes up other settings while it runs; those of the files themselves (`durability`, `write`) wait for a restart. */
   configure(settings: SpoolSettings): void {
     const before = this.#settings;
@@ -270,7 +273,8 @@ export class Spool {
       // Its time begins anew: it was laid apart, not waiting.
       const again = { ...message, acceptedAt: { ...message.acceptedAt, age: this.#age.now() } };
       const life = lifeMsOf(this.#settings, message);
-      void this.#parts.committer.append(this.#lanes[lane]!, again, life, false, false);
+      const waits = { senderWaits: false, soon: false, mustBeWritten: false };
+      void this.#parts.committer.append(this.#lanes[lane]!, again, life, waits);
       await this.flush();
     }
     return letters.length;
@@ -359,10 +363,6 @@ export class Spool {
   /** {@link medium}, open for writing. Throws StoreError when it could not be written so far. */
   get environment(): Environment {
     return opened(this.#environment);
-  }
-
-  #settle(stored: Stored): void {
-    this.#parts.committer.settled(this.#lanes[stored.lane]!.settle(stored.seq));
   }
 
   #committed(): void {

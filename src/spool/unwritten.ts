@@ -1,4 +1,4 @@
-import type { Message, Stored } from '../message/message.ts';
+import type { Stored } from '../message/message.ts';
 
 /** Told once: null when the message is durable, else why it never will be. */
 export type Durable = (error: Error | null) => void;
@@ -12,6 +12,8 @@ interface Item extends Stored {
   readonly since: number;
   readonly lifeMs: number;
   readonly durable: Durable | null;
+  /** It is not sent before it is on the medium, unless that is not waited for any more. */
+  readonly held: boolean;
 }
 
 /**
@@ -35,16 +37,12 @@ export class Unwritten {
     return this.#items[this.#head]?.seq ?? 0;
   }
 
-  get lastSeq(): number {
-    return this.size === 0 ? 0 : this.#items.at(-1)!.seq;
-  }
-
-  add(place: Omit<Stored, 'message'>, message: Message, lifeMs: number, since: number, durable: Durable | null) {
-    this.#items.push({ ...place, message, lifeMs, since, durable });
+  add(item: Item): void {
+    this.#items.push(item);
   }
 
   /** The first one whose number is `seq` or more. */
-  from(seq: number): Stored | null {
+  from(seq: number): Item | null {
     return this.#items[this.#find(seq)] ?? null;
   }
 

@@ -1,5 +1,6 @@
+import type { Accompaniment } from './accompaniment.ts';
 import { BLOCK_HEADER_BYTES, inEpoch } from './block.ts';
-import { CARRIES_ALL, type NotCarried } from './books.ts';
+import { CARRIES_ALL, type Books, type NotCarried } from './books.ts';
 import { CommitGroup } from './commit-group.ts';
 import type { Lane, Sealed } from './lane.ts';
 import { pagesOf } from './pages.ts';
@@ -10,21 +11,43 @@ export interface WaitingBlock extends Sealed {
   readonly group: CommitGroup;
   /** Somebody holds back an acknowledgement until it is there. */
   readonly awaited: boolean;
+  /** The cut to which it belongs (see accompaniment.ts). */
+  readonly cut: number;
   /** A message of it was laid apart: who waits for that one waits until that is on the medium. */
   readonly laidApart: boolean;
 }
 
-/** Blocks that wait for the medium, oldest first, and the promises that are kept once they are there. */
+export interface WaitingBlocksParts {
+  readonly books: Pick<Books, 'epoch'>;
+  readonly lanes: readonly Lane[];
+  readonly accompaniment: Accompaniment;
+  /** Bytes that one commit may carry. */
+  readonly bytesMax: () => number;
+}
+
+/**
+ * Blocks that wait for the medium, oldest first, with what goes along with them, and the promises that are kept once they are
+ * there.
+ */
 export class WaitingBlocks {
+  readonly #parts: WaitingBlocksParts;
   readonly #lanes: readonly Lane[];
+  /** Lanes in whose tails there is a message that somebody waits for. */
+  readonly #awaited = new Set<Lane>();
   #blocks: WaitingBlock[] = [];
   #bytes = 0;
   /** So many of them, from the front, are in the commit under way. */
   #carried = 0;
   #group = new CommitGroup();
 
-  constructor(lanes: readonly Lane[]) {
-    this.#lanes = lanes;
+  constructor(parts: WaitingBlocksParts) {
+    this.#parts = parts;
+    this.#lanes = parts.lanes;
+  }
+
+  /** Something waits: blocks, or what goes along with them. */
+  get waits(): boolean {
+    return this.#blocks.length > 0 || this.#parts.accompaniment.waits;
   }
 
   get size(): number {
@@ -32,7 +55,7 @@ export class WaitingBlocks {
   }
 
   get bytes(): number {
-    return this.#bytes;
+    return this.#bytes + this.#parts.accompaniment.bytes;
   }
 
   /** Pages that they and the tails take on the medium at the most: as much as when nothing of the tails can be compressed. */
@@ -42,7 +65,7 @@ export class WaitingBlocks {
     for (const { tailBytes } of this.#lanes) {
       if (tailBytes > 0) pages += pagesOf(tailBytes + BLOCK_HEADER_BYTES, pageBytes);
     }
-    return pages;
+    return pages + this.#parts.accompaniment.pages(pageBytes, false);
   }
 
   /** Resolves when all that is taken on before the next {@link closeGroup} is on the medium. */
@@ -50,10 +73,29 @@ export class WaitingBlocks {
     return this.#group.durable;
   }
 
-  add(sealed: Sealed, awaited: boolean): void {
-    this.#blocks.push({ ...sealed, group: this.#group, awaited, laidApart: false });
+  /** Somebody waits for the message that a lane took on last. */
+  awaits(lane: Lane): void {
+    this.#awaited.add(lane);
+  }
+
+  /** Cuts a lane's tail into a block, if it holds anything that is to be written. */
+  cut(lane: Lane): void {
+    const { books, accompaniment, bytesMax } = this.#parts;
+    const sealed = lane.cut(books.epoch);
+    if (sealed === null) return;
+    const awaited = this.#awaited.delete(lane);
+    this.#blocks.push({ ...sealed, group: this.#group, awaited, cut: accompaniment.open, laidApart: false });
     this.#group.holds();
     this.#bytes += sealed.value.length;
+    // Not at once: whoever goes along with the messages may not have seen the last of them yet.
+    if (accompaniment.block(sealed.value.length, bytesMax() / 2))
+      queueMicrotask(() => this.cutThese(this.#lanes, true));
+  }
+
+  /** The same with several lanes, and `along` what goes along with them: then nothing of it may be left in other tails. */
+  cutThese(lanes: readonly Lane[], along: boolean): void {
+    for (const lane of lanes) this.cut(lane);
+    if (along) this.#parts.accompaniment.cut(this.#parts.bytesMax());
   }
 
   /**
@@ -97,15 +139,23 @@ export class WaitingBlocks {
     }
   }
 
-  /** The oldest blocks, of so many bytes at the most, and at least one; those that the next commit carries. */
-  carry(bytesMax: number): readonly WaitingBlock[] {
-    let count = 0;
-    for (let bytes = 0; count < this.#blocks.length; count++) {
-      bytes += this.#blocks[count]!.value.length;
-      if (count > 0 && bytes > bytesMax) break;
+  /**
+   * The oldest blocks, of as many bytes as one commit may carry, and at least one; those that the next commit carries. Where something
+   * goes along with them: whole cuts, and at least one.
+   */
+  carry(): readonly WaitingBlock[] {
+    const { accompaniment } = this.#parts;
+    const bytesMax = this.#parts.bytesMax();
+    if (accompaniment.present) this.#carried = accompaniment.carry(bytesMax, this.#blocks);
+    else {
+      let count = 0;
+      for (let bytes = 0; count < this.#blocks.length; count++) {
+        bytes += this.#blocks[count]!.value.length;
+        if (count > 0 && bytes > bytesMax) break;
+      }
+      this.#carried = count;
     }
-    this.#carried = count;
-    return this.#blocks.slice(0, count);
+    return this.#blocks.slice(0, this.#carried);
   }
 
   /** What the next commit leaves out: blocks beyond those that {@link carry} gave, and tails that are not due. */
@@ -126,12 +176,14 @@ export class WaitingBlocks {
 
   /** What was carried is on the medium. */
   written(): void {
+    this.#parts.accompaniment.written();
     for (const { value } of this.#blocks.splice(0, this.#carried)) this.#bytes -= value.length;
     this.#carried = 0;
   }
 
   /** What was carried is not on the medium: it waits as before. */
   notWritten(): void {
+    this.#parts.accompaniment.notWritten();
     this.#carried = 0;
   }
 
@@ -159,6 +211,7 @@ export class WaitingBlocks {
 
   /** Nothing will be written any more. */
   failed(why: Error): void {
+    this.#parts.accompaniment.failed(why);
     for (const { group } of this.#blocks) group.failed(why);
     this.#group.failed(why);
     for (const lane of this.#lanes) lane.failed(why);
