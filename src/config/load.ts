@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { asMapping, readYaml } from './document.ts';
 import type { YamlDocument } from './document.ts';
+import { moduleProblems } from './module-check.ts';
 import { nearest } from '../query/nearest.ts';
 import { ConfigError, pathText } from './problem.ts';
 import type { Path, Problem } from './problem.ts';
