@@ -77,6 +77,7 @@ export class RulesHost<Output> {
       modules: this.#modules,
       clock,
       log,
+      now: () => this.#timeline!.now(),
       journalBytesMax: () => Math.min(JOURNAL_BYTES_MAX, quotaBytes() * JOURNAL_QUOTA_SHARE),
       encodeState,
       decodeState,

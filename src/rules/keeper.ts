@@ -38,6 +38,8 @@ export interface KeeperParts<Output> {
   readonly modules: ReadonlyMap<string, Hosted<Output>>;
   readonly clock: Clock;
   readonly log: Logger;
+  /** It is so late on the rules' timeline. */
+  readonly now: () => Micros;
   /** The journal's bound, bytes: beyond it every module is written. */
   readonly journalBytesMax: () => number;
   readonly encodeState: (state: Value) => string;
@@ -177,11 +179,11 @@ export class Keeper<Output> {
   }
 
   #checkpoint(module: Hosted<Output>, position: number): RecordChange | null {
-    const { encodeState, clock, failed } = this.#parts;
+    const { encodeState, clock, now, failed } = this.#parts;
     let value: Buffer;
     try {
       const state = encodeState(module.query.save());
-      value = encodeCheckpoint({ module: module.id, hash: module.hash, position, arrival: this.last, state });
+      value = encodeCheckpoint({ module: module.id, hash: module.hash, position, arrival: now(), state });
     } catch (error) {
       failed(module, error);
       return null;
