@@ -8,7 +8,7 @@ export function upstreamRouter(upstream: Sink): Router {
   };
   return new Router({
     gateway: 'bench',
-    destinations: { upstream, module: nobody, child: nobody, kept: nobody },
+    destinations: { upstream, modules: nobody, child: nobody, kept: nobody },
     routes: [{ name: 'upstream', route: readRoute('FROM /messages/* INTO $upstream') }],
   });
 }

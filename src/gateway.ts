@@ -13,8 +13,10 @@ import type { Driver, DriverContext } from './drivers/driver.ts';
 import { DriverSupervisor } from './drivers/supervisor.ts';
 import { readableBody } from './health/shown.ts';
 import type { Incoming } from './message/exchange.ts';
-import type { Message, Reading } from './message/message.ts';
+import type { Reading } from './message/message.ts';
+import { ulidText } from './message/ulid.ts';
 import { Router } from './router/router.ts';
+import { Modules, type Order } from './rules/modules.ts';
 import { compacted } from './spool/compaction.ts';
 import { lettersIn } from './spool/dead-letters.ts';
 import { spoolFile, SpoolFiles } from './spool/files.ts';
@@ -37,6 +39,8 @@ const CHILDREN_STOP_MS_MAX = 1500;
 /** How long a stop waits for the upstream to take what the medium does not, ms, and how often it looks. */
 const SEND_OFF_MS_MAX = 1500;
 const SEND_OFF_LOOK_MS = 50;
+/** What rules tell children before these have been started, at the most. */
+const ORDERS_MAX = 1000;
 
 /** The platform, passed in. */
 export interface Platform {
@@ -57,12 +61,15 @@ export class Gateway {
   readonly #state: State | LateState;
   readonly #spool: Spool;
   readonly #router: Router;
+  readonly #modules: Modules;
+  /** What is to be told to children that have not been started yet; null once they have. */
+  #orders: Order[] | null = [];
   readonly #commands: Commands;
   readonly #children = new Map<string, DriverSupervisor>();
   readonly #upstream: Upstream | null;
   readonly #startedAt: number;
   #refusing = false;
-  readonly #failedByRoute = new Set<string>();
+  readonly #failedOrders = new Set<string>();
 
   private constructor(loaded: LoadedConfig, platform: Platform, state: State | LateState, spool: Spool) {
     this.#loaded = loaded;
@@ -77,10 +84,24 @@ export class Gateway {
       routes: namedRoutes(config.routes),
       destinations: {
         upstream: spool,
-        module: (module) => platform.log.error({ module }, 'a message for a module that there is not'),
-        child: (child, input, message) => void this.#commandByRoute(child, input, message),
-        kept: () => Promise.resolve(),
+        modules: (message, inputs) => this.#modules.feed(message, inputs),
+        child: (child, input, message) => {
+          const payload = readableBody(message.body);
+          void this.#order({ child, command: input, payload, id: ulidText(message.id) });
+        },
+        kept: (senderWaits) => spool.kept(senderWaits),
       },
+    });
+    this.#modules = new Modules({
+      modules: config.modules,
+      clock: platform.clock,
+      log: platform.log,
+      quotaBytes: () => spool.snapshot().quotaBytes,
+      put: (out) => {
+        this.#router.moduleOutput(out, false).catch((error: unknown) => this.#refused(out.module, error as Error));
+      },
+      order: (order) => void this.#order(order),
+      touch: () => spool.touch(false),
     });
     this.#commands.register(config.gateway.id, { command: (name) => this.#own(name) });
     for (const child of config.children) this.#addChild(child);
@@ -123,8 +144,15 @@ export class Gateway {
 
   /** Readings flow when it resolves; a child or an upstream that is not there yet is tried again for ever. */
   async start(): Promise<void> {
+    const records = this.#spool.companionRecords();
+    this.#spool.accompany(this.#modules);
+    // Rules go on where they were before anything new comes.
+    await this.#modules.start(records);
     this.#upstream?.start();
     await Promise.all([...this.#children.values()].map((child) => child.start()));
+    const orders = this.#orders ?? [];
+    this.#orders = null;
+    for (const order of orders) void this.#order(order);
     // The first readings are on the medium when we say that we run. What fails here has been said and is tried again.
     await this.#spool.flush().catch((error: unknown) => this.#platform.log.debug({ err: error }, 'flush at the start'));
   }
@@ -140,6 +168,7 @@ export class Gateway {
     const children = Promise.all([...this.#children.values()].map((child) => child.stop()));
     // A driver that hangs keeps nobody else waiting: it ends with the process.
     await Promise.race([children, new Promise((resolve) => clock.after(CHILDREN_STOP_MS_MAX, () => resolve(null)))]);
+    await this.#modules.stop();
     // Now rather than after the farewell to a broker that may not answer. What fails here is said by `close`.
     await this.#spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush before stopping'));
     await this.#sendOff();
@@ -195,6 +224,7 @@ export class Gateway {
         running: children.filter(({ state }) => state === 'running' || state === 'finished').length,
         failing: children.filter(({ state }) => state === 'waiting').map(({ id }) => id),
       },
+      modules: this.#modules.status(),
       memory: { rssBytes: process.memoryUsage.rss() },
     };
   }
@@ -272,13 +302,18 @@ export class Gateway {
   }
 
   /** A route leads to a child's input: what the input is called is the command. */
-  async #commandByRoute(child: string, input: string, message: Message): Promise<void> {
-    const { status, payload } = await this.#commands.invoke(child, input, readableBody(message.body));
-    if (status < 400 || this.#failedByRoute.has(child)) return;
-    // Once a minute: it may be each reading that fails, and the log may lie on a card.
-    this.#failedByRoute.add(child);
-    this.#platform.clock.after(60_000, () => this.#failedByRoute.delete(child));
-    this.#platform.log.warn({ child, command: input, status, payload }, 'a command by a route failed');
+  /** Has a child do what a rule or a route says. A failure is said once a minute: it may be each reading's, and the log may lie on a card. */
+  async #order(order: Order): Promise<void> {
+    const { child, command, payload, id } = order;
+    if (this.#orders !== null) {
+      if (this.#orders.length < ORDERS_MAX) this.#orders.push(order);
+      return;
+    }
+    const result = await this.#commands.invoke(child, command, payload, undefined, id);
+    if (result.status < 400 || this.#failedOrders.has(child)) return;
+    this.#failedOrders.add(child);
+    this.#platform.clock.after(60_000, () => this.#failedOrders.delete(child));
+    this.#platform.log.warn({ child, command, id, ...result }, 'a command by a rule or a route failed');
   }
 
   /** A wired child cannot be told to wait: what is refused is counted by the spool, and said once until it ends. */

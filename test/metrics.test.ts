@@ -120,7 +120,7 @@ test('a label holds any name, without an upstream there is nothing of it, and a 
   const account = { accepted: 9, delivered: 2, pending: 4, deadLetters: 0, dropped: { evicted: 2, expired: 1 } };
   const stats = await json<SpoolStats>('spool', 'stats');
   const spool = { ...now.spool, fault: 'EIO' };
-  const status: Status = { ...now, upstream: null, spool };
+  const status: Status = { ...now, upstream: null, modules: [], spool };
   const lanes = [{ ...stats.lanes[0]!, pending: 3, oldestAgeSecs: 7 }];
   const metrics = parsed(metricsText(status, { ...stats, lanes, children: { [odd]: account } }));
   assert.deepEqual(metrics.get('holdfast_child_dropped_total'), {

@@ -38,8 +38,8 @@ class Rig {
         refused: (reason) => void this.log.push(`refused ${reason}`),
         discard: (reason, message) => did(`discard ${reason}`, message),
       },
-      module: (module, input, message) => {
-        did(`module ${module}.${input}`, message);
+      modules: (message, inputs) => {
+        for (const { module, input } of inputs) did(`module ${module}.${input}`, message);
         this.onModule(message);
       },
       child: (child, input, message) => did(`child ${child}.${input}`, message),

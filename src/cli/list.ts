@@ -1,7 +1,8 @@
-import type { Listed } from '../health/status.ts';
+import type { Listed, ListedChild, ListedModule } from '../health/status.ts';
 import { configured, type CommonOptions } from './configured.ts';
 import { ask } from './control-client.ts';
-import { agoText, FINE, print, printable, printJson, say, spanText, table } from './output.ts';
+import { moduleState } from './module-text.ts';
+import { agoText, bytesText, FINE, print, printable, printJson, say, spanText, table } from './output.ts';
 
 /** `holdfast list`: children and modules, and how each is doing. */
 export async function list(options: CommonOptions): Promise<number> {
@@ -12,28 +13,36 @@ export async function list(options: CommonOptions): Promise<number> {
     return FINE;
   }
   if (found.length === 0) {
-    say('the configuration names no children; add some under `children:`');
+    say('the configuration names neither children nor modules; add some under `children:`');
     return FINE;
   }
-  const head = ['ID', 'KIND', 'STATE', 'LAST READING', 'READINGS', 'MALFORMED', 'RESTARTS', 'LAST ERROR'];
-  print(
-    table(
-      head,
-      found.map((child) => [
-        child.id,
-        child.kind,
-        stateText(child),
-        agoText(child.lastReadingAt),
-        String(child.readings),
-        String(child.malformed),
-        String(child.restarts),
-        printable(child.lastError ?? ''),
-      ]),
-    ),
-  );
+  const children = found.filter((each) => each.type === 'child');
+  const modules = found.filter((each) => each.type === 'module');
+  if (children.length > 0) {
+    const head = ['ID', 'KIND', 'STATE', 'LAST READING', 'READINGS', 'MALFORMED', 'RESTARTS', 'LAST ERROR'];
+    print(table(head, children.map(childRow)));
+  }
+  if (children.length > 0 && modules.length > 0) print('');
+  if (modules.length > 0) {
+    const head = ['MODULE', 'STATE', 'LAST OUTPUT', 'IN', 'OUT', 'LATE', 'DROPPED', 'REFUSED', 'HOLDS', 'LAST ERROR'];
+    print(table(head, modules.map(moduleRow)));
+  }
   return FINE;
 }
 
-function stateText({ state, retryInMs }: Listed): string {
+function childRow(child: ListedChild): string[] {
+  const { id, kind, lastReadingAt, readings, malformed, restarts, lastError } = child;
+  const counts = [readings, malformed, restarts].map(String);
+  return [id, kind, stateText(child), agoText(lastReadingAt), ...counts, printable(lastError ?? '')];
+}
+
+function moduleRow(module: ListedModule): string[] {
+  const { id, fault, lastOutput, in: taken, out, late, dropped, bounded, held, tables } = module;
+  const counts = [taken, out, late, dropped, bounded].map(String);
+  const error = printable(fault ?? tables[0] ?? module.firstFault ?? '');
+  return [id, moduleState(module), agoText(lastOutput), ...counts, bytesText(held.bytes), error];
+}
+
+function stateText({ state, retryInMs }: ListedChild): string {
   return retryInMs === null ? state : `${state} (again in ${spanText(retryInMs / 1000)})`;
 }

@@ -2,6 +2,7 @@ import type { GatewayStatus } from '../health/status.ts';
 import { configured, type CommonOptions } from './configured.ts';
 import { askOne } from './control-client.ts';
 import { agoText, bytesText, coloured, FINE, print, printable, printJson, spanText } from './output.ts';
+import { modulesText } from './module-text.ts';
 import { ledgerText, wearText } from './spool-text.ts';
 
 /** From so much on the file counts as filled: what else lies in dataDir comes and goes. */
@@ -33,6 +34,7 @@ function rows(now: GatewayStatus): [string, string][] {
     ['wear', wearText(spool.wear)],
     ['ledger', ledgerText(now.ledger)],
     ['children', `${children.running} of ${children.total} running${failing}`],
+    ...(now.modules.length === 0 ? [] : [['modules', modulesText(now.modules)] satisfies [string, string]]),
     ['memory', bytesText(now.memory.rssBytes)],
   ];
 }

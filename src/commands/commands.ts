@@ -8,7 +8,8 @@ export interface CommandResult {
 
 /** Someone who takes commands: a wired child's driver, or the gateway itself. */
 export interface Target {
-  command(name: string, payload: unknown): Promise<CommandResult>;
+  /** `id`: the same when a command comes a second time; absent where the sender gives none. */
+  command(name: string, payload: unknown, id?: string): Promise<CommandResult>;
 }
 
 /** Seconds a command may take when its sender does not say. */
@@ -34,6 +35,7 @@ export class Commands {
     name: string,
     payload: unknown,
     timeoutSecs = RESPONSE_TIMEOUT_SECS,
+    commandId?: string,
   ): Promise<CommandResult> {
     const target = this.#targets.get(id);
     if (target === undefined) return failure(404, `there is no child "${id}"`);
@@ -43,7 +45,7 @@ export class Commands {
       timer = this.#clock.after(secs * 1000, () => resolve(failure(504, `"${id}" did not answer within ${secs} s`)));
     });
     try {
-      return await Promise.race([target.command(name, payload), deadline]);
+      return await Promise.race([target.command(name, payload, commandId), deadline]);
     } catch (error) {
       return failure(500, (error as Error).message);
     } finally {

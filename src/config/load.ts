@@ -49,6 +49,8 @@ export function loadConfig(file: string, { profileDirs = defaultProfileDirs() }:
   if (profile === undefined || 'problems' in validated || problems.length > 0) throw new ConfigError(problems);
 
   const config = withAbsolutePaths(withProfile(validated.value, root, profile), dir);
+  const wrong = moduleProblems(document, config);
+  if (wrong.length > 0) throw new ConfigError(wrong);
   return { config, profile, path: path.resolve(file), warnings: configWarnings(document, config) };
 }
 

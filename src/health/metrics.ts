@@ -19,6 +19,7 @@ export function metricsText(status: Status, stats: SpoolStats): string {
   messages(text, stats);
   lanes(text, stats);
   children(text, stats);
+  modules(text, status);
   storage(text, status, stats);
   upstream(text, status);
   return text.end();
@@ -100,6 +101,34 @@ function children(text: Exposition, { children: all }: SpoolStats): void {
     each(({ pending }) => pending),
   );
   text.counter('child_dropped_total', 'Messages let go, by child.', each(droppedOf));
+}
+
+function modules(text: Exposition, { modules: all }: Status): void {
+  const each = (value: (module: (typeof all)[number]) => number | boolean): Sample[] =>
+    all.map((module) => [value(module), { module: module.id }]);
+  const counters = [
+    ['in', 'Messages that a module was fed.', (module) => module.in],
+    ['out', 'Messages that a module put out.', (module) => module.out],
+    ['late', 'Messages that came later than lateArrival allows.', (module) => module.late],
+    ['dropped', 'Messages or results that a module could not work out.', (module) => module.dropped],
+    ['refused', "Messages that found no room within a module's limits.", (module) => module.bounded],
+  ] as const satisfies readonly (readonly [string, string, (module: (typeof all)[number]) => number])[];
+  for (const [name, help, value] of counters) text.counter(`module_${name}_total`, help, each(value));
+  text.gauge(
+    'module_held_bytes',
+    'What a module remembers, about.',
+    each(({ held }) => held.bytes),
+  );
+  text.gauge(
+    'module_groups',
+    'Groups that are open in a module.',
+    each(({ held }) => held.groups),
+  );
+  text.gauge(
+    'module_stopped',
+    'A module has stopped (1).',
+    each(({ fault }) => fault !== undefined),
+  );
 }
 
 function storage(text: Exposition, { spool }: Status, { wear }: SpoolStats): void {

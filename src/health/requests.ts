@@ -12,7 +12,7 @@ import { RequestRefused, type Handler } from './control-server.ts';
 import type { LogRing } from './log-ring.ts';
 import { metricsText } from './metrics.ts';
 import { peeked, shownLetter } from './shown.ts';
-import { listed, statusOf, type Child, type Status } from './status.ts';
+import { listed, listedModule, statusOf, type Child, type Status } from './status.ts';
 
 /** Most messages that one look at the spool brings. */
 export const PEEK_COUNT_MAX = 1000;
@@ -76,6 +76,7 @@ export function requests({ live, ring, reload, endToBeStartedAgain }: Answerer):
     status: (_, { send }) => send(statusOf(gateway().status())),
     list: (_, { send }) => {
       for (const child of gateway().list()) send(listed(child));
+      for (const module of gateway().status().modules) send(listedModule(module));
     },
     restart: async ({ child }, { send }) => {
       if (child === undefined && endToBeStartedAgain !== null) {

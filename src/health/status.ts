@@ -1,3 +1,4 @@
+import type { ModuleShown } from '../rules/modules.ts';
 import type { SpoolSnapshot } from '../spool/snapshot.ts';
 import type { SpoolStats } from '../spool/stats.ts';
 
@@ -40,31 +41,42 @@ export interface Status {
   readonly spool: SpoolSnapshot;
   readonly ledger: SpoolStats['ledger'];
   readonly children: { readonly total: number; readonly running: number; readonly failing: readonly string[] };
+  readonly modules: readonly ModuleShown[];
   readonly memory: { readonly rssBytes: number };
 }
 
 /** What `status` answers. */
-export type GatewayStatus = Omit<Status, 'upstream'> & {
+export type GatewayStatus = Omit<Status, 'upstream' | 'modules'> & {
   readonly pid: number;
   readonly upstream: TimeAsText<NonNullable<Status['upstream']>, 'since'> | null;
+  readonly modules: readonly ListedModule[];
 };
 
-/** What `list` answers, one by one. */
-export type Listed = TimeAsText<Child, 'since' | 'lastReadingAt'>;
+/** A module as `status` and `list` answer it. */
+export type ListedModule = TimeAsText<ModuleShown, 'lastOutput'> & { readonly type: 'module' };
+
+/** What `list` answers, one by one: children, then modules. */
+export type Listed = ListedChild | ListedModule;
+export type ListedChild = TimeAsText<Child, 'since' | 'lastReadingAt'>;
 
 type TimeAsText<T, Keys extends keyof T> = Omit<T, Keys> & {
   readonly [Key in Keys]: T[Key] extends number ? string : string | null;
 };
 
-export function statusOf({ upstream, ...status }: Status): GatewayStatus {
+export function statusOf({ upstream, modules, ...status }: Status): GatewayStatus {
   return {
     pid: process.pid,
     ...status,
     upstream: upstream === null ? null : { ...upstream, since: timeText(upstream.since) },
+    modules: modules.map(listedModule),
   };
 }
 
-export function listed({ since, lastReadingAt, ...child }: Child): Listed {
+export function listedModule({ lastOutput, ...module }: ModuleShown): ListedModule {
+  return { type: 'module', ...module, lastOutput: lastOutput === null ? null : timeText(lastOutput) };
+}
+
+export function listed({ since, lastReadingAt, ...child }: Child): ListedChild {
   return {
     ...child,
     since: timeText(since),

@@ -13,7 +13,8 @@ import { RouteTable } from './route-table.ts';
 /** What the router needs of the spool. */
 export interface Sink {
   stamp(): AcceptedAt;
-  accept(message: Message, senderWaits: boolean): Promise<void>;
+  /** `mustBeWritten`: it is not sent before it is on the medium. */
+  accept(message: Message, senderWaits: boolean, mustBeWritten: boolean): Promise<void>;
   refused(reason: 'too-large'): void;
   discard(reason: 'no-route' | 'loop', message: Message): void;
 }
@@ -21,8 +22,8 @@ export interface Sink {
 /** Where routes lead. Nothing that is given to modules or children may throw. */
 export interface Destinations {
   readonly upstream: Sink;
-  /** Gives a message to a module, at once and in memory. */
-  module(module: string, input: string, message: Message): void;
+  /** Gives a message to inputs of modules, at once and in memory. */
+  modules(message: Message, inputs: readonly ModuleInput[]): void;
   /** Gives a message to a child, at once. */
   child(child: string, input: string, message: Message): void;
   /**
@@ -30,6 +31,11 @@ export interface Destinations {
    * it cannot. `senderWaits`: someone holds back an acknowledgement until then.
    */
   kept(senderWaits: boolean): Promise<void>;
+}
+
+export interface ModuleInput {
+  readonly module: string;
+  readonly input: string;
 }
 
 /** What a module puts out. */
@@ -127,14 +133,18 @@ export class Router {
     const up = taken.find(({ route }) => route.sink.kind === 'upstream');
     if (up?.priority !== undefined) message.priority = up.priority;
     if (up?.timeToLiveSecs !== undefined) message.expiresAfterSecs = up.timeToLiveSecs;
-    const stored = up === undefined ? null : upstream.accept(message, senderWaits);
-    if (taken.length > 1 || stored === null) for (const { route } of taken) this.#give(route.sink, message);
+    const stored = up === undefined ? null : upstream.accept(message, senderWaits, message.source.module !== undefined);
+    if (taken.length > 1 || stored === null) this.#give(taken, message);
     return stored ?? this.#destinations.kept(senderWaits);
   }
 
-  #give(sink: NamedRoute['route']['sink'], message: Message): void {
-    if (sink.kind === 'module') this.#destinations.module(sink.module, sink.input, message);
-    else if (sink.kind === 'child') this.#destinations.child(sink.child, sink.input, message);
+  #give(taken: readonly NamedRoute[], message: Message): void {
+    const inputs: ModuleInput[] = [];
+    for (const { route } of taken) if (route.sink.kind === 'module') inputs.push(route.sink);
+    if (inputs.length > 0) this.#destinations.modules(message, inputs);
+    for (const { route } of taken) {
+      if (route.sink.kind === 'child') this.#destinations.child(route.sink.child, route.sink.input, message);
+    }
   }
 }
 

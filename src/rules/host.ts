@@ -25,9 +25,10 @@ export interface RulesHostOptions<Output> {
   readonly fieldsOf: (message: Message) => Fields;
   /**
    * A module puts something out. Whatever comes of it is accepted by the spool, and fed to other modules, before this returns:
-   * it is in the commit that has the module's state. After a crash it comes again unless it was in that commit.
+   * it is in the commit that has the module's state. After a crash it comes again unless it was in that commit. `hops`: those of the
+   * message that brought it about, 0 when time did.
    */
-  readonly emit: (module: string, output: Output) => void;
+  readonly emit: (module: string, output: Output, hops: number) => void;
   /** There is something to be written: see `Spool.touch`. */
   readonly touch: () => void;
   /** See query/state.ts. */
@@ -62,7 +63,7 @@ export class RulesHost<Output> {
   readonly #keeper: Keeper<Output>;
   #timeline: SteadyClock | null = null;
   /** What has been put out and not handed on yet, in its order. */
-  readonly #outbox: { readonly module: Hosted<Output>; readonly output: Output }[] = [];
+  readonly #outbox: { readonly module: Hosted<Output>; readonly output: Output; readonly hops: number }[] = [];
   #handing = false;
   #timer: Timer | null = null;
   #tickAt: Micros = Infinity;
@@ -167,18 +168,18 @@ export class RulesHost<Output> {
       return false;
     }
     for (const { module, input } of targets) {
-      this.#run(module, () => module.query.feed(input, { fields, arrival, arrivalKnown }));
+      this.#run(module, () => module.query.feed(input, { fields, arrival, arrivalKnown }), message.hops);
     }
     return true;
   }
 
   /** Has a module do something, and takes what it puts out. */
-  #run(module: Hosted<Output>, act: () => readonly Output[]): void {
+  #run(module: Hosted<Output>, act: () => readonly Output[], hops = 0): void {
     if (module.fault !== null) return;
     try {
       const outputs = act();
       if (outputs.length > 0) this.#keeper.emitted(module);
-      for (const output of outputs) this.#outbox.push({ module, output });
+      for (const output of outputs) this.#outbox.push({ module, output, hops });
       this.#arm(module.query.nextTick());
     } catch (error) {
       this.#failed(module, error);
@@ -199,7 +200,7 @@ export class RulesHost<Output> {
     try {
       for (let next = this.#outbox.shift(); next !== undefined; next = this.#outbox.shift()) {
         next.module.lastOutput = this.#timeline!.now();
-        this.#options.emit(next.module.id, next.output);
+        this.#options.emit(next.module.id, next.output, next.hops);
       }
     } finally {
       this.#handing = false;

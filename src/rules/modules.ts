@@ -52,13 +52,15 @@ export interface ModuleShown extends ModuleStatus {
   readonly wordless: number;
   /** What is wrong with the files of its reference tables. */
   readonly tables: readonly string[];
+  /** What was wrong with the first event that was dropped; null when none was. */
+  readonly firstFault: string | null;
 }
 
 /** The modules of a configuration: their queries run, their tables are read, and what they put out goes where it should. */
 export class Modules {
   readonly #options: ModulesOptions;
   readonly #byId: ReadonlyMap<string, ModuleConfig>;
-  readonly #outputs = new Map<string, number>();
+  readonly #engines = new Map<string, Engine>();
   readonly #tables = new Map<string, readonly ReferenceFile[]>();
   readonly #wordless = new Map<string, number>();
   readonly #host: RulesHost<OutputEvent>;
@@ -75,7 +77,7 @@ export class Modules {
           hash: hashOf(module),
           make: () => {
             const engine = Engine.compile(engineOptions(module, references));
-            this.#outputs.set(module.id, engine.outputs.length);
+            this.#engines.set(module.id, engine);
             return engine;
           },
         };
@@ -122,6 +124,7 @@ export class Modules {
     return this.#host.status().map((module) => ({
       ...module,
       wordless: this.#wordless.get(module.id) ?? 0,
+      firstFault: this.#engines.get(module.id)?.firstFault ?? null,
       tables: (this.#tables.get(module.id) ?? []).flatMap(({ problem }) => problem ?? []),
     }));
   }
@@ -159,7 +162,7 @@ export class Modules {
     if (actions === undefined) return;
     const payload = JSON.parse(body) as { readonly command?: unknown };
     const command = payload.command;
-    const at = this.#outputs.get(id) === 1 ? id : `${id}/${event.output}`;
+    const at = this.#engines.get(id)!.outputs.length === 1 ? id : `${id}/${event.output}`;
     for (const { command: child } of actions[1]) {
       if (typeof command === 'string') order({ child, command, payload, id: `${at}/${event.window}/${event.n}` });
       else this.#wordless.set(id, (this.#wordless.get(id) ?? 0) + 1);

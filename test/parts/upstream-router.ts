@@ -8,7 +8,7 @@ export function upstreamRouter(upstream: Sink, priority?: number): Router {
   };
   return new Router({
     gateway: 'gateway',
-    destinations: { upstream, module: nobody, child: nobody, kept: nobody },
+    destinations: { upstream, modules: nobody, child: nobody, kept: nobody },
     routes: [{ name: 'upstream', route: readRoute('FROM /messages/* INTO $upstream'), priority }],
   });
 }
