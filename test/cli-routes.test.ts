@@ -207,7 +207,7 @@ children: [{ id: press-1, simulated: { sendIntervalMs: 2, messageCount: ${count}
       // Without the route it would have come to some 90 degrees: it climbs by half a degree a reading, at most by 1.25.
       assert.ok(body.machine.temperature > 23 && body.machine.temperature <= 25.25, `${body.machine.temperature}`);
     }
-    await gateway.waitForLog(/"command":"fly","status":(404|503),.*a command by a route failed/);
+    await gateway.waitForLog(/"command":"fly","id":"\w+","status":(404|503),.*a command by a rule or a route failed/);
   } finally {
     await gateway.stop();
   }
