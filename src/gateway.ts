@@ -303,7 +303,6 @@ export class Gateway {
     this.#commands.register(child.id, supervisor);
   }
 
-  /** A route leads to a child's input: what the input is called is the command. */
   /** Has a child do what a rule or a route says. A failure is said once a minute: it may be each reading's, and the log may lie on a card. */
   async #order(order: Order): Promise<void> {
     const { child, command, payload, id } = order;
