@@ -35,6 +35,8 @@ export interface PublicationProperties {
 /** A PUBLISH as it goes to a child. */
 export interface Publication {
   readonly topic: string;
+  /** The topic without the bag in its last level: for whoever subscribed to that alone. */
+  readonly bareTopic?: string;
   readonly payload: Buffer;
   readonly qos: 0 | 1;
   readonly properties?: PublicationProperties;
