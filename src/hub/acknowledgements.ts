@@ -5,8 +5,14 @@ interface Entry {
   outcome: Outcome | null;
 }
 
-/** What a PUBLISH came to: taken, or refused with MQTT 5's reason for it. `stuck`: neither, since there is no room. */
-export type Outcome = { readonly reason: number; readonly stuck?: boolean };
+/** What a PUBLISH came to: taken (0), or refused with MQTT 5's reason for it. */
+export interface Outcome {
+  readonly reason: number;
+  /** Neither taken nor refused: there is no room now. */
+  readonly stuck?: boolean;
+  /** The client is told on a topic why: MQTT 3.1.1 need not break the connection to say so. */
+  readonly explained?: boolean;
+}
 
 /**
  * What a client has sent and nobody has answered yet. Answers leave in the order in which the messages came, whichever is

@@ -265,18 +265,18 @@ export class Connection implements Line {
   }
 
   /** What is to be said of a message, when its turn has come. */
-  #answer(id: number, { reason, stuck }: Outcome): boolean {
+  #answer(id: number, { reason, stuck, explained }: Outcome): boolean {
     if (reason === 0) this.session.counts.in++;
     else this.session.counts.refused++;
     if (!this.#here) return false;
     // MQTT 3.1.1 has no word for "not taken" (section 3.3.5): no PUBACK, and no connection.
-    if (reason !== 0 && id > 0 && !this.mqtt5) {
+    if (reason !== 0 && id > 0 && !this.mqtt5 && explained !== true) {
       if (stuck === true) this.#noRoom();
       else this.#fail('a message that is not taken', reason);
       return false;
     }
     if (id === 0) return true;
-    if (reason === 0) this.#wire.write(Buffer.from([0x40, 2, id >>> 8, id & 255]));
+    if (reason === 0 || !this.mqtt5) this.#wire.write(Buffer.from([0x40, 2, id >>> 8, id & 255]));
     else this.#wire.send({ cmd: 'puback', messageId: id, reasonCode: reason });
     return true;
   }

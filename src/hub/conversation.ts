@@ -107,9 +107,8 @@ export class Conversation {
     }
     const { status, ...error } = outcome;
     this.#twinAnswer(status, rid, null, error);
-    this.#session.counts.refused++;
     // MQTT 5's name for it: the payload is not what it should be.
-    return { reason: 0x99 };
+    return { reason: 0x99, explained: true };
   }
 
   #twinAnswer(status: number, rid: string, version: number | null, body: object | null): void {

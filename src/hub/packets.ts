@@ -73,7 +73,7 @@ export class PacketReader {
       throw new Malformed((error as Error).message);
     }
     const packet = this.#packet as Packet | null;
-    if (this.#error !== null) throw new Malformed((this.#error as Error).message);
+    if (this.#error !== null) throw new Malformed(this.#error.message);
     if (packet === null || left !== 0) throw new Malformed('its length is not that of its content');
     return checked(packet);
   }
@@ -85,7 +85,8 @@ function checked(packet: Packet): ClientPacket {
       return connect(packet);
     case 'publish': {
       if (packet.qos > 0) checkId(packet.messageId);
-      if (packet.properties?.topicAlias !== undefined) throw new Malformed('a topic alias, of which we take none', 0x94);
+      if (packet.properties?.topicAlias !== undefined)
+        throw new Malformed('a topic alias, of which we take none', 0x94);
       if (packet.properties?.subscriptionIdentifier !== undefined)
         throw new Malformed('a subscription identifier from a client', 0x82);
       return {
@@ -131,7 +132,8 @@ function connect(packet: IConnectPacket): Connect {
   const { properties = {}, will } = packet;
   if ((packet as { bridgeMode?: boolean }).bridgeMode === true) throw new Malformed('a bridge', 0x84);
   const version = packet.protocolVersion ?? 4;
-  if ((packet.protocolId === 'MQIsdp') !== (version === 3)) throw new Malformed('a version that its name has not', 0x84);
+  if ((packet.protocolId === 'MQIsdp') !== (version === 3))
+    throw new Malformed('a version that its name has not', 0x84);
   if (properties.authenticationMethod !== undefined) throw new Malformed('an extended authentication', 0x8c);
   const receiveMaximum = optionalNumber(properties.receiveMaximum) ?? 65_535;
   const packetBytesMax = optionalNumber(properties.maximumPacketSize) ?? Infinity;
@@ -197,7 +199,8 @@ function checkId(id: number | undefined): number {
  * means that very character is refused with the others; nobody puts it into a name.
  */
 function text(value: unknown): string {
-  if (typeof value !== 'string' || /[\0\uFFFD]/.test(value)) throw new Malformed('a text that is no UTF-8, or has a NUL');
+  if (typeof value !== 'string' || /[\0\uFFFD]/.test(value))
+    throw new Malformed('a text that is no UTF-8, or has a NUL');
   return value;
 }
 

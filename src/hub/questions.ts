@@ -55,7 +55,7 @@ export class Questions {
 
   /** Nobody will answer any more. */
   end(): void {
-    for (const { answer } of [...this.#waiting.values()]) answer(failure(504, 'the gateway stops'));
+    for (const { answer } of this.#waiting.values()) answer(failure(504, 'the gateway stops'));
   }
 }
 

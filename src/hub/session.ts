@@ -1,7 +1,7 @@
 import type { ChildDialect, Publication } from '../dialects/child-dialect.ts';
+import { covers } from '../dialects/topic-filter.ts';
 import type { Client } from './gatekeeper.ts';
 import type { Letter, Mailbox } from './mailbox.ts';
-import { matches } from './topics.ts';
 
 /** The connection that a session has while its client is there. */
 export interface Line {
@@ -93,7 +93,7 @@ export class Session {
   granted(topic: string): 0 | 1 | null {
     let qos: 0 | 1 | null = null;
     for (const [filter, granted] of this.subscriptions) {
-      if (granted !== qos && matches(filter, topic)) qos = granted === 1 ? 1 : (qos ?? 0);
+      if (granted !== qos && covers(filter, topic)) qos = granted === 1 ? 1 : (qos ?? 0);
     }
     return qos;
   }
@@ -129,7 +129,7 @@ export class Session {
     if (line === null) return;
     this.expire();
     // Sending at QoS 0 and finding that something cannot be said both remove letters: the list is walked as it was.
-    for (const letter of [...mailbox.letters]) {
+    for (const letter of mailbox.letters.slice()) {
       if (this.line !== line || !line.roomy) break;
       if (letter.sent) continue;
       if (letter.packetId === 0 && this.#onTheWay.size >= line.window) break;

@@ -101,7 +101,7 @@ export class Sessions {
   forget(child: string, module: string | null): void {
     for (const [key, session] of this.#all) {
       if (session.child !== child || (module !== null && session.module !== module)) continue;
-      for (const letter of [...session.mailbox.letters]) session.mailbox.drop(letter);
+      for (const letter of session.mailbox.letters.slice()) session.mailbox.drop(letter);
       void this.#pen.set(`${SESSION}${key}`, null);
       this.#all.delete(key);
     }
