@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import { VERSION } from '../config/version.ts';
+import { addChildrenCommands } from './children-program.ts';
 import { crashText, endTidily } from './ending.ts';
 import { config, count, examples, json, jsonText, listed } from './options.ts';
 import { FOUND_A_PROBLEM, USED_WRONGLY, say } from './output.ts';
@@ -125,6 +126,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     )
     .action(does(async (options) => (await import('./monitor.ts')).monitor(options)));
 
+  addChildrenCommands(program, does);
   addSpoolCommands(program, does);
   addRulesCommands(program, does);
   addTwinCommands(program, does);
