@@ -49,7 +49,7 @@ export class SdkDevice {
         reject(new Error(`the SDK's process has ended:\n${this.stderr}`));
         return;
       }
-      this.#answers.set(n, { resolve: resolve as (answer: unknown) => void, reject });
+      this.#answers.set(n, { resolve, reject });
       this.#process.stdin!.write(`${JSON.stringify({ n, order, ...rest })}\n`);
     });
   }
