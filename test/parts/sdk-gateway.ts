@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, scryptSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -22,6 +22,27 @@ export interface HubGatewayOptions {
   /** Lines of `hub:` besides ours. */
   readonly hub?: readonly string[];
   readonly storage?: string;
+}
+
+/** Credentials in the form of the registry document. */
+export type Auth =
+  | { readonly sas: { readonly primaryKey: string } }
+  | { readonly x509: { readonly thumbprints: readonly string[] } | { readonly ca: true } }
+  | { readonly password: string };
+
+export interface Registered {
+  readonly id: string;
+  readonly auth: Auth;
+}
+
+export function bySas(primaryKey: string): Auth {
+  return { sas: { primaryKey } };
+}
+
+export function byPassword(password: string): Auth {
+  const [salt, N, r, p] = [randomBytes(16), 16_384, 8, 1];
+  const hash = scryptSync(password, salt, 32, { N, r, p });
+  return { password: `scrypt$${N}$${r}$${p}$${salt.toString('base64')}$${hash.toString('base64')}` };
 }
 
 /** How a child proves who it is, as `holdfast children add` takes it. */
@@ -103,7 +124,13 @@ export class HubGateway {
     return this.command(['children', 'add', id, ...proof]);
   }
 
-  /** `null` while nobody is there: a subscription of the SDK is not announced. */
+  /** Many at once. */
+  importChildren(children: readonly Registered[]): Promise<unknown> {
+    const file = join(this.dir, 'children.json');
+    writeFileSync(file, JSON.stringify({ version: 1, issuedAt: new Date().toISOString(), children }), { mode: 0o600 });
+    return this.command(['children', 'import', file]);
+  }
+
   async invoke(
     child: string,
     name: string,
