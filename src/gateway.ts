@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Clock } from './clock/clock.ts';
-import { Commands } from './commands/commands.ts';
+import { Commands, type CommandResult } from './commands/commands.ts';
 import { readCredentials } from './config/credentials.ts';
 import { takenUp, type Reconfigured } from './config/change.ts';
 import type { LoadedConfig } from './config/load.ts';
@@ -52,6 +52,8 @@ export interface Platform {
   readonly timeExpected?: () => boolean;
   /** Sees each reading as the sensor gives it, whatever becomes of it; for those who show them. */
   readonly onReading?: (child: string, reading: Reading) => void;
+  /** Sees each command that a rule or a route gave to a child, and what came of it; likewise. */
+  readonly onOrder?: (order: Order, result: CommandResult) => void;
 }
 
 /** Everything together: builds each part from the configuration, starts and stops them in order. */
@@ -301,7 +303,6 @@ export class Gateway {
     this.#commands.register(child.id, supervisor);
   }
 
-  /** A route leads to a child's input: what the input is called is the command. */
   /** Has a child do what a rule or a route says. A failure is said once a minute: it may be each reading's, and the log may lie on a card. */
   async #order(order: Order): Promise<void> {
     const { child, command, payload, id } = order;
@@ -310,6 +311,7 @@ export class Gateway {
       return;
     }
     const result = await this.#commands.invoke(child, command, payload, undefined, id);
+    this.#platform.onOrder?.(order, result);
     if (result.status < 400 || this.#failedOrders.has(child)) return;
     this.#failedOrders.add(child);
     this.#platform.clock.after(60_000, () => this.#failedOrders.delete(child));

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { accept } from '../bench/accept.ts';
 import { day } from '../bench/day.ts';
 import { drain } from '../bench/drain.ts';
+import { latency } from '../bench/latency.ts';
 import { loop } from '../bench/loop.ts';
 import type { Report } from '../bench/page.ts';
 import { rules } from '../bench/rules.ts';
@@ -22,6 +23,7 @@ describe('the benchmarks run, with sizes that say nothing', { concurrency: true 
   test('accept', async () => sound(await accept({ rounds: 1, ms: 50, stored: 100 })));
   test('drain', async () => sound(await drain({ rounds: 1, near: 500, small: 0, far: 0, level: 0 })));
   test('wear', async () => sound(await wear({ rounds: 1, count: 250, single: 10, bodyBytes: [256], sqlite: false })));
+  test('latency', async () => sound(await latency({ rounds: 1, readings: 5, everyMs: 5 })));
   test('loop', async () => sound(await loop({ rounds: 1, ms: 50, perSecond: 1000, flushMs: [5] })));
   test('rules', async () => sound(await rules({ rounds: 1, events: 1000, nodeRed: false })));
   test('scale', async () => sound(await scale({ rounds: 1, stored: [500, 1000], count: 250 })));

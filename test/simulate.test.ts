@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { Resets } from '../src/cli/demo-resets.ts';
 import type { Verdict } from '../src/cli/demo-verdict.ts';
 import { BUNDLE } from './parts/gateway-process.ts';
 import { scratch } from './parts/scratch.ts';
@@ -103,9 +104,49 @@ function goesOn(before: Verdict, next: Verdict): void {
   assert.equal(next.missing, 0);
 }
 
+describe('what is said of the rule', () => {
+  const place = (seq: number) => ({ epoch: 1, lane: 10, seq });
+  const gave = (resets: Resets, ...times: string[]) => {
+    for (const time of times) resets.gave(time, true, null, 0);
+    return resets;
+  };
+
+  test('each reset comes as it was given, or still waits', () => {
+    const resets = gave(new Resets([]), 'a', 'b', 'c');
+    resets.came('a', place(4), 0);
+    resets.came('b', place(8), 0);
+    assert.deepEqual([resets.done, resets.arrived, resets.awaited], [3, 2, 1]);
+    assert.deepEqual([resets.sound(1), resets.sound(0)], [true, false], 'one that waits nowhere is lost');
+    assert.match(resets.story, /reset press-1 3 times; 2 reset messages arrived, in order, each with its original/);
+  });
+
+  test('one that overtakes another, one with another time and one that comes again are found', () => {
+    const resets = gave(new Resets([]), 'a', 'b');
+    resets.came('b', place(8), 0);
+    resets.came('a', place(9), 0);
+    assert.deepEqual([resets.outOfOrder, resets.sound(2)], [1, false]);
+    resets.came('c', place(10), 0);
+    resets.came('a', place(11), 0);
+    assert.equal(resets.altered, 2);
+    assert.match(resets.story, /1 OUT OF ORDER, 2 with ANOTHER maxEventTime/);
+  });
+
+  test('those of the run before are not held against this one', () => {
+    const resets = gave(new Resets([place(20)]), 'b');
+    resets.came('a', place(20), 0);
+    assert.deepEqual([resets.altered, resets.arrived], [0, 0]);
+    resets.came('b', place(21), 0);
+    assert.deepEqual([resets.arrived, resets.sound(0)], [1, true]);
+    // What is put out at the start may come before its sensor has been started, and can be told.
+    resets.came('c', place(22), 0);
+    gave(resets, 'c');
+    assert.deepEqual([resets.arrived, resets.done, resets.sound(0)], [2, 2, true]);
+  });
+});
+
 describe('holdfast simulate', { concurrency: true }, () => {
   test('a drill without a terminal keeps what comes in the outage, and everything arrives in order', async () => {
-    const run = simulate('--outage', '2s', '--plain', '--interval', '100', '--json');
+    const run = simulate('--outage', '5s', '--plain', '--interval', '100', '--json');
     const verdict = await run.verdict();
     assert.equal(verdict.ok, true);
     assert.equal(verdict.missing, 0);
@@ -114,27 +155,41 @@ describe('holdfast simulate', { concurrency: true }, () => {
     assert.ok(verdict.keptDuringOutage >= 10, `only ${verdict.keptDuringOutage} kept`);
     assert.equal(verdict.arrived + verdict.stillInSpool >= verdict.readings, true, run.stdout);
     const [outage] = verdict.outages;
-    assert.ok(outage!.ms! >= 2000 && outage!.arrivedInMs! < 5000 && outage!.inOrder, outage!.story);
+    assert.ok(outage!.ms! >= 5000 && outage!.arrivedInMs! < 5000 && outage!.inOrder, outage!.story);
     // They come with the time at which they were measured: the oldest waited through the outage.
-    assert.ok(outage!.oldestMs >= 1900, `the oldest arrived after ${outage!.oldestMs} ms`);
+    assert.ok(outage!.oldestMs >= 4900, `the oldest arrived after ${outage!.oldestMs} ms`);
     assert.match(run.stderr, /the network is cut/);
-    assert.match(run.stderr, /outage of 2\.\d s: \d+ readings were kept, all arrived within .* in order/);
+    assert.match(run.stderr, /outage of 5\.\d s: \d+ messages were kept, all arrived within .* in order/);
+    // The rule had a hot sensor in the first or the second of the windows in the outage, whatever chance says.
+    const { resets } = verdict;
+    assert.ok(resets.withoutNetwork >= 1 && outage!.resetsArrived === resets.withoutNetwork, resets.story);
+    assert.equal(resets.arrived + resets.awaited, resets.done);
+    assert.ok(resets.awaited <= verdict.stillInSpool, resets.story);
+    assert.deepEqual([resets.outOfOrder, resets.altered], [0, 0]);
+    assert.match(run.stderr, /the rule reset press-1 to 21\.0 °C; local control needs no network/);
+    assert.match(
+      run.stderr,
+      /The rule reset press-1 .* without a network; .* in order, each with its original maxEventT/,
+    );
     assert.equal(run.stderr.includes(ESCAPE), false);
     const folder = /data are in (\S+)/.exec(run.stderr)![1]!;
     assert.equal(existsSync(folder), false, 'the temporary folder is still there');
   });
 
-  test('on a terminal o cuts and restores the network, r cools, q ends, and the screen is given back', async () => {
+  test('on a terminal o cuts and restores the network, r cools as the rule does, q ends, and the screen is given back', async () => {
     const run = simulateOnTerminal('--interval 100');
     await run.shows(/● online/);
     await run.shows(/Press o to cut the network/);
+    await run.shows(/cooldown +reset +[\d:]{8} +\d+\.\d s later +maxEventTime [\d:]{8}/);
+    await run.shows(/rule +press-1 above 24\.0 °C: [1-9]\d* resets?, the last \d\.\d s ago/);
     run.type('o');
     await run.shows(/○ offline.*you cut it/);
     await run.shows(/1\d waiting/);
     run.type('r');
     await run.shows(/reset sent to press-1: cooled down to 21\.0 °C; local control needs no network/);
+    await run.shows(/the rule reset press-1 to 21\.0 °C; local control needs no network/);
     run.type('o');
-    await run.shows(/outage of .* readings were kept, all arrived within/);
+    await run.shows(/outage of .* messages were kept, all arrived within/);
     await run.shows(/\d+ arrived, in order, 0 missing/);
     run.type('q');
     assert.equal(await run.end(), 0);
@@ -146,7 +201,7 @@ describe('holdfast simulate', { concurrency: true }, () => {
 
   test('a drill on a terminal leaves the view running, without colours for NO_COLOR', async () => {
     const run = simulateOnTerminal('--outage 300ms --interval 50', `env NO_COLOR=1 ${process.execPath}`);
-    await run.shows(/outage of .* readings? w\w+ kept, all arrived/);
+    await run.shows(/outage of .* messages? w\w+ kept, all arrived/);
     await run.shows(/● online/);
     assert.doesNotMatch(run.stdout, COLOUR);
     run.type('\x03');
@@ -180,15 +235,18 @@ describe('holdfast simulate', { concurrency: true }, () => {
     const folder = join(scratch(), 'kept');
     const run = simulate('--outage', '60s', '--interval', '50', '--keep', folder, '--json', '--sensors', '2');
     await run.says(/the network is cut/);
+    await run.says(/local control needs no network/);
     await run.says(/offline for .* [1-9]\d* waiting/);
     run.process.kill('SIGTERM');
     const verdict = await run.verdict();
-    assert.ok(verdict.stillInSpool > 0);
+    assert.ok(verdict.stillInSpool > 0 && verdict.resets.awaited > 0);
     assert.equal(verdict.missing, 0);
     assert.ok(verdict.arrived + verdict.stillInSpool >= verdict.readings);
     const next = await simulate('--for', '700ms', '--interval', '50', '--keep', folder, '--json').verdict();
     goesOn(verdict, next);
     assert.ok(next.arrived >= verdict.stillInSpool);
+    // What the rule put out in the run before is that run's: it comes, and is none of this one's.
+    assert.deepEqual([next.resets.altered, next.resets.outOfOrder], [0, 0]);
   });
 
   test('a time that is none, a number that is none, and a folder that is somebody else’s are refused', async () => {

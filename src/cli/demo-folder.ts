@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { RULE_MODULES, RULE_ROUTE } from './demo-rule.ts';
 import { CliError } from './output.ts';
 
 /** The first line of a configuration that is ours to write over. */
@@ -70,6 +71,8 @@ storeAndForward:
   keepFree: 0%
 routes:
   telemetry: FROM /messages/* INTO $upstream
+${RULE_ROUTE}
+${RULE_MODULES}
 children:
 ${children.join('')}`;
 }

@@ -1,4 +1,5 @@
 import { wrap, type Line, type Painter, type Style } from './demo-paint.ts';
+import { HOT, RULED } from './demo-rule.ts';
 import type { Scene } from './demo-stage.ts';
 import { bytesText, degrees, plural, secondsText, stopwatch, timeOfDay } from './demo-text.ts';
 import { arrivalsText } from './demo-verdict.ts';
@@ -7,6 +8,8 @@ import type { Arrival } from './demo-watcher.ts';
 const SENSORS_SHOWN_MAX = 4;
 const ARRIVALS_SHOWN_MAX = 12;
 const HAPPENED_SHOWN_MAX = 5;
+/** With fewer lines, less of it. */
+const ROOM_FOR_HAPPENED = 28;
 /** A terminal of so many lines shows everything. */
 const TALL = 24;
 /** With fewer lines left the log gives way to the arrivals. */
@@ -44,7 +47,7 @@ export interface FrameContent {
 /** One picture of the simulation: at most `height` lines of at most `width` characters. What matters least goes first. */
 export function frame(content: FrameContent, width: number, height: number, painter: Painter): string[] {
   const { scene } = content;
-  const flow: Line[] = height < TALL ? [] : [chain(scene), []];
+  const flow: Line[] = height < TALL ? [] : [chain(scene), RULE_LOOP];
   const bottom = footer(content, width);
   const top = [title(scene, width), [], ...flow, ...figures(content, width, painter)].slice(0, height - bottom.length);
   let room = height - top.length - bottom.length;
@@ -56,7 +59,8 @@ export function frame(content: FrameContent, width: number, height: number, pain
   };
   // By rank: some of what happened, some arrivals, the log; where there is room, more arrivals.
   const arrived = scene.watcher.latest.toReversed().map(arrivalLine);
-  const happened = section('What happened', happenedLines(content, width), height < TALL ? 3 : HAPPENED_SHOWN_MAX);
+  const told = height < TALL ? 3 : height < ROOM_FOR_HAPPENED ? 4 : HAPPENED_SHOWN_MAX;
+  const happened = section('What happened', happenedLines(content, width), told);
   const log = room < ROOM_FOR_LOG ? [] : section('Gateway log', logLines(content), LOG_SHOWN_MAX);
   const arrivals = section(ARRIVALS_HEAD, arrived, ARRIVALS_SHOWN_MAX);
   const filler: Line[] = Array.from({ length: Math.max(0, room) }, () => []);
@@ -72,6 +76,9 @@ function title({ runningMs }: Scene, width: number): Line {
   const between = width - name.length - time.length - 2;
   return [['bold', name], ['dim', ` ${about}`.slice(0, Math.max(0, between)).padEnd(between)], ' ', ['dim', time]];
 }
+
+/** Under the {@link chain}: the rule needs no network. */
+const RULE_LOOP: Line = ['            ', ['green', '└◀─── rule ──┘']];
 
 /** How messages flow, and whether they do. */
 function chain({ network }: Scene): Line {
@@ -91,7 +98,7 @@ function chain({ network }: Scene): Line {
 }
 
 function figures({ scene, pendingHistory }: FrameContent, width: number, painter: Painter): Line[] {
-  const { sensors, pending, spoolBytes, network, watcher } = scene;
+  const { sensors, pending, spoolBytes, network, watcher, resets } = scene;
   const sparkWidth = Math.max(0, Math.min(SPARK_WIDTH_MAX, width - SPARK_AT - 1));
   const rows: Line[] = sensors.slice(0, SENSORS_SHOWN_MAX).map(({ id, readings, temperatures }, index) => {
     const shown = temperatures.slice(-sparkWidth);
@@ -102,6 +109,8 @@ function figures({ scene, pendingHistory }: FrameContent, width: number, painter
     return row(index === 0 ? 'sensors' : '', text.padEnd(22) + temperature.padStart(8), ['yellow', spark]);
   });
   if (sensors.length > SENSORS_SHOWN_MAX) rows.push(row('', `and ${sensors.length - SENSORS_SHOWN_MAX} more`));
+  const last = resets.lastAt === null ? '' : `, the last ${secondsText(scene.now - resets.lastAt)} ago`;
+  rows.push(row('rule', `${RULED} above ${degrees(HOT)}: ${plural(resets.done, 'reset')}${last}`));
   const most = Math.max(WAITING_SPAN_MIN, ...pendingHistory.slice(-sparkWidth));
   const spark = painter.sparkline(pendingHistory, sparkWidth, 0, most);
   rows.push(row('spool', `${pending} waiting, ${bytesText(spoolBytes)} on disk`, ['cyan', spark]));
@@ -126,12 +135,15 @@ function row(name: string, ...spans: Line): Line {
   return [...label, first.padEnd(SPARK_AT - TEXT_AT), ...others];
 }
 
-function arrivalLine({ child, seq, eventTime, ageMs, temperature, arrived }: Arrival): Line {
+function arrivalLine({ from, seq, eventTime, ageMs, temperature, reset, arrived }: Arrival): Line {
+  const said = reset === null ? degrees(temperature) : 'reset';
   const measured = eventTime === null ? '' : timeOfDay(eventTime);
-  const text = `${`#${seq}`.padStart(8)}  ${child.padEnd(8)} ${degrees(temperature).padStart(8)}   ${measured.padEnd(8)}`;
+  const text = `${`#${seq}`.padStart(8)}  ${from.padEnd(8)} ${said.padStart(8)}   ${measured.padEnd(8)}`;
   const after = (ageMs === null ? '' : `${secondsText(ageMs)} later`).padStart(14);
   const late = ageMs !== null && ageMs >= LATE_MS;
-  return [text, late ? ['yellow', after] : after, ...(arrived === 'new' ? [] : ['  ', ['red', arrived] as const])];
+  const original: Line = reset === null ? [] : [['dim', `   maxEventTime ${timeOfDay(Date.parse(reset))}`]];
+  const wrong: Line = arrived === 'new' ? [] : ['  ', ['red', arrived]];
+  return [text, late ? ['yellow', after] : after, ...original, ...wrong];
 }
 
 function happenedLines({ happened }: FrameContent, width: number): Line[] {
@@ -166,7 +178,7 @@ function footer({ scene, keys, folder }: FrameContent, width: number): Line[] {
 /** What a newcomer may do next. */
 function hintText({ network, outages }: Scene): string {
   if (network.cut) {
-    return 'Readings go on, and are kept on disk. Press o to bring the network back, and watch them arrive.';
+    return 'Readings and the rule go on, and all is kept on disk. Press o to bring the network back, and watch it arrive.';
   }
   const last = outages.at(-1);
   if (last === undefined) return 'Press o to cut the network, and watch what happens.';

@@ -13,6 +13,14 @@ export class Outage {
   /** The most that one of them took from being measured to arriving, ms. */
   oldestMs = 0;
   inOrder = true;
+  /** Resets by the rule meanwhile, and those of them whose messages have come. */
+  resets = 0;
+  resetsArrived = 0;
+  /** From the first to the last of them, ms: when they were given, and when they came. */
+  resetsGivenOverMs = 0;
+  resetsArrivedOverMs = 0;
+  #firstResetAt = 0;
+  #firstResetCameAt = 0;
   readonly #outOfOrderBefore: number;
 
   constructor(now: number, outOfOrderBefore: number) {
@@ -29,6 +37,16 @@ export class Outage {
   /** Before all had arrived: it is still the same outage. */
   cutAgain(): void {
     this.restoredAt = null;
+  }
+
+  resetGiven(now: number): void {
+    if (this.resets++ === 0) this.#firstResetAt = now;
+    this.resetsGivenOverMs = Math.round(now - this.#firstResetAt);
+  }
+
+  resetCame(now: number): void {
+    if (this.resetsArrived++ === 0) this.#firstResetCameAt = now;
+    this.resetsArrivedOverMs = Math.round(now - this.#firstResetCameAt);
   }
 
   caughtUp(now: number, outOfOrder: number): void {
@@ -50,9 +68,22 @@ export class Outage {
     if (this.ms === null) return 'an outage that has not ended';
     const what = `outage of ${secondsText(this.ms)}`;
     if (this.kept === 0) return `${what}: nothing had to wait`;
-    const kept = `${what}: ${plural(this.kept, 'reading')} ${this.kept === 1 ? 'was' : 'were'} kept`;
+    const kept = `${what}: ${plural(this.kept, 'message')} ${this.kept === 1 ? 'was' : 'were'} kept`;
     if (this.arrivedInMs === null) return `${kept}, not all have arrived yet`;
     const order = this.inOrder ? 'in order' : 'NOT in order';
-    return `${kept}, all arrived within ${secondsText(Math.max(100, this.arrivedInMs))} of the network's return, ${order}`;
+    const within = atLeastTenth(this.arrivedInMs);
+    return `${kept}, all arrived within ${within} of the network's return, ${order}${this.#resetsStory}`;
   }
+
+  get #resetsStory(): string {
+    if (this.resetsArrived === 0) return '';
+    if (this.resetsArrived === 1) return '; 1 of them a reset by the rule';
+    const over = `given over ${secondsText(this.resetsGivenOverMs)}, arrived within ${atLeastTenth(this.resetsArrivedOverMs)}`;
+    return `; ${this.resetsArrived} of them resets by the rule, ${over}`;
+  }
+}
+
+/** Nothing takes no time. */
+function atLeastTenth(ms: number): string {
+  return secondsText(Math.max(100, ms));
 }

@@ -49,6 +49,9 @@ export class Painter {
 const ASCII: Readonly<Record<string, string>> = {
   '─': '-',
   '▶': '>',
+  '◀': '<',
+  '└': '+',
+  '┘': '+',
   '✗': 'x',
   '●': '*',
   '○': 'o',
@@ -57,7 +60,7 @@ const ASCII: Readonly<Record<string, string>> = {
 };
 
 function asciiOf(text: string): string {
-  return text.replaceAll(/[─▶✗●○°…]/g, (character) => ASCII[character] ?? character);
+  return text.replaceAll(/[─▶◀└┘✗●○°…]/g, (character) => ASCII[character] ?? character);
 }
 
 /** Breaks text at blanks into lines of at most `width` characters. */

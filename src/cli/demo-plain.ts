@@ -37,11 +37,11 @@ export class PlainView {
   }
 
   #figures(): string {
-    const { runningMs, readings, pending, network, watcher, sensors } = this.#stage.scene();
+    const { runningMs, readings, pending, network, watcher, sensors, resets } = this.#stage.scene();
     const { online, forMs, retryInMs } = network;
     const retry = retryInMs === null ? '' : `, retry in ${secondsText(retryInMs)}`;
     const state = online ? 'online' : `offline for ${secondsText(forMs)}${retry}`;
     const temperatures = sensors.map((sensor) => degrees(sensor.temperatures.at(-1) ?? null)).join(', ');
-    return `${stopwatch(runningMs)}  ${state}; ${plural(readings, 'reading')} (${temperatures}), ${pending} waiting, ${arrivalsText(watcher.arrivals)}`;
+    return `${stopwatch(runningMs)}  ${state}; ${plural(readings, 'reading')} (${temperatures}), ${plural(resets.done, 'reset')} by the rule, ${pending} waiting, ${arrivalsText(watcher.arrivals)}`;
   }
 }

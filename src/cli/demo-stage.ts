@@ -2,15 +2,19 @@ import { mkdirSync } from 'node:fs';
 import type { Clock } from '../clock/clock.ts';
 import { controlPath } from '../config/control-path.ts';
 import { loadConfig, type LoadedConfig } from '../config/load.ts';
+import type { CommandResult } from '../commands/commands.ts';
 import { Gateway, type Platform } from '../gateway.ts';
 import { ControlServer } from '../health/control-server.ts';
 import type { LogRing } from '../health/log-ring.ts';
 import { requests } from '../health/requests.ts';
+import type { Order } from '../rules/modules.ts';
 import type { SpoolStats } from '../spool/stats.ts';
 import type { Arrivals, Place } from './demo-arrivals.ts';
 import { StandInBroker } from './demo-broker.ts';
 import type { DemoFolder } from './demo-folder.ts';
 import { Outage } from './demo-outage.ts';
+import { Resets } from './demo-resets.ts';
+import { isByRule, maxEventTimeOf } from './demo-rule.ts';
 import { Sensors, type SensorSight } from './demo-sensors.ts';
 import { degrees } from './demo-text.ts';
 import { Watcher, type Arrival } from './demo-watcher.ts';
@@ -36,6 +40,8 @@ export interface StageOptions {
 
 /** What there is to see at one moment. Times without a name are ms. */
 export interface Scene {
+  /** Monotonic. */
+  readonly now: number;
   readonly runningMs: number;
   readonly sensors: readonly SensorSight[];
   readonly readings: number;
@@ -50,6 +56,7 @@ export interface Scene {
   };
   readonly watcher: Watcher;
   readonly outages: readonly Outage[];
+  readonly resets: Resets;
 }
 
 /** What is left when all has stopped, as the medium has it. */
@@ -68,6 +75,7 @@ interface Parts {
   readonly control: ControlServer;
   readonly broker: StandInBroker;
   readonly watcher: Watcher;
+  readonly resets: Resets;
 }
 
 /** Everything that plays: the sensors, a real gateway, the broker that stands in for the world above, and its watcher. */
@@ -111,20 +119,28 @@ export class Stage {
       undo.push(() => broker.stop());
       folder.writeConfig({ gateway: GATEWAY, brokerUrl: broker.url, sensors: sensors.ids, intervalMs });
       const loaded = loadConfig(folder.config);
-      const platform = { clock, log, random: Math.random, onReading: sensors.saw.bind(sensors) };
+      const stage: { arrived?: (arrival: Arrival) => void; ordered?: Platform['onOrder'] } = {};
+      const platform: Platform = {
+        clock,
+        log,
+        random: Math.random,
+        onReading: sensors.saw.bind(sensors),
+        onOrder: (order, result) => stage.ordered?.(order, result),
+      };
       const gateway = await Gateway.open(loaded, platform);
       undo.push(() => gateway.stop());
       live.gateway = gateway;
 
-      const stage: { arrived?: (arrival: Arrival) => void } = {};
       const watcher = await Watcher.subscribe(broker.insideUrl, GATEWAY, clock, (arrival) => stage.arrived?.(arrival));
       undo.push(() => watcher.stop());
       const stats = statsOf(gateway);
       for (const lane of stats?.lanes ?? []) {
         watcher.arrivals.expect({ epoch: stats!.epoch, lane: lane.lane, seq: lane.firstSeq });
       }
-      const opened = new Stage(options, { sensors, loaded, platform, gateway, control, broker, watcher });
+      const resets = new Resets(lastPlaces(stats));
+      const opened = new Stage(options, { sensors, loaded, platform, gateway, control, broker, watcher, resets });
       stage.arrived = (arrival) => opened.#arrived(arrival);
+      stage.ordered = (order, result) => opened.#ordered(order, result);
       await gateway.start();
       return opened;
     } catch (error) {
@@ -145,6 +161,7 @@ export class Stage {
     const cut = this.#parts.broker.isCut;
     const offlineSince = cut ? this.#outages.at(-1)!.cutAt : (this.#offlineSince ?? now);
     return {
+      now,
       runningMs: now - this.#startedAt,
       sensors: this.#parts.sensors.sights,
       readings: this.#parts.sensors.readings,
@@ -159,6 +176,7 @@ export class Stage {
       },
       watcher: this.#parts.watcher,
       outages: this.#outages,
+      resets: this.#parts.resets,
     };
   }
 
@@ -173,12 +191,11 @@ export class Stage {
     await turned;
   }
 
-  /** Sends `reset` to every sensor, the way a rule or a direct method would. */
+  /** Sends `reset` to every sensor, the way a direct method would. */
   async reset(): Promise<void> {
     for (const id of this.#parts.sensors.ids) {
-      const { status, payload } = await this.#parts.gateway.commands.invoke(id, 'reset', null);
-      const { temperature, error } = payload as { temperature?: number; error?: string };
-      const came = status === 200 ? `cooled down to ${degrees(temperature ?? null)}` : `refused: ${error}`;
+      const { done, text } = outcome(await this.#parts.gateway.commands.invoke(id, 'reset', null));
+      const came = done ? `cooled down to ${text}` : `refused: ${text}`;
       const where = this.#parts.broker.isCut ? '; local control needs no network' : '';
       this.#options.onHappened(`reset sent to ${id}: ${came}${where}`);
     }
@@ -248,7 +265,23 @@ export class Stage {
     this.#review(outage);
   }
 
+  /** The rule reset its sensor. It does so all the time: the first is told, and those that happen without a network. */
+  #ordered(order: Order, result: CommandResult): void {
+    const maxEventTime = maxEventTimeOf(order.payload);
+    if (!isByRule(order) || maxEventTime === null) return;
+    const { resets, broker } = this.#parts;
+    const outage = broker.isCut ? (this.#outages.at(-1) ?? null) : null;
+    const { done, text } = outcome(result);
+    resets.gave(maxEventTime, done, outage, this.#clock.monotonic());
+    if (outage === null && done && resets.done > 1) return;
+    const came = done ? `the rule reset ${order.child} to ${text}` : `${order.child} refused the rule's reset: ${text}`;
+    this.#options.onHappened(`${came}${outage === null ? '' : '; local control needs no network'}`);
+  }
+
   #arrived(arrival: Arrival): void {
+    if (arrival.reset !== null && arrival.arrived !== 'repeated') {
+      this.#parts.resets.came(arrival.reset, arrival, this.#clock.monotonic());
+    }
     const outage = this.#outages.at(-1);
     if (outage !== undefined && outage.restoredAt !== null && outage.caughtUpAt === null) {
       outage.oldestMs = Math.max(outage.oldestMs, arrival.ageMs ?? 0);
@@ -290,4 +323,10 @@ function statsOf(gateway: Gateway): SpoolStats | null {
 /** The last message of each lane that is on the medium. */
 function lastPlaces(stats: SpoolStats | null): Place[] {
   return (stats?.lanes ?? []).map(({ lane, nextSeq }) => ({ epoch: stats!.epoch, lane, seq: nextSeq - 1 }));
+}
+
+/** What a sensor made of `reset`: its temperature, or why it did not. */
+function outcome({ status, payload }: CommandResult): { readonly done: boolean; readonly text: string } {
+  const { temperature, error } = payload as { temperature?: number; error?: string };
+  return status === 200 ? { done: true, text: degrees(temperature ?? null) } : { done: false, text: String(error) };
 }

@@ -15,13 +15,23 @@ export type Verdict = ReturnType<typeof verdictOf>;
 /** `scene` is the last one before everything stopped, `why` a reason to fail that shows in no count. */
 export function verdictOf(scene: Scene, remains: Remains, folder: DemoFolder, why: string | null) {
   const { arrivals, oldestMs } = scene.watcher;
+  const { resets } = scene;
   const { arrived, repeated, missing, outOfOrder, firstSeq, lastSeq } = arrivals;
   const failure = why ?? remains.problems[0] ?? null;
   return {
-    ok: failure === null && missing === 0 && outOfOrder === 0,
+    ok: failure === null && missing === 0 && outOfOrder === 0 && resets.sound(remains.pending),
     text: arrivalsText(arrivals),
     failure,
     readings: scene.sensors.reduce((sum, { readings }) => sum + readings, 0),
+    resets: {
+      done: resets.done,
+      withoutNetwork: resets.doneAway,
+      arrived: resets.arrived,
+      awaited: resets.awaited,
+      outOfOrder: resets.outOfOrder,
+      altered: resets.altered,
+      story: resets.story,
+    },
     arrived,
     missing,
     outOfOrder,
@@ -36,6 +46,10 @@ export function verdictOf(scene: Scene, remains: Remains, folder: DemoFolder, wh
       arrivedInMs: outage.arrivedInMs,
       oldestMs: outage.oldestMs,
       inOrder: outage.inOrder,
+      resets: outage.resets,
+      resetsArrived: outage.resetsArrived,
+      resetsGivenOverMs: outage.resetsGivenOverMs,
+      resetsArrivedOverMs: outage.resetsArrivedOverMs,
       story: outage.story,
     })),
     oldestMs,
@@ -48,16 +62,21 @@ export function verdictOf(scene: Scene, remains: Remains, folder: DemoFolder, wh
 
 /** The same for people. */
 export function verdictLines(verdict: Verdict): string[] {
-  const { readings, stillInSpool, folder } = verdict;
+  const { readings, resets, stillInSpool, folder } = verdict;
   const left =
     stillInSpool === 0
       ? 'The spool is empty.'
-      : `${plural(stillInSpool, 'reading')} still in the spool${folder === null ? ', which is gone now' : ''}.`;
+      : `${plural(stillInSpool, 'message')} still in the spool${folder === null ? ', which is gone now' : ''}.`;
   return [
-    `${plural(readings, 'reading')} taken in ${stopwatch(verdict.runningMs)}, ${verdict.text}.`,
-    ...verdict.outages.map(({ story }) => `${story}.`),
+    `${plural(readings, 'reading')} taken and ${plural(resets.done, 'reset')} given by the rule in ${stopwatch(verdict.runningMs)}; ${verdict.text}.`,
+    ...verdict.outages.map(({ story }) => sentence(story)),
+    ...(resets.done === 0 && resets.arrived === 0 && resets.altered === 0 ? [] : [sentence(resets.story)]),
     `${left} ${bytesText(verdict.spoolBytes)} on disk, ${bytesText(verdict.rssBytes)} of memory.`,
     ...(folder === null ? [] : [`Kept in ${folder}: "holdfast simulate --keep ${folder}" goes on from here.`]),
     ...(verdict.failure === null ? [] : [`FAILED: ${verdict.failure}`]),
   ];
+}
+
+function sentence(story: string): string {
+  return `${story[0]?.toUpperCase()}${story.slice(1)}.`;
 }

@@ -2,6 +2,7 @@ import mqtt, { type MqttClient } from 'mqtt';
 import type { Clock } from '../clock/clock.ts';
 import { eventFilters, parseEvent } from '../dialects/holdfast.ts';
 import { Arrivals, type Arrived, type Place } from './demo-arrivals.ts';
+import { maxEventTimeOf, RULE } from './demo-rule.ts';
 import { address } from '../upstream/address.ts';
 
 /** Arrivals that are remembered for whoever shows them. */
@@ -9,13 +10,16 @@ const LATEST_MAX = 50;
 
 /** A message as it came to those who watch the broker. */
 export interface Arrival extends Place {
-  readonly child: string;
+  /** The child, or the module that put it out. */
+  readonly from: string;
   /** When it was measured, ms since 1970; null when it does not say. */
   readonly eventTime: number | null;
   /** From there to its arrival, ms. */
   readonly ageMs: number | null;
   /** degrees C */
   readonly temperature: number | null;
+  /** The `maxEventTime` of a reset by the rule. */
+  readonly reset: string | null;
   readonly arrived: Arrived;
 }
 
@@ -62,12 +66,13 @@ export class Watcher {
   #seen(topic: string, body: Buffer): void {
     const event = parseEvent(topic, undefined, undefined);
     if (event === null || !Number.isSafeInteger(event.seq)) return;
-    const { child, epoch, lane, seq } = event;
+    const { child, module, epoch, lane, seq } = event;
     const eventTime = event.eventTime === null ? null : Date.parse(event.eventTime);
     const ageMs = eventTime === null ? null : Math.max(0, this.#clock.wall() - eventTime);
     if (ageMs !== null) this.oldestMs = Math.max(this.oldestMs, ageMs);
     const arrived = this.arrivals.seen(event);
-    const arrival = { child, epoch, lane, seq, eventTime, ageMs, temperature: temperatureIn(body), arrived };
+    const said = { temperature: temperatureIn(body), reset: module === RULE ? maxEventTimeOf(parsed(body)) : null };
+    const arrival = { from: module ?? child, epoch, lane, seq, eventTime, ageMs, ...said, arrived };
     this.latest.push(arrival);
     if (this.latest.length > LATEST_MAX) this.latest.shift();
     this.#onArrival(arrival);
@@ -76,9 +81,14 @@ export class Watcher {
 
 /** What the simulated sensor's machine has, degrees C; null in a body that is not from one. */
 export function temperatureIn(body: Buffer): number | null {
+  const { machine } = (parsed(body) ?? {}) as { machine?: { temperature?: unknown } };
+  return typeof machine?.temperature === 'number' ? machine.temperature : null;
+}
+
+/** A body as JSON; null when it is none. */
+function parsed(body: Buffer): unknown {
   try {
-    const { machine } = JSON.parse(body.toString('utf8')) as { machine?: { temperature?: unknown } };
-    return typeof machine?.temperature === 'number' ? machine.temperature : null;
+    return JSON.parse(body.toString('utf8')) as unknown;
   } catch {
     return null;
   }

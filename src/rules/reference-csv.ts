@@ -3,11 +3,13 @@ export interface CsvRecord {
   readonly cells: readonly (string | null)[];
   /** Where it begins, from 1. */
   readonly line: number;
+  /** It ends with a quote that is never closed: the file was cut short, or is being written. */
+  readonly unclosed: boolean;
 }
 
 /**
  * Comma-separated values as RFC 4180 has them: quotes around what holds commas, quotes or line breaks, a quote inside doubled. Lines end
- * in LF or CRLF; empty ones are left out. A quote that is never closed reaches to the end.
+ * in LF or CRLF; empty ones are left out. A quote that is never closed reaches to the end, and the record says so.
  */
 export function csvRecords(text: string): CsvRecord[] {
   const records: CsvRecord[] = [];
@@ -25,7 +27,7 @@ export function csvRecords(text: string): CsvRecord[] {
       at++;
       continue;
     }
-    if (cells.length > 1 || cells[0] !== null) records.push({ cells, line: begun });
+    if (cells.length > 1 || cells[0] !== null) records.push({ cells, line: begun, unclosed: cell.unclosed === true });
     cells = [];
     if (at >= text.length) break;
     at++;
@@ -39,6 +41,7 @@ interface Cell {
   readonly value: string | null;
   /** Where the comma or the line's end is. */
   readonly end: number;
+  readonly unclosed?: true;
 }
 
 function bare(text: string, from: number): Cell {
@@ -53,7 +56,7 @@ function quoted(text: string, from: number): Cell {
   let at = from + 1;
   for (;;) {
     const close = text.indexOf('"', at);
-    if (close === -1) return { value: value + text.slice(at), end: text.length };
+    if (close === -1) return { value: value + text.slice(at), end: text.length, unclosed: true };
     value += text.slice(at, close);
     if (text[close + 1] !== '"') {
       // What stands between the closing quote and the comma belongs to the value, as spreadsheets read it.

@@ -65,7 +65,8 @@ function csvRows(text: string): Fields[] {
     if (seen.has(name)) throw new TableProblem(header.line, `two columns are called ${name}`);
     seen.add(name);
   }
-  return records.map(({ cells, line }) => {
+  return records.map(({ cells, line, unclosed }) => {
+    if (unclosed) throw new TableProblem(line, 'a quote is never closed');
     if (cells.length !== names.length) {
       throw new TableProblem(line, `${cells.length} values for ${names.length} columns`);
     }
