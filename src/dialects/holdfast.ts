@@ -6,7 +6,7 @@ import { ulidText } from '../message/ulid.ts';
  * The `holdfast` dialect: topics and forms with which a gateway talks to any MQTT broker. Everything stands under
  * `holdfast/v1/{gateway}/{child}`; the gateway itself is the child `{gateway}`.
  */
-const PREFIX = 'holdfast/v1';
+export const PREFIX = 'holdfast/v1';
 
 /** When a message was accepted, as well as it can be known by now: ms since 1970, and what that is worth. */
 export interface KnownTime {
@@ -19,7 +19,7 @@ export interface KnownTime {
 
 /** Where an event goes, without the bag that MQTT 3.1.1 needs in its last level. */
 export function eventTopic(gateway: string, source: Source): string {
-  const child = source.module === undefined ? source.child : `${gateway}/modules/${source.module}`;
+  const child = source.module === undefined ? source.child : `${source.child}/modules/${source.module}`;
   const output = source.output === undefined ? '' : `/${source.output}`;
   return `${PREFIX}/${gateway}/${child}/events${output}`;
 }
