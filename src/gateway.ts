@@ -15,6 +15,7 @@ import { readableBody } from './health/shown.ts';
 import type { Incoming } from './message/exchange.ts';
 import type { Reading } from './message/message.ts';
 import { ulidText } from './message/ulid.ts';
+import { Reception } from './registry/reception.ts';
 import { Router } from './router/router.ts';
 import { Modules, type Order } from './rules/modules.ts';
 import { compacted } from './spool/compaction.ts';
@@ -70,6 +71,8 @@ export class Gateway {
   readonly #children = new Map<string, DriverSupervisor>();
   readonly #upstream: Upstream | null;
   readonly #startedAt: number;
+  /** Who may connect. */
+  readonly reception: Reception;
   #refusing = false;
   readonly #failedOrders = new Set<string>();
 
@@ -80,6 +83,8 @@ export class Gateway {
     this.#spool = spool;
     this.#startedAt = platform.clock.monotonic();
     const { config } = loaded;
+    const { clock, log } = platform;
+    this.reception = new Reception({ config, medium: state, clock, log, builtAt: BUILT_AT });
     this.#commands = new Commands(platform.clock);
     this.#router = new Router({
       gateway: config.gateway.id,
@@ -106,7 +111,7 @@ export class Gateway {
       touch: () => spool.touch(false),
     });
     this.#commands.register(config.gateway.id, { command: (name) => this.#own(name) });
-    for (const child of config.children) this.#addChild(child);
+    for (const child of config.children) if (child.connected === undefined) this.#addChild(child);
     this.#upstream = config.upstream === undefined ? null : this.#makeUpstream(config.upstream);
   }
 
@@ -147,6 +152,7 @@ export class Gateway {
   /** Readings flow when it resolves; a child or an upstream that is not there yet is tried again for ever. */
   async start(): Promise<void> {
     const records = this.#spool.companionRecords();
+    await this.reception.start();
     this.#spool.accompany(this.#modules);
     // Rules go on where they were before anything new comes.
     await this.#modules.start(records);
@@ -171,6 +177,7 @@ export class Gateway {
     // A driver that hangs keeps nobody else waiting: it ends with the process.
     await Promise.race([children, new Promise((resolve) => clock.after(CHILDREN_STOP_MS_MAX, () => resolve(null)))]);
     await this.#modules.stop();
+    await this.reception.stop();
     // Now rather than after the farewell to a broker that may not answer. What fails here is said by `close`.
     await this.#spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush before stopping'));
     await this.#sendOff();

@@ -1,3 +1,4 @@
+import { ConnectedSchema, GrantsSchema } from './connected.ts';
 import { GpioSchema } from './gpio.ts';
 import { SerialSchema } from './serial.ts';
 import {
@@ -17,7 +18,7 @@ import {
 /** Most children that a configuration may name. */
 export const CHILDREN_MAX = 1000;
 export const HOST_METRICS = ['cpuTemperature', 'load', 'memory', 'disk', 'network'] as const;
-const CHILD_KINDS = ['simulated', 'serial', 'gpio', 'host'] as const;
+const CHILD_KINDS = ['simulated', 'serial', 'gpio', 'host', 'connected'] as const;
 const DAY_MS = 86_400_000;
 
 export const SimulatedSchema = section({
@@ -42,6 +43,8 @@ export const ChildSchema = section({
   serial: SerialSchema.exactOptional(),
   gpio: GpioSchema.exactOptional(),
   host: HostSchema.exactOptional(),
+  connected: ConnectedSchema.exactOptional(),
+  grants: GrantsSchema.exactOptional(),
 })
   .superRefine((child, context) => {
     // A kind that is unknown or of a later release has been reported; that none is left is then no second problem.
@@ -49,6 +52,9 @@ export const ChildSchema = section({
     const [first, ...others] = CHILD_KINDS.filter((kind) => child[kind] !== undefined);
     if (first === undefined) complain(context, `says nothing of what it is; write one of ${CHILD_KINDS.join(', ')}`);
     for (const other of others) complain(context, `this child is ${first} already; make two children of it`, [other]);
+    if (child.grants !== undefined && child.connected === undefined && first !== undefined) {
+      complain(context, 'grants are for children that connect: this one only does what it is told', ['grants']);
+    }
   }, ALONGSIDE)
   .meta({ oneOf: CHILD_KINDS.map((kind) => ({ required: [kind] })) });
 
@@ -65,4 +71,4 @@ export const ChildrenSchema = list(ChildSchema)
       seen.add(id);
     });
   }, ALONGSIDE_LIST)
-  .describe('What this gateway reads: each has an id and exactly one of simulated, serial, gpio, host.');
+  .describe('What this gateway reads: each has an id and exactly one of simulated, serial, gpio, host, connected.');

@@ -3,10 +3,7 @@ export const RELEASE = '0.1';
 
 /** Words of the design that this release does not have yet, and what they will be. */
 export const LATER: Readonly<Record<string, string>> = {
-  hub: 'it will be the MQTT listener for connected children',
   registry: 'it will say whose word counts on children and their credentials',
-  connected: 'it will be a child that speaks MQTT to the hub',
-  grants: 'they will say what a child may do to others',
   nmea: 'it will decode NMEA 0183 sentences',
   frame: 'it will decode binary frames',
   modbus: 'it will poll registers over Modbus RTU',

@@ -126,24 +126,37 @@ function withAbsolutePaths(config: Config, dir: string): Config {
     const tables = Object.entries(module.reference).map(([name, file]) => [name, path.resolve(dir, file)] as const);
     return { ...module, reference: Object.fromEntries(tables) };
   });
-  if (config.upstream === undefined) return { ...config, gateway, modules };
-  const upstream = { ...config.upstream };
-  for (const key of ['ca', 'clientCert', 'clientKey'] as const) {
-    if (upstream[key] !== undefined) upstream[key] = path.resolve(dir, upstream[key]);
+  const { upstream, hub } = config;
+  return {
+    ...config,
+    gateway,
+    modules,
+    ...(upstream && { upstream: absolute(upstream, dir, ['ca', 'clientCert', 'clientKey']) }),
+    ...(hub && { hub: absolute(hub, dir, ['cert', 'key', 'clientCa', 'revoked']) }),
+  };
+}
+
+function absolute<T extends object>(section: T, dir: string, keys: readonly (keyof T)[]): T {
+  const made: T = { ...section };
+  for (const key of keys) {
+    const named = made[key];
+    if (typeof named === 'string') made[key] = path.resolve(dir, named) as T[typeof key];
   }
-  return { ...config, gateway, modules, upstream };
+  return made;
 }
 
 /** A section whose heading stands there with nothing under it (`host:`) counts as written and empty. */
 function withEmptySections(root: unknown): unknown {
   const decoder = (value: unknown): unknown => fill(value, ['json', 'csv', 'regex']);
   const serial = (value: unknown): unknown => fill(value, [], { decoder });
-  const child = (value: unknown): unknown => fill(value, ['simulated', 'serial', 'gpio', 'host'], { serial });
+  const child = (value: unknown): unknown =>
+    fill(value, ['simulated', 'serial', 'gpio', 'host', 'connected'], { serial });
   const children = (value: unknown): unknown => (Array.isArray(value) ? value.map(child) : (value ?? []));
   const upstream = (value: unknown): unknown => fill(value, ['reconnect']);
+  const hub = (value: unknown): unknown => fill(value, ['listen']);
   const module = (value: unknown): unknown => fill(value, ['reference', 'outputs', 'limits']);
   const modules = (value: unknown): unknown => (Array.isArray(value) ? value.map(module) : (value ?? []));
-  return fill(root, ['gateway', 'upstream', 'storeAndForward', 'routes'], { upstream, children, modules });
+  return fill(root, ['gateway', 'upstream', 'hub', 'storeAndForward', 'routes'], { upstream, hub, children, modules });
 }
 
 /** A mapping with those of its `sections` that are null made empty mappings, and then some keys filled in their own way. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ChildrenSchema } from './children.ts';
+import { HubSchema } from './hub.ts';
 import { ModulesSchema } from './modules.ts';
 import { RoutesSchema } from './routes.ts';
 import { StoreAndForwardSchema } from './storage.ts';
@@ -25,6 +26,7 @@ export const GatewaySchema = section({
 export const ConfigSchema = section({
   gateway: GatewaySchema,
   upstream: UpstreamSchema.exactOptional(),
+  hub: HubSchema.exactOptional(),
   storeAndForward: StoreAndForwardSchema.prefault({}),
   routes: RoutesSchema.prefault({}),
   children: ChildrenSchema.prefault([]),
@@ -46,6 +48,7 @@ export const ConfigSchema = section({
 export type Config = z.output<typeof ConfigSchema>;
 export type GatewayConfig = Config['gateway'];
 export type UpstreamConfig = NonNullable<Config['upstream']>;
+export type HubConfig = NonNullable<Config['hub']>;
 export type StoreAndForwardConfig = Config['storeAndForward'];
 export type RouteConfig = Config['routes'][string];
 export type ChildConfig = Config['children'][number];

@@ -38,6 +38,17 @@ export function configWarnings(document: YamlDocument, config: Config): string[]
     }
   }
 
+  const { hub } = config;
+  config.children.forEach((child, index) => {
+    if (child.connected !== undefined && hub === undefined) {
+      warn(['children', index, 'connected'], 'there is no hub that it could connect to; write hub:');
+    }
+  });
+  const plain = hub?.listen.mqtt;
+  if (plain !== undefined && (plain.host === null || !LOOPBACK.test(plain.host === '::1' ? '[::1]' : plain.host))) {
+    warn(['hub', 'listen', 'mqtt'], 'passwords and messages pass unencrypted, for everybody on that network to read');
+  }
+
   const root = asMapping(document.root) ?? {};
   if (root['routes'] === null || Object.keys(asMapping(root['routes']) ?? { absent: true }).length === 0) {
     warn(['routes'], 'empty: everything goes to $upstream');

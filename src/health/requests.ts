@@ -2,6 +2,7 @@ import type { Reconfigured } from '../config/change.ts';
 import { nearest } from '../query/nearest.ts';
 import { incoming, NoMessage, type Incoming } from '../message/exchange.ts';
 import type { Stored } from '../message/message.ts';
+import { RegistryRefusal } from '../registry/registry.ts';
 import type { Compacted } from '../spool/compaction.ts';
 import type { FoundLetter } from '../spool/dead-letters.ts';
 import type { Verification } from '../spool/inspection.ts';
@@ -30,6 +31,8 @@ export interface Asked {
   deadLetters(after: number, bytesMax: number): readonly FoundLetter[];
   orderLetters(order: LetterOrder, numbers: readonly number[] | null): Promise<LettersDone>;
   compact(copied: (bytes: number) => void): Promise<Compacted>;
+  /** About children that connect; rejects with a {@link RegistryRefusal} when it cannot be done. */
+  readonly reception: { carryOut(order: unknown): Promise<unknown> };
   /** Resolves when each is durable (null) or refused (why). */
   takeIn(messages: readonly Incoming[]): Promise<readonly (string | null)[]>;
   readonly commands: {
@@ -125,6 +128,14 @@ export function requests({ live, ring, reload, endToBeStartedAgain }: Answerer):
         send(await gateway().compact((copiedBytes) => send({ copiedBytes } satisfies Compacting)));
       } catch (error) {
         if (error instanceof StoreError) throw new RequestRefused(compactionFailed(error));
+        throw error;
+      }
+    },
+    enrolment: async ({ order }, { send }) => {
+      try {
+        send(await gateway().reception.carryOut(order));
+      } catch (error) {
+        if (error instanceof RegistryRefusal) throw new RequestRefused(error.message);
         throw error;
       }
     },

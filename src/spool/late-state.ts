@@ -1,5 +1,6 @@
+import type { Change, Reader } from '../store/environment.ts';
 import { StoreError } from '../store/store-error.ts';
-import type { State } from '../store/state.ts';
+import { namesIn, type State, type StateEntry } from '../store/state.ts';
 import { LateEnvironment } from './late-environment.ts';
 
 /** Address space of the state environment, as that of {@link State}. */
@@ -24,23 +25,40 @@ export class LateState implements Remembered {
 
   /** Undefined also for what cannot be read. */
   get(name: string): unknown {
-    try {
-      const bytes = this.#environment.read((reader) => reader.get(Buffer.from(name, 'utf8')));
-      return bytes === null ? undefined : JSON.parse(bytes.toString('utf8'));
-    } catch (error) {
-      if (!(error instanceof StoreError)) throw error;
-      return undefined;
-    }
+    const bytes = this.bytes(name);
+    return bytes === null ? undefined : JSON.parse(bytes.toString('utf8'));
   }
 
   /** As {@link State.put}; rejects with the StoreError while the medium does not take it. */
   put(name: string, value: unknown): Promise<void> {
-    const text = JSON.stringify(value);
-    const written = this.#queue.then(() =>
-      this.#environment.write([[Buffer.from(name, 'utf8'), Buffer.from(text, 'utf8')]]),
-    );
+    return this.putBytes([[name, Buffer.from(JSON.stringify(value), 'utf8')]]);
+  }
+
+  /** null also for what cannot be read. */
+  bytes(name: string): Buffer | null {
+    return this.#readable((reader) => reader.get(Buffer.from(name, 'utf8')), null);
+  }
+
+  /** None also when they cannot be read. */
+  names(prefix: string): string[] {
+    return this.#readable((reader) => namesIn(reader, prefix), []);
+  }
+
+  /** As {@link State.putBytes}; rejects with the StoreError while the medium does not take it. */
+  putBytes(entries: readonly StateEntry[]): Promise<void> {
+    const changes = entries.map(([name, value]): Change => [Buffer.from(name, 'utf8'), value]);
+    const written = this.#queue.then(() => this.#environment.write(changes));
     this.#queue = written.catch(() => undefined);
     return written;
+  }
+
+  #readable<T>(look: (reader: Reader) => T, otherwise: T): T {
+    try {
+      return this.#environment.read(look);
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      return otherwise;
+    }
   }
 
   async close(): Promise<void> {

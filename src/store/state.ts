@@ -1,11 +1,14 @@
-import { Environment, type Change } from './environment.ts';
+import { Environment, type Change, type Reader } from './environment.ts';
 
 /** Address space of the state environment: far more than it holds. */
 const MAP_BYTES = 64 * 2 ** 20;
 
+/** One entry of the state environment by its name; null deletes it. */
+export type StateEntry = readonly [name: string, value: Buffer | null];
+
 /**
  * The second environment, `dataDir/state/`: small things that no fault of the spool may take along. Values are JSON under
- * short names.
+ * short names, or sealed bytes (registry/sealed-store.ts).
  */
 export class State {
   readonly #environment: Environment;
@@ -22,11 +25,26 @@ export class State {
 
   /** Durable when it resolves; writes happen in the order of the calls. */
   put(name: string, value: unknown): Promise<void> {
-    const change: Change = [key(name), Buffer.from(JSON.stringify(value), 'utf8')];
+    return this.putBytes([[name, Buffer.from(JSON.stringify(value), 'utf8')]]);
+  }
+
+  /** What is kept under a name, as it is. */
+  bytes(name: string): Buffer | null {
+    return this.#environment.read((reader) => reader.get(key(name)));
+  }
+
+  /** The names that begin with `prefix`, in the order of their bytes. */
+  names(prefix: string): string[] {
+    return this.#environment.read((reader) => namesIn(reader, prefix));
+  }
+
+  /** All of it in one transaction, as {@link put}; null deletes. */
+  putBytes(entries: readonly StateEntry[]): Promise<void> {
+    const changes = entries.map(([name, value]): Change => [key(name), value]);
     const written = this.#queue.then(async () => {
       // Somebody took the folder away: what LMDB has open still is brought back first.
       if (this.#environment.displaced === 'gone') await this.#environment.recreate();
-      await this.#environment.write([change]);
+      await this.#environment.write(changes);
     });
     this.#queue = written.catch(() => undefined);
     return written;
@@ -41,6 +59,18 @@ export class State {
     await this.#queue;
     await this.#environment.close();
   }
+}
+
+/** The names in the state environment that begin with `prefix`. */
+export function namesIn(reader: Reader, prefix: string): string[] {
+  const names: string[] = [];
+  reader.scanHeads(key(prefix), 0, (entry) => {
+    const name = entry.key.toString('utf8');
+    if (!name.startsWith(prefix)) return false;
+    names.push(name);
+    return true;
+  });
+  return names;
 }
 
 function key(name: string): Buffer {

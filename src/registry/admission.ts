@@ -1,0 +1,212 @@
+import { timingSafeEqual } from 'node:crypto';
+import { isSignedBy, parseSasToken } from '../dialects/sas-token.ts';
+import type { Admission, Gatekeeper, Presented, Refusal } from '../hub/gatekeeper.ts';
+import type { Attempts } from './attempts.ts';
+import { readCertificate, type Certificate } from './certificate.ts';
+import { chainFault } from './chain.ts';
+import { clientName, type ClientName } from './client-name.ts';
+import { DerError } from './der.ts';
+import type { Auth } from './identity.ts';
+import type { KnownTime } from './known-time.ts';
+import type { Passwords } from './password.ts';
+import type { Registry, RevokedListener } from './registry.ts';
+import type { Trust } from './trust.ts';
+
+/** Longest chain that is looked at. */
+const CERTIFICATES_MAX = 10;
+
+export interface AdmissionOptions {
+  readonly registry: Registry;
+  /** The names that SDK children may call the hub by, lower case: `hub.iothubName` and `hub.hostName`. */
+  readonly hubNames: readonly string[];
+  /** What counts while the time is not known; see {@link Doorkeeper}. */
+  readonly tokenExpiry: 'grace' | 'strict';
+  readonly time: KnownTime;
+  readonly trust: Trust;
+  readonly passwords: Passwords;
+  readonly attempts: Attempts;
+}
+
+/** Why somebody is not let in. */
+interface Verdict {
+  readonly refused: Refusal;
+  readonly why: string;
+}
+
+/** Until when somebody is let in, wall ms; null for ever. */
+type Judged = Verdict | { readonly expiresAt: number | null };
+
+/**
+ * Judges who may come in, by the registry alone: no network is asked.
+ *
+ * Dates are judged by a clock that is known. While it is not: with `grace` a token counts whenever it ends, and a certificate
+ * that has not certainly ended counts; the hub ends the connection when the time becomes known and `expiresAt` has passed.
+ * With `strict` nobody who depends on the time is let in until it is known: `unavailable`, so that they ask again.
+ */
+export class Doorkeeper implements Gatekeeper {
+  readonly #options: AdmissionOptions;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+  }
+
+  onRevoked(listener: RevokedListener): void {
+    this.#options.registry.onRevoked(listener);
+  }
+
+  /** Never rejects for what a stranger presents. A refusal may take 2 s. */
+  async admit(presented: Presented): Promise<Admission> {
+    const { registry, attempts } = this.#options;
+    if (registry.empty) return { refused: 'unavailable', why: 'there are no children with credentials yet' };
+    const name = clientName(presented.clientId, presented.username);
+    const judged: Judged =
+      name === null
+        ? { refused: 'bad client id', why: 'neither the client id nor the user name is the name of a child' }
+        : await this.#judged(presented, name);
+    if ('refused' in judged || name === null) {
+      const verdict = judged as Verdict;
+      if (verdict.refused !== 'unavailable') await attempts.failed(presented.address, name?.child ?? null, verdict.why);
+      return verdict;
+    }
+    attempts.succeeded(name.child);
+    const { child, module, dialect } = name;
+    return { client: { child, module, dialect, grants: registry.grants(child), expiresAt: judged.expiresAt } };
+  }
+
+  async #judged(presented: Presented, name: ClientName): Promise<Judged> {
+    const { registry, hubNames } = this.#options;
+    if (name.hub !== null && !hubNames.includes(name.hub)) return no('the user name is of another hub');
+    const child = registry.find(name.child);
+    if (child === undefined) return no('there is no such child with credentials');
+    const module = name.module === null ? null : child.modules.find(({ id }) => id === name.module);
+    if (module === undefined) return no('the child has no such module');
+    if (child.status === 'disabled') return no('the child is disabled');
+    const own = (module ?? child).auth;
+    const judged = await this.#byAuth(own, presented, name, false);
+    // A module may also show what its child would.
+    if (!('refused' in judged) || module === null || judged.refused === 'unavailable') return judged;
+    const asChild = await this.#byAuth(child.auth, presented, name, true);
+    return 'refused' in asChild ? judged : asChild;
+  }
+
+  /** `standsIn`: it is a module that wants in, and these are the credentials of its child. */
+  async #byAuth(auth: Auth, presented: Presented, name: ClientName, standsIn: boolean): Promise<Judged> {
+    if ('sas' in auth) return this.#bySas(auth.sas, presented, name, standsIn);
+    if ('x509' in auth) return this.#byCertificate(auth.x509, presented, name, standsIn);
+    return this.#byPassword(auth.password, presented, name);
+  }
+
+  #bySas(
+    sas: { primaryKey: string; secondaryKey?: string },
+    { password }: Presented,
+    { child, module }: ClientName,
+    standsIn: boolean,
+  ): Judged {
+    const { time, tokenExpiry, hubNames } = this.#options;
+    const token = password === undefined ? null : parseSasToken(password.toString('utf8'));
+    if (token === null) return no('the password is no shared access signature');
+    if (token.keyName !== null && token.keyName !== '') return no('the signature is of a policy, not of a child');
+    const [hub, ...path] = token.resource.split('/');
+    const own = module === null ? `devices/${child}` : `devices/${child}/modules/${module}`;
+    const named = standsIn ? [own, `devices/${child}`] : [own];
+    if (!hubNames.includes((hub ?? '').toLowerCase()) || !named.includes(path.join('/'))) {
+      return no('the signature is for another resource');
+    }
+    // Both are tried, whichever fits: how long it takes says nothing of either.
+    const fits = [sas.primaryKey, sas.secondaryKey ?? sas.primaryKey].map((key) =>
+      isSignedBy(token, Buffer.from(key, 'base64')),
+    );
+    if (!fits.includes(true)) return no('the signature is not by the key of the child');
+    const expiresAt = token.expirySecs * 1000;
+    if (time.known) return expiresAt <= time.now() ? no('the signature has expired') : { expiresAt };
+    if (tokenExpiry === 'grace') return { expiresAt };
+    return { refused: 'unavailable', why: 'the time is not known, and tokenExpiry is strict' };
+  }
+
+  #byCertificate(
+    x509: { thumbprints: string[] } | { ca: true },
+    { certificates }: Presented,
+    name: ClientName,
+    standsIn: boolean,
+  ): Judged {
+    if (certificates.length === 0) return no('there is no client certificate');
+    if (certificates.length > CERTIFICATES_MAX) return no('there are too many client certificates');
+    let chain: Certificate[];
+    try {
+      chain = certificates.map(readCertificate);
+    } catch (error) {
+      if (!(error instanceof DerError)) throw error;
+      return no(`the client certificate cannot be read: ${error.message}`);
+    }
+    const leaf = chain[0]!;
+    if ('ca' in x509) {
+      const subject = name.module === null || standsIn ? name.child : `${name.child}/${name.module}`;
+      return this.#byAuthority(leaf, chain.slice(1), subject);
+    }
+    // All are compared, each in constant time.
+    const fits = x509.thumbprints.map((thumbprint) =>
+      sameText(thumbprint, thumbprint.length === 40 ? leaf.sha1 : leaf.sha256),
+    );
+    if (!fits.includes(true)) return no('the client certificate has another thumbprint');
+    return this.#dated(leaf);
+  }
+
+  #byAuthority(leaf: Certificate, others: readonly Certificate[], subject: string): Judged {
+    const { trust } = this.#options;
+    const authorities = trust.authorities();
+    if (authorities === null) return { refused: 'unavailable', why: 'hub.clientCa cannot be read' };
+    if (authorities.length === 0) return no('hub.clientCa names no authority');
+    if (leaf.commonNames.length !== 1 || leaf.commonNames[0] !== subject) {
+      return no("the client certificate's common name is not the id of the child");
+    }
+    let unavailable: string | null = null;
+    const judge = (certificate: Certificate): string | null => {
+      const revoked = trust.isRevoked(certificate);
+      if (revoked === null) return (unavailable = 'hub.revoked cannot be read');
+      if (revoked) return 'it is revoked';
+      const dated = this.#dated(certificate);
+      if (!('refused' in dated)) return null;
+      if (dated.refused === 'unavailable') unavailable = dated.why;
+      return dated.why;
+    };
+    const fault = chainFault(leaf, others, authorities, judge);
+    if (fault === null) return { expiresAt: leaf.notAfter };
+    return unavailable === null ? no(fault) : { refused: 'unavailable', why: unavailable };
+  }
+
+  /** By its dates alone. */
+  #dated({ notBefore, notAfter }: Certificate): Judged {
+    const { time, tokenExpiry } = this.#options;
+    const now = time.now();
+    if (notAfter < now) return no('the certificate has expired');
+    if (notBefore <= now) return { expiresAt: notAfter };
+    if (time.known) return no('the certificate is not valid yet');
+    if (tokenExpiry === 'grace') return { expiresAt: notAfter };
+    return { refused: 'unavailable', why: 'the time is not known, and tokenExpiry is strict' };
+  }
+
+  async #byPassword(hash: string, { password, address }: Presented, { child }: ClientName): Promise<Judged> {
+    const { passwords, attempts } = this.#options;
+    if (password === undefined) return { refused: 'bad credentials', why: 'there is no password' };
+    if (passwords.knows(password, hash)) return { expiresAt: null };
+    if (!attempts.mayGuess(address, child)) return { refused: 'unavailable', why: 'too many wrong passwords' };
+    const right = await passwords.matches(password, hash);
+    if (right === null) return { refused: 'unavailable', why: 'too many passwords wait to be reckoned' };
+    if (!right) return { refused: 'bad credentials', why: 'the password is wrong' };
+    // It may have been changed, or the child removed, while this one was reckoned.
+    const now = this.#options.registry.find(child);
+    if (now?.status !== 'enabled') return no('the child is disabled');
+    const hashes = [now.auth, ...now.modules.map(({ auth }) => auth)].map(
+      (auth) => 'password' in auth && auth.password,
+    );
+    return hashes.includes(hash) ? { expiresAt: null } : no('the password was changed');
+  }
+}
+
+function no(why: string): Verdict {
+  return { refused: 'not authorised', why };
+}
+
+function sameText(a: string, b: string): boolean {
+  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
+}

@@ -1,0 +1,60 @@
+import { carryOut } from './desk.ts';
+import { Enrolment, type EnrolmentOptions } from './enrolment.ts';
+import { RegistryRefusal } from './registry.ts';
+import { SealError } from './seal-key.ts';
+
+/**
+ * The registry of a running gateway, which runs without it, too: a key that is not there keeps children out, and nothing else
+ * from working. Without a hub it is opened when it is first asked for.
+ */
+export class Reception {
+  readonly #options: EnrolmentOptions;
+  #opening: Promise<Enrolment> | null = null;
+  #stopped = false;
+
+  constructor(options: EnrolmentOptions) {
+    this.#options = options;
+  }
+
+  /** Opens it when there is a hub that needs it; null when there is none, or it cannot be opened, which is said then. */
+  async start(): Promise<Enrolment | null> {
+    if (this.#options.config.hub === undefined) return null;
+    try {
+      return await this.enrolment();
+    } catch (error) {
+      if (!(error instanceof SealError)) throw error;
+      this.#options.log.error(`no child can connect: ${error.message}`);
+      return null;
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    const enrolment = await this.#opening?.catch(() => null);
+    await enrolment?.stop();
+  }
+
+  /** Opens it when it is not open. Rejects with a {@link SealError} while it cannot be: then it is tried again the next time. */
+  enrolment(): Promise<Enrolment> {
+    if (this.#stopped) return Promise.reject(new SealError('the gateway is stopping'));
+    this.#opening ??= Enrolment.open(this.#options).then(
+      (enrolment) => {
+        enrolment.start();
+        return enrolment;
+      },
+      (error: unknown) => {
+        this.#opening = null;
+        throw error;
+      },
+    );
+    return this.#opening;
+  }
+
+  /** Does what the command line asks. Rejects with a {@link RegistryRefusal} when it cannot be done. */
+  async carryOut(order: unknown): Promise<unknown> {
+    const enrolment = await this.enrolment().catch((error: unknown) => {
+      throw error instanceof SealError ? new RegistryRefusal(error.message) : error;
+    });
+    return carryOut(order, enrolment);
+  }
+}

@@ -1,0 +1,235 @@
+import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import {
+  identityFault,
+  MODULES_MAX,
+  RegisteredSchema,
+  type Auth,
+  type Identity,
+  type ModuleIdentity,
+  type Registered,
+} from './identity.ts';
+import { SealError } from './seal-key.ts';
+
+/** Most children with credentials. */
+export const REGISTERED_MAX = 1000;
+const PREFIX = 'child/';
+/** Bytes of a key that is made here: what the cloud makes, too. */
+const SAS_KEY_BYTES = 32;
+
+/** What a child that the configuration names may do to others. */
+export interface Grants {
+  readonly invoke: readonly string[];
+  readonly send: readonly string[];
+  readonly observe: readonly string[];
+}
+
+/** What the configuration says of children. */
+export interface ConfiguredChildren {
+  /** Ids that nobody can connect as: the gateway and what it reads itself. */
+  readonly taken: readonly string[];
+  readonly connected: ReadonlyMap<string, Grants>;
+}
+
+/** Where it is kept; see {@link SealedStore}. */
+export interface RegistryStore {
+  get(name: string): Buffer | null;
+  put(changes: readonly (readonly [name: string, value: Buffer | null])[]): Promise<void>;
+  names(prefix: string): string[];
+}
+
+/** Something cannot be done to the registry; the message is for people. Nothing was changed. */
+export class RegistryRefusal extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'RegistryRefusal';
+  }
+}
+
+export type RevokedListener = (child: string, module: string | null) => void;
+
+/**
+ * The children that may connect, with their credentials: in memory whole, sealed on the medium. What a method has done is
+ * durable when it resolves. It is in effect a moment before that: who is cut off is not let in meanwhile.
+ */
+export class Registry {
+  readonly #store: RegistryStore;
+  readonly #configured: ConfiguredChildren;
+  readonly #taken: ReadonlySet<string>;
+  readonly #children: Map<string, Registered>;
+  readonly #listeners: RevokedListener[] = [];
+  #queue: Promise<unknown> = Promise.resolve();
+
+  /** Reads what is kept. A record that cannot be read is said and left as it is: that child alone is locked out. */
+  constructor(store: RegistryStore, configured: ConfiguredChildren, log: Logger) {
+    this.#store = store;
+    this.#configured = configured;
+    this.#taken = new Set(configured.taken);
+    this.#children = new Map();
+    for (const name of store.names(PREFIX)) {
+      const child = name.slice(PREFIX.length);
+      try {
+        const found = RegisteredSchema.safeParse(JSON.parse(store.get(name)?.toString('utf8') ?? 'null'));
+        if (found.success) this.#children.set(child, found.data);
+        else log.error({ child }, `its credentials cannot be used: ${identityFault(found.error)}`);
+      } catch (error) {
+        if (!(error instanceof SealError)) throw error;
+        log.error({ child }, error.message);
+      }
+      if (this.#taken.has(child))
+        log.warn({ child }, 'it has credentials, and the gateway reads it itself: it cannot connect');
+    }
+  }
+
+  /** Whether there is anybody who could be let in. */
+  get empty(): boolean {
+    return this.#children.size === 0;
+  }
+
+  /** The credentials of a child; undefined when it has none, or the gateway reads it itself. */
+  find(id: string): Registered | undefined {
+    return this.#taken.has(id) ? undefined : this.#children.get(id);
+  }
+
+  grants(id: string): Grants {
+    return this.#configured.connected.get(id) ?? NONE;
+  }
+
+  /** By id. Children that the configuration names and that have no credentials are not among them. */
+  all(): readonly Registered[] {
+    return [...this.#children.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  /** Children that the configuration lets connect, and that have no credentials yet. */
+  withoutCredentials(): readonly string[] {
+    return [...this.#configured.connected.keys()].filter((id) => !this.#children.has(id));
+  }
+
+  /** Adds a child from here. Rejects with a {@link RegistryRefusal} when there is one of that id. */
+  add(identity: Identity): Promise<void> {
+    return this.#turn(async () => {
+      const { id } = identity;
+      if (this.#taken.has(id)) {
+        throw new RegistryRefusal(
+          `${id} is an id of the configuration: the gateway itself, or what it reads over a wire`,
+        );
+      }
+      const other = this.#children.get(id);
+      if (other !== undefined) {
+        const whence = other.origin === 'upstream' ? 'from upstream' : 'added here';
+        throw new RegistryRefusal(`there is a child ${id} already, ${whence}`);
+      }
+      if (this.#children.size >= REGISTERED_MAX)
+        throw new RegistryRefusal(`there are ${REGISTERED_MAX} children, the most there may be`);
+      await this.#keep({ ...identity, origin: 'local' });
+    });
+  }
+
+  addModule(child: string, module: ModuleIdentity): Promise<void> {
+    return this.#turn(async () => {
+      const found = this.#own(child);
+      if (found.modules.some(({ id }) => id === module.id))
+        throw new RegistryRefusal(`${child} has a module ${module.id} already`);
+      if (found.modules.length >= MODULES_MAX)
+        throw new RegistryRefusal(`${child} has ${MODULES_MAX} modules, the most there may be`);
+      await this.#keep({ ...found, modules: [...found.modules, module] });
+    });
+  }
+
+  /** Removes a child with its modules, or one module. Who is connected as it is cut off. */
+  remove(child: string, module: string | null): Promise<void> {
+    return this.#turn(async () => {
+      const found = this.#own(child);
+      if (module === null) {
+        this.#children.delete(child);
+        this.#revoked(found, null);
+        await this.#store.put([[PREFIX + child, null]]);
+        return;
+      }
+      mustHave(found, module);
+      await this.#change({ ...found, modules: found.modules.filter(({ id }) => id !== module) }, found, module);
+    });
+  }
+
+  /** A disabled child is cut off at once, with its modules, and keeps its credentials. */
+  setStatus(child: string, status: Identity['status']): Promise<void> {
+    return this.#turn(async () => {
+      const found = this.#own(child);
+      if (status === found.status) return;
+      if (status === 'disabled') await this.#change({ ...found, status }, found, null);
+      else await this.#keep({ ...found, status });
+    });
+  }
+
+  /**
+   * Makes a new primary key. The one before stays valid as the secondary, so that the child goes on with it until it has been
+   * told; with `both`, neither key of before is valid any more. Resolves with the keys as they are now.
+   */
+  rotateKey(child: string, module: string | null, both: boolean): Promise<Auth> {
+    return this.#turn(async () => {
+      const found = this.#own(child);
+      const { auth } = module === null ? found : mustHave(found, module);
+      if (!('sas' in auth)) throw new RegistryRefusal(`${module ?? child} has no shared access keys`);
+      const secondaryKey = both ? newSasKey() : auth.sas.primaryKey;
+      const made: Auth = { sas: { primaryKey: newSasKey(), secondaryKey } };
+      const next =
+        module === null
+          ? { ...found, auth: made }
+          : {
+              ...found,
+              modules: found.modules.map((each) => (each.id === module ? { id: module, auth: made } : each)),
+            };
+      await this.#change(next, found, module);
+      return made;
+    });
+  }
+
+  /** Calls `listener` with who must be cut off; a child's modules by name, since its keys let them in, too. */
+  onRevoked(listener: RevokedListener): void {
+    this.#listeners.push(listener);
+  }
+
+  async #change(next: Registered, before: Registered, module: string | null): Promise<void> {
+    this.#children.set(next.id, next);
+    this.#revoked(before, module);
+    await this.#store.put([[PREFIX + next.id, Buffer.from(JSON.stringify(next), 'utf8')]]);
+  }
+
+  /** Nobody is worse off by it: it counts once it is durable. */
+  async #keep(next: Registered): Promise<void> {
+    await this.#store.put([[PREFIX + next.id, Buffer.from(JSON.stringify(next), 'utf8')]]);
+    this.#children.set(next.id, next);
+  }
+
+  #revoked({ id, modules }: Registered, module: string | null): void {
+    const whom = module === null ? [null, ...modules.map((each) => each.id)] : [module];
+    for (const each of whom) for (const listener of this.#listeners) listener(id, each);
+  }
+
+  #own(child: string): Registered {
+    const found = this.#children.get(child);
+    if (found === undefined) throw new RegistryRefusal(`there is no child ${child} with credentials`);
+    if (found.origin === 'upstream') throw new RegistryRefusal(`${child} comes from upstream: change it there`);
+    return found;
+  }
+
+  /** One change at a time. */
+  #turn<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#queue.then(act);
+    this.#queue = done.catch(() => undefined);
+    return done;
+  }
+}
+
+const NONE: Grants = { invoke: [], send: [], observe: [] };
+
+/** A fresh shared access key, base64. */
+export function newSasKey(): string {
+  return randomBytes(SAS_KEY_BYTES).toString('base64');
+}
+
+function mustHave(child: Registered, module: string): ModuleIdentity {
+  const found = child.modules.find(({ id }) => id === module);
+  if (found === undefined) throw new RegistryRefusal(`${child.id} has no module ${module}`);
+  return found;
+}
