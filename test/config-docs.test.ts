@@ -66,6 +66,7 @@ test('the JSON Schema says what no single key can: one kind a child, keys that n
     { required: ['serial'] },
     { required: ['gpio'] },
     { required: ['host'] },
+    { required: ['connected'] },
   ]);
   assert.deepEqual(upstream!['dependentRequired'], {
     passwordFile: ['username'],

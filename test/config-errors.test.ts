@@ -62,12 +62,12 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'a list',
     '- gateway\n',
-    'gateway.yaml:1:1: a list is not a mapping; write "key: value" lines, with the keys gateway, upstream, storeAndForward, routes, children, modules',
+    'gateway.yaml:1:1: a list is not a mapping; write "key: value" lines, with the keys gateway, upstream, hub, storeAndForward, routes, children, modules',
   ],
   [
     'text',
     'gateway\n',
-    'gateway.yaml:1:1: "gateway" is not a mapping; write "key: value" lines, with the keys gateway, upstream, storeAndForward, routes, children, modules',
+    'gateway.yaml:1:1: "gateway" is not a mapping; write "key: value" lines, with the keys gateway, upstream, hub, storeAndForward, routes, children, modules',
   ],
   ['a tab for indentation', 'gateway:\n\tid: a\n', 'gateway.yaml:2:1: not YAML: tabs are not allowed as indentation'],
   [
@@ -214,11 +214,6 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
 
   // later releases
   [
-    'a hub',
-    `${GATEWAY}hub: { listen: { mqtts: 8883 } }\n`,
-    'gateway.yaml:2:1: hub: "hub" is not part of Holdfast 0.1: it will be the MQTT listener for connected children; remove it',
-  ],
-  [
     'a registry',
     `${GATEWAY}registry: {}\n`,
     'gateway.yaml:2:1: registry: "registry" is not part of Holdfast 0.1: it will say whose word counts on children and their credentials; remove it',
@@ -229,12 +224,6 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     'gateway.yaml:3:21: modules[0].query: a list is not a query; write for example SELECT * INTO output FROM input WHERE temperature > 30',
     'gateway.yaml:3:38: modules[0].outOfOrder: 5 is not a time from 0s to 1h, with its unit; write for example 2s',
     'gateway.yaml:4:11: modules[1].id: "a" is the id of an earlier module; ids are unique',
-  ],
-  [
-    'a connected child',
-    `${GATEWAY}children:\n  - id: panel\n    connected: {}\n    grants: []\n`,
-    'gateway.yaml:4:5: children[0].connected: "connected" is not part of Holdfast 0.1: it will be a child that speaks MQTT to the hub; remove it',
-    'gateway.yaml:5:5: children[0].grants: "grants" is not part of Holdfast 0.1: they will say what a child may do to others; remove it',
   ],
   [
     'the iothub dialect',
@@ -262,6 +251,39 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     'another decoder to come',
     serial('decoder: { frame: {} }'),
     'gateway.yaml:4:39: children[0].serial.decoder.frame: "frame" is not part of Holdfast 0.1: it will decode binary frames; remove it',
+  ],
+
+  // hub
+  [
+    'a hub without a name, with half a certificate and a policy that does not exist',
+    `${GATEWAY}hub:\n  cert: a.pem\n  tokenExpiry: lenient\n`,
+    'gateway.yaml:2:1: hub.hostName: missing; write for example gateway.local',
+    'gateway.yaml:3:9: hub.cert: "a.pem" needs key beside it',
+    'gateway.yaml:4:16: hub.tokenExpiry: "lenient" is not one of grace, strict',
+  ],
+  [
+    'a hub whose name cannot stand in a certificate',
+    `${GATEWAY}hub: { hostName: "a b" }\n`,
+    'gateway.yaml:2:18: hub.hostName: "a b" is not a host name or an address; write for example gateway.local',
+  ],
+  [
+    'a hub that listens nowhere',
+    `${GATEWAY}hub: { hostName: a, listen: {} }\n`,
+    'gateway.yaml:2:29: hub.listen: listens nowhere; write some of mqtts, wss, mqtt, https',
+  ],
+  [
+    'ports that are none, or one for two kinds',
+    `${GATEWAY}hub: { hostName: a, listen: { mqtts: 70000, wss: "a:b", mqtt: 443, https: 443 } }\n`,
+    'gateway.yaml:2:38: hub.listen.mqtts: 70000 is not a port or host:port; write for example 8883 or "192.0.2.1:8883"',
+    'gateway.yaml:2:50: hub.listen.wss: "a:b" is not a port or host:port; write for example 8883 or "192.0.2.1:8883"',
+    'gateway.yaml:2:75: hub.listen.https: 443 is the port of mqtt, which is without TLS',
+  ],
+  [
+    'grants of a child that does not connect, of two kinds in one, and with a wildcard in the middle',
+    `${GATEWAY}hub: { hostName: a }\nchildren:\n  - id: b\n    simulated: {}\n    grants: [ { send: c } ]\n  - id: d\n    connected: {}\n    grants: [ { send: b, invoke: b }, { observe: "a#" } ]\n`,
+    'gateway.yaml:6:13: children[0].grants: grants are for children that connect: this one only does what it is told',
+    'gateway.yaml:9:15: children[1].grants[0]: a grant is exactly one of invoke, send, observe',
+    'gateway.yaml:9:50: children[1].grants[1].observe: "a#" is not a topic filter; write for example "#" or "press-1/events/#"',
   ],
 
   // upstream
@@ -459,12 +481,12 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'a child that is a word',
     `${GATEWAY}children: [a]\n`,
-    'gateway.yaml:2:12: children[0]: "a" is not a mapping; write "key: value" lines, with the keys id, simulated, serial, gpio, host',
+    'gateway.yaml:2:12: children[0]: "a" is not a mapping; write "key: value" lines, with the keys id, simulated, serial, gpio, host, connected, grants',
   ],
   [
     'children that are nothing or two things',
     `${GATEWAY}children:\n  - id: a\n  - id: b\n    simulated: {}\n    host: {}\n`,
-    'gateway.yaml:3:5: children[0]: says nothing of what it is; write one of simulated, serial, gpio, host',
+    'gateway.yaml:3:5: children[0]: says nothing of what it is; write one of simulated, serial, gpio, host, connected',
     'gateway.yaml:6:11: children[1].host: this child is simulated already; make two children of it',
   ],
   [

@@ -1,10 +1,12 @@
 import { Command, CommanderError, Option } from 'commander';
 import { VERSION } from '../config/version.ts';
+import { addChildrenCommands } from './children-program.ts';
 import { crashText, endTidily } from './ending.ts';
 import { config, count, examples, json, jsonText, listed } from './options.ts';
 import { FOUND_A_PROBLEM, USED_WRONGLY, say } from './output.ts';
 import { addRulesCommands } from './rules-program.ts';
 import { addSpoolCommands } from './spool-program.ts';
+import { addTwinCommands } from './twin-program.ts';
 
 /** Longest that a direct method may take, seconds. */
 const METHOD_SECS_MAX = 300;
@@ -124,8 +126,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     )
     .action(does(async (options) => (await import('./monitor.ts')).monitor(options)));
 
+  addChildrenCommands(program, does);
   addSpoolCommands(program, does);
   addRulesCommands(program, does);
+  addTwinCommands(program, does);
 
   const configuration = program.command('config').description('look at the configuration');
   configuration

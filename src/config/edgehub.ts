@@ -3,7 +3,6 @@ import { placeOf, QueryProblem } from '../query/problem.ts';
 import { readRoute, type Route } from '../router/route.ts';
 import { asMapping } from './document.ts';
 import { edgeHubIn, type EdgeHub } from './edgehub-manifest.ts';
-import { LATER } from './later.ts';
 import { TIME_TO_LIVE_SECS_DEFAULT, TIME_TO_LIVE_SECS_MAX } from './storage.ts';
 
 /** Schema versions of the edge hub's desired properties that are known. */
@@ -119,10 +118,10 @@ class EdgeHubImport {
       this.#note(`env MaxConnectedClients: ${clients} is no number of clients`);
       return [];
     }
-    const lines = ['hub:', `  maxConnectedClients: ${clients}`];
-    if (!Object.hasOwn(LATER, 'hub')) return lines;
-    this.#note(`env MaxConnectedClients: hub.maxConnectedClients is of a later release; it stands there as a comment`);
-    return lines.map((line) => `# ${line}`);
+    this.#note(
+      'env MaxConnectedClients: the manifest does not say what children call the gateway; "gateway.local" stands there',
+    );
+    return ['hub:', `  maxConnectedClients: ${clients}`, '  hostName: gateway.local # what children call the gateway'];
   }
 
   #storage(): string[] {

@@ -1,0 +1,93 @@
+import { readFileSync } from 'node:fs';
+import type { Auth } from '../registry/identity.ts';
+import { hashPassword, isPasswordHash, PASSWORD_BYTES_MAX } from '../registry/password.ts';
+import { newSasKey } from '../registry/registry.ts';
+import { atDesk } from './children-desk.ts';
+import { handout, printHandout } from './children-handout.ts';
+import { configured, type CommonOptions } from './configured.ts';
+import { CliError, FINE, printJson, say, USED_WRONGLY } from './output.ts';
+
+/** Longest file with a password, bytes. */
+const FILE_BYTES_MAX = 4096;
+
+export interface AddOptions extends CommonOptions {
+  readonly module?: string;
+  readonly sas?: boolean;
+  readonly primaryKey?: string;
+  readonly secondaryKey?: string;
+  readonly x509Thumbprint?: string;
+  readonly secondaryThumbprint?: string;
+  readonly x509Ca?: boolean;
+  readonly passwordFile?: string;
+  readonly disabled?: boolean;
+}
+
+/** `holdfast children add ID`: a child (or a module of one) with its credentials; says what to hand to it. */
+export async function addChild(id: string, options: AddOptions): Promise<number> {
+  const auth = await authOf(options);
+  const where = configured(options.config);
+  const { module = null } = options;
+  if (module !== null && options.disabled === true) {
+    throw new CliError('a module is enabled and disabled with its child', USED_WRONGLY);
+  }
+  await atDesk(where, (desk) =>
+    module === null
+      ? desk({ do: 'add', identity: { id, auth, status: options.disabled === true ? 'disabled' : 'enabled' } })
+      : desk({ do: 'add module', child: id, module: { id: module, auth } }),
+  );
+  const added = module === null ? id : `${id}/${module}`;
+  if (options.json === true) printJson({ added, ...handout(where, id, module, auth) });
+  else {
+    say(`added ${added}`);
+    printHandout(where, id, module, auth);
+  }
+  return FINE;
+}
+
+/** Exactly one way must be named. Keys that are not given are made. */
+async function authOf(options: AddOptions): Promise<Auth> {
+  const { sas, x509Thumbprint, x509Ca, passwordFile, primaryKey, secondaryKey, secondaryThumbprint } = options;
+  const ways = [sas, x509Thumbprint, x509Ca, passwordFile].filter((way) => way !== undefined);
+  if (ways.length !== 1) {
+    throw new CliError(
+      'say how it shows who it is, with one of --sas, --x509-thumbprint, --x509-ca, --password-file',
+      USED_WRONGLY,
+    );
+  }
+  if (sas === undefined && (primaryKey !== undefined || secondaryKey !== undefined)) {
+    throw new CliError('keys are for --sas', USED_WRONGLY);
+  }
+  if (x509Thumbprint === undefined && secondaryThumbprint !== undefined) {
+    throw new CliError('--secondary-thumbprint needs --x509-thumbprint', USED_WRONGLY);
+  }
+  if (sas !== undefined) {
+    return { sas: { primaryKey: primaryKey ?? newSasKey(), secondaryKey: secondaryKey ?? newSasKey() } };
+  }
+  if (x509Thumbprint !== undefined) {
+    return {
+      x509: { thumbprints: [x509Thumbprint, ...(secondaryThumbprint === undefined ? [] : [secondaryThumbprint])] },
+    };
+  }
+  if (passwordFile !== undefined) return { password: await hashIn(passwordFile) };
+  return { x509: { ca: true } };
+}
+
+/** The hash of a password that a file holds; a file may hold the hash itself. */
+async function hashIn(file: string): Promise<string> {
+  let found: Buffer;
+  try {
+    found = readFileSync(file === '-' ? 0 : file);
+  } catch (error) {
+    throw new CliError(`${file}: cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`);
+  }
+  const text = found
+    .subarray(0, FILE_BYTES_MAX)
+    .toString('utf8')
+    .replace(/\r?\n$/, '');
+  if (isPasswordHash(text)) return text;
+  const password = Buffer.from(text, 'utf8');
+  if (password.length === 0 || found.length > FILE_BYTES_MAX || password.length > PASSWORD_BYTES_MAX) {
+    throw new CliError(`${file}: a password has 1 to ${PASSWORD_BYTES_MAX} bytes`);
+  }
+  return hashPassword(password);
+}

@@ -1,0 +1,44 @@
+import type { Auth } from '../registry/identity.ts';
+import type { Configured } from './configured.ts';
+import { keysDir } from '../registry/enrolment.ts';
+import { print, say } from './output.ts';
+
+/** What is handed to a child so that it can connect. */
+export interface Handout {
+  /** For the device SDKs; null without a hub, and for children that have a password. */
+  readonly connectionString: string | null;
+  /** What the child must trust; null when the hub's certificate is from files, or there is no hub. */
+  readonly authority: string | null;
+  readonly hostName: string | null;
+}
+
+/** With a shared access key it is a secret. */
+export function handout({ config }: Configured, child: string, module: string | null, auth: Auth): Handout {
+  const { hub } = config;
+  if (hub === undefined) return { connectionString: null, authority: null, hostName: null };
+  const parts = [
+    `HostName=${hub.iothubName ?? hub.hostName}`,
+    `DeviceId=${child}`,
+    ...(module === null ? [] : [`ModuleId=${module}`]),
+    'sas' in auth ? `SharedAccessKey=${auth.sas.primaryKey}` : 'x509=true',
+    `GatewayHostName=${hub.hostName}`,
+  ];
+  return {
+    connectionString: 'password' in auth ? null : parts.join(';'),
+    authority: hub.cert === undefined ? `${keysDir(config)}/ca.pem` : null,
+    hostName: hub.hostName,
+  };
+}
+
+/** To people: what is secret goes to standard output alone. */
+export function printHandout(where: Configured, child: string, module: string | null, auth: Auth): void {
+  const { connectionString, authority, hostName } = handout(where, child, module, auth);
+  if (hostName === null) say('there is no hub in the configuration yet: nobody can connect until there is one');
+  if (connectionString !== null) {
+    say(`its connection string${'sas' in auth ? ', a secret' : ''}:`);
+    print(connectionString);
+  } else if ('password' in auth) {
+    say(`it connects with the user name ${module === null ? child : `${child}/${module}`} and its password`);
+  } else if ('sas' in auth) print(auth.sas.primaryKey);
+  if (authority !== null) say(`it must trust ${authority} (\`holdfast provision ca\` prints it)`);
+}
