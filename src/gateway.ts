@@ -18,6 +18,7 @@ import { ulidText } from './message/ulid.ts';
 import { Reception } from './registry/reception.ts';
 import { Router } from './router/router.ts';
 import { Modules, type Order } from './rules/modules.ts';
+import { Front } from './hub/front.ts';
 import { compacted } from './spool/compaction.ts';
 import { lettersIn } from './spool/dead-letters.ts';
 import { spoolFile, SpoolFiles } from './spool/files.ts';
@@ -74,6 +75,7 @@ export class Gateway {
   /** Who may connect. */
   readonly reception: Reception;
   #refusing = false;
+  #front: Front | null = null;
   readonly #failedOrders = new Set<string>();
 
   private constructor(loaded: LoadedConfig, platform: Platform, state: State | LateState, spool: Spool) {
@@ -93,6 +95,10 @@ export class Gateway {
         upstream: spool,
         modules: (message, inputs) => this.#modules.feed(message, inputs),
         child: (child, input, message) => {
+          if (this.#front !== null && !this.#children.has(child)) {
+            this.#front.input(child, input, message).catch((error: unknown) => this.#refused(child, error as Error));
+            return;
+          }
           const payload = readableBody(message.body);
           void this.#order({ child, command: input, payload, id: ulidText(message.id) });
         },
@@ -152,10 +158,23 @@ export class Gateway {
   /** Readings flow when it resolves; a child or an upstream that is not there yet is tried again for ever. */
   async start(): Promise<void> {
     const records = this.#spool.companionRecords();
-    await this.reception.start();
+    const enrolment = await this.reception.start();
     this.#spool.accompany(this.#modules);
     // Rules go on where they were before anything new comes.
     await this.#modules.start(records);
+    if (enrolment !== null) {
+      const { clock, log } = this.#platform;
+      this.#front = new Front({
+        config: this.#loaded.config,
+        enrolment,
+        commands: this.#commands,
+        clock,
+        log,
+        age: () => this.#spool.stamp().age,
+        event: (source, reading) => this.#router.said(source, reading),
+      });
+      await this.#front.start();
+    }
     this.#upstream?.start();
     await Promise.all([...this.#children.values()].map((child) => child.start()));
     const orders = this.#orders ?? [];
@@ -176,6 +195,7 @@ export class Gateway {
     const children = Promise.all([...this.#children.values()].map((child) => child.stop()));
     // A driver that hangs keeps nobody else waiting: it ends with the process.
     await Promise.race([children, new Promise((resolve) => clock.after(CHILDREN_STOP_MS_MAX, () => resolve(null)))]);
+    await this.#front?.stop();
     await this.#modules.stop();
     await this.reception.stop();
     // Now rather than after the farewell to a broker that may not answer. What fails here is said by `close`.
@@ -204,6 +224,10 @@ export class Gateway {
     const child = this.#children.get(id);
     await child?.restart();
     return child !== undefined;
+  }
+
+  get twins() {
+    return this.#front?.twins ?? null;
   }
 
   get commands(): Commands {

@@ -88,6 +88,11 @@ export class Router {
     return this.#taken({ child: this.#gateway, module, output }, content, undefined, hops + 1, senderWaits);
   }
 
+  /** Takes on what a connected child, or one of its modules, says: as {@link reading}, and the sender waits. */
+  said(source: Message['source'], { measuredAt, ...content }: Reading): Promise<void> {
+    return this.#taken(source, content, measuredAt, 0, true);
+  }
+
   #taken(
     source: Message['source'],
     content: Omit<Reading, 'measuredAt' | 'output'>,
