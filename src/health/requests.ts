@@ -13,6 +13,7 @@ import { RequestRefused, type Handler } from './control-server.ts';
 import type { LogRing } from './log-ring.ts';
 import { metricsText } from './metrics.ts';
 import { peeked, shownLetter } from './shown.ts';
+import { twinRequests, type TwinsAsked } from './twin-requests.ts';
 import { listed, listedModule, statusOf, type Child, type Status } from './status.ts';
 
 /** Most messages that one look at the spool brings. */
@@ -21,7 +22,7 @@ export const PEEK_COUNT_MAX = 1000;
 const LETTERS_BYTES_MAX = 2 ** 20;
 
 /** What the command line may ask of a running gateway. */
-export interface Asked {
+export interface Asked extends TwinsAsked {
   status(): Status;
   list(): readonly Child[];
   restart(id: string): Promise<boolean>;
@@ -76,6 +77,7 @@ export function requests({ live, ring, reload, endToBeStartedAgain }: Answerer):
     throw new RequestRefused(`there is no child "${child}"; ${hint}`);
   };
   return {
+    ...twinRequests(gateway),
     status: (_, { send }) => send(statusOf(gateway().status())),
     list: (_, { send }) => {
       for (const child of gateway().list()) send(listed(child));
@@ -89,7 +91,10 @@ export function requests({ live, ring, reload, endToBeStartedAgain }: Answerer):
         return;
       }
       const asked = gateway();
-      const children = typeof child === 'string' ? [childNamed(child)] : asked.list().map(({ id }) => id);
+      const children =
+        typeof child === 'string'
+          ? [childNamed(child)]
+          : asked.list().flatMap(({ id, kind }) => (kind === 'connected' ? [] : id));
       await Promise.all(children.map((id) => asked.restart(id)));
       send({ children } satisfies Restarted);
     },

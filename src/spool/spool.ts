@@ -121,6 +121,11 @@ export class Spool {
     return durable;
   }
 
+  /** Whether a message of any lane would be taken on now. */
+  get hasRoom(): boolean {
+    return this.#parts.door.hasRoom;
+  }
+
   /** Counts what was turned away at the door before it came to a message. */
   refused(reason: RefusalReason): void {
     this.#parts.door.refused(reason);
