@@ -159,7 +159,7 @@ export class Gateway {
         log,
         age: () => this.#spool.stamp().age,
         event: (source, reading) => this.#router.said(source, reading),
-        hasRoom: () => this.#spool.hasRoom,
+        hasRoom: () => this.#spool.snapshot().hasRoom,
         notice: (notice) => this.#router.notice(notice),
       });
       await this.#front.start();

@@ -265,10 +265,10 @@ function places(listen: NonNullable<Config['hub']>['listen']): Pick<ListenOption
 /** DER, leaf first. */
 function chainOf(socket: TLSSocket): Buffer[] {
   const chain: Buffer[] = [];
-  let next = socket.getPeerCertificate?.(true);
-  while (next?.raw !== undefined && chain.length < CHAIN_MAX && !chain.some((each) => each.equals(next!.raw))) {
-    chain.push(next.raw);
-    next = next.issuerCertificate;
+  for (let next = socket.getPeerCertificate?.(true); next?.raw !== undefined; next = next.issuerCertificate) {
+    const { raw } = next;
+    if (chain.length === CHAIN_MAX || chain.some((each) => each.equals(raw))) break;
+    chain.push(raw);
   }
   return chain;
 }

@@ -121,17 +121,12 @@ export class Spool {
     return durable;
   }
 
-  /** Whether a message of any lane would be taken on now. */
-  get hasRoom(): boolean {
-    return this.#parts.door.hasRoom;
-  }
-
   /** Counts what was turned away at the door before it came to a message. */
   refused(reason: RefusalReason): void {
     this.#parts.door.refused(reason);
   }
 
-  /** Accepts and at once drops a message that no route wants: it was acknowledged, so it is in the account. */
+  /** Accepts and drops a message that no route wants: it was acknowledged, so it is in the account. */
   discard(reason: 'no-route' | 'loop', message: Message): void {
     this.#parts.door.discard(reason, message);
   }
