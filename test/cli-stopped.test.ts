@@ -254,6 +254,8 @@ describe('used wrongly', () => {
       'config check',
       'config schema',
       'method invoke',
+      'twin get',
+      'twin set',
       'simulate',
     ];
     const ends = await Promise.all(commands.map((command) => holdfast([...command.split(' '), '--help'])));

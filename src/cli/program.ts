@@ -5,6 +5,7 @@ import { config, count, examples, json, jsonText, listed } from './options.ts';
 import { FOUND_A_PROBLEM, USED_WRONGLY, say } from './output.ts';
 import { addRulesCommands } from './rules-program.ts';
 import { addSpoolCommands } from './spool-program.ts';
+import { addTwinCommands } from './twin-program.ts';
 
 /** Longest that a direct method may take, seconds. */
 const METHOD_SECS_MAX = 300;
@@ -126,6 +127,7 @@ export async function main(argv: readonly string[]): Promise<number> {
 
   addSpoolCommands(program, does);
   addRulesCommands(program, does);
+  addTwinCommands(program, does);
 
   const configuration = program.command('config').description('look at the configuration');
   configuration

@@ -4,6 +4,8 @@ import type { Clock, Timer } from '../clock/clock.ts';
 export interface CommandResult {
   readonly status: number;
   readonly payload: unknown;
+  /** Not its own answer: the gateway's, who could not get one from it. */
+  readonly failed?: true;
 }
 
 /** Someone who takes commands: a wired child's driver, or the gateway itself. */
@@ -12,14 +14,30 @@ export interface Target {
   command(name: string, payload: unknown, id?: string): Promise<CommandResult>;
 }
 
+/** Where connected children are reached: the hub. */
+export interface ConnectedTargets {
+  /** Rejects never; 404 when it is not connected or takes no methods, 504 when it does not answer in time. */
+  method(
+    child: string,
+    module: string | null,
+    name: string,
+    payload: unknown,
+    timeoutSecs: number,
+    id?: string,
+  ): Promise<CommandResult>;
+}
+
 /** Seconds a command may take when its sender does not say. */
 export const RESPONSE_TIMEOUT_SECS = 30;
-const RESPONSE_TIMEOUT_SECS_MAX = 300;
+export const RESPONSE_TIMEOUT_SECS_MAX = 300;
+/** Largest payload of a command, as JSON, bytes (Azure IoT Hub's limit for direct methods). */
+export const PAYLOAD_BYTES_MAX = 128 * 1024;
 
 /** Direct methods and commands, wherever they come from, to whoever they are for. */
 export class Commands {
   readonly #clock: Clock;
   readonly #targets = new Map<string, Target>();
+  #connected: ConnectedTargets | null = null;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -29,7 +47,15 @@ export class Commands {
     this.#targets.set(id, target);
   }
 
-  /** Never rejects: 404 nobody of that name, 504 no answer in time, 500 the target failed. */
+  /** Whoever is not registered here is sought among connected children. */
+  seekAmong(connected: ConnectedTargets): void {
+    this.#connected = connected;
+  }
+
+  /**
+   * `id`: a child's or the gateway's, or `child/module` for a module that is connected. Never rejects: 404 nobody of that name, 413
+   * the payload is too large, 504 no answer in time, 500 the target failed.
+   */
   async invoke(
     id: string,
     name: string,
@@ -37,9 +63,12 @@ export class Commands {
     timeoutSecs = RESPONSE_TIMEOUT_SECS,
     commandId?: string,
   ): Promise<CommandResult> {
-    const target = this.#targets.get(id);
-    if (target === undefined) return failure(404, `there is no child "${id}"`);
     const secs = Math.min(Math.max(timeoutSecs, 1), RESPONSE_TIMEOUT_SECS_MAX);
+    const target = this.#targets.get(id) ?? this.#amongConnected(id, secs);
+    if (target === null) return failure(404, `there is no child "${id}"`);
+    const bytes = Buffer.byteLength(JSON.stringify(payload) ?? '');
+    if (bytes > PAYLOAD_BYTES_MAX)
+      return failure(413, `the payload has ${bytes} bytes; it may have ${PAYLOAD_BYTES_MAX}`);
     let timer: Timer | null = null;
     const deadline = new Promise<CommandResult>((resolve) => {
       timer = this.#clock.after(secs * 1000, () => resolve(failure(504, `"${id}" did not answer within ${secs} s`)));
@@ -51,6 +80,16 @@ export class Commands {
     } finally {
       (timer as Timer | null)?.cancel();
     }
+  }
+
+  #amongConnected(id: string, timeoutSecs: number): Target | null {
+    const connected = this.#connected;
+    if (connected === null) return null;
+    const slash = id.indexOf('/');
+    const [child, module] = slash < 0 ? [id, null] : [id.slice(0, slash), id.slice(slash + 1)];
+    return {
+      command: (name, payload, commandId) => connected.method(child, module, name, payload, timeoutSecs, commandId),
+    };
   }
 
   /**
@@ -74,7 +113,7 @@ export class Commands {
 }
 
 function failure(status: number, error: string): CommandResult {
-  return { status, payload: { error } };
+  return { status, payload: { error }, failed: true };
 }
 
 function encode(result: CommandResult): Buffer {

@@ -1,4 +1,4 @@
-import { bagPairs, noProperties } from './bag.ts';
+import { bagPairs, encoded, noProperties } from './bag.ts';
 import type { ChildDialect, Heard, InvokeSaid, Publication, Said, Speaker, ToChild } from './child-dialect.ts';
 import { mayInvoke, mayObserve, maySend } from './grants.ts';
 import { PREFIX, propertyLevel } from './holdfast.ts';
@@ -55,7 +55,7 @@ export function holdfastChild(gateway: string): ChildDialect {
     startsWithDesired: (speaker, filter) => covers(filter, `${base(speaker)}/twin/desired`),
 
     methodRequest: (speaker, method, rid, body, responseTimeoutSecs) => ({
-      topic: `${base(speaker)}/methods/${method}/req/${rid}`,
+      topic: `${base(speaker)}/methods/${encoded(method)}/req/${encoded(rid)}`,
       payload: Buffer.concat([
         Buffer.from('{"payload":'),
         body.length === 0 ? Buffer.from('null') : body,
@@ -72,7 +72,8 @@ export function holdfastChild(gateway: string): ChildDialect {
 
     commandMessage: (speaker, message, mqtt5) => publication(`${base(speaker)}/commands`, message, mqtt5),
 
-    inputMessage: (speaker, input, message, mqtt5) => publication(`${base(speaker)}/inputs/${input}`, message, mqtt5),
+    inputMessage: (speaker, input, message, mqtt5) =>
+      publication(`${base(speaker)}/inputs/${encoded(input)}`, message, mqtt5),
 
     invokeAnswer: (_, invoked, status, body) => ({
       topic: `${base(invoked)}/methods/${invoked.method}/res/${invoked.rid}`,

@@ -17,7 +17,7 @@ const FORMAT = 1;
 export interface TwinStore {
   get(name: string): Buffer | null;
   /** Resolves when all are durable; null removes. */
-  put(changes: [name: string, value: Buffer | null][]): Promise<void>;
+  put(changes: readonly (readonly [name: string, value: Buffer | null])[]): Promise<void>;
   names(prefix: string): readonly string[];
 }
 

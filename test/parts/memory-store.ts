@@ -14,7 +14,7 @@ export class MemoryStore implements TwinStore {
     return this.records.get(name) ?? null;
   }
 
-  async put(changes: [name: string, value: Buffer | null][]): Promise<void> {
+  async put(changes: readonly (readonly [name: string, value: Buffer | null])[]): Promise<void> {
     this.puts += 1;
     if (this.holds) await new Promise<void>((resolve) => this.waiting.push(resolve));
     const { fails } = this;

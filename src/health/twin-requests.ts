@@ -1,0 +1,33 @@
+import { nearest } from '../query/nearest.ts';
+import type { Twins, TwinFault, TwinView } from '../twins/twins.ts';
+import { RequestRefused, type Handler } from './control-server.ts';
+
+/** What the command line may ask about twins. */
+export interface TwinsAsked {
+  readonly twins: Pick<Twins, 'read' | 'desire' | 'replaceDesired'>;
+  /** All that have a twin: the gateway, its children whether wired or connected, and their modules as `child/module`. */
+  twinIds(): readonly string[];
+}
+
+/** What `twin set` answers. */
+export type TwinSet = { readonly version: number } | TwinFault;
+
+/** The requests by name. */
+export function twinRequests(asked: () => TwinsAsked): Record<string, Handler> {
+  const whose = (child: unknown, module: unknown): [child: string, module: string | null] => {
+    const id = typeof module === 'string' ? `${String(child)}/${module}` : String(child);
+    const ids = asked().twinIds();
+    if (ids.includes(id)) return [String(child), typeof module === 'string' ? module : null];
+    const meant = nearest(id, ids);
+    throw new RequestRefused(`"${id}" has no twin${meant === undefined ? '' : `; did you mean "${meant}"?`}`);
+  };
+  return {
+    'twin get': ({ child, module }, { send }) => send(asked().twins.read(...whose(child, module)) satisfies TwinView),
+    'twin set': async ({ child, module, desired, replace }, { send }) => {
+      const { twins } = asked();
+      const who = whose(child, module);
+      const done = replace === true ? twins.replaceDesired(...who, desired) : twins.desire(...who, desired);
+      send((await done) satisfies TwinSet);
+    },
+  };
+}
