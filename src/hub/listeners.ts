@@ -8,10 +8,12 @@ import { createWebSocketStream, WebSocketServer } from 'ws';
 import type { Clock, Timer } from '../clock/clock.ts';
 import { Allowance } from './allowance.ts';
 import type { Origin } from './house.ts';
-import { PACKET_BYTES_MAX, PATIENCE_MS, STRANGERS_MAX, type HubLimits } from './limits.ts';
+import { PATIENCE_MS, STRANGERS_MAX, type HubLimits } from './limits.ts';
 
 /** Where MQTT over WebSockets is asked for: by the SDK, and by others. */
 const WEBSOCKET_PATHS = ['/$iothub/websocket', '/mqtt'];
+/** One message of a WebSocket may hold several packets, or a piece of one. */
+const WEBSOCKET_MESSAGE_BYTES_MAX = 2 ** 20;
 /** First byte of a CONNECT (MQTT, section 3.1.1): no HTTP request begins with it. */
 const CONNECT = 0x10;
 /** Addresses whose connections are counted at once. */
@@ -64,6 +66,8 @@ export class Listeners {
   readonly #listening: Listening[] = [];
   readonly #sockets = new Set<Socket>();
   readonly #allowances = new Map<string, Allowance>();
+  /** Connections that speak HTTP: until when they must have asked, and for what they may ask. */
+  readonly #talks = new WeakMap<Duplex, { readonly deadline: Timer; readonly protocols: readonly Protocol[] }>();
   readonly #http: Server;
   readonly #webSockets: WebSocketServer;
 
@@ -85,7 +89,7 @@ export class Listeners {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
-      maxPayload: PACKET_BYTES_MAX,
+      maxPayload: WEBSOCKET_MESSAGE_BYTES_MAX,
       handleProtocols: (protocols) => (protocols.has('mqtt') ? 'mqtt' : false),
     });
     this.#http = createHttpServer({ maxHeaderSize: 8192 });
@@ -96,7 +100,10 @@ export class Listeners {
       this.#listening.push({ address, protocols, server });
     }
     this.#http.on('request', (request, response) => {
-      const asked = options.onRequest;
+      const talk = this.#talks.get(request.socket);
+      // Once it is whole the answer may take its time.
+      request.once('end', () => talk?.deadline.cancel());
+      const asked = talk?.protocols.includes('https') === true ? options.onRequest : undefined;
       if (asked !== undefined) asked(request, response);
       else response.writeHead(404).end();
     });
@@ -256,8 +263,6 @@ export class Listeners {
     this.#http.emit('connection', socket);
     socket.resume();
   }
-
-  readonly #talks = new WeakMap<Duplex, { readonly deadline: Timer; readonly protocols: readonly Protocol[] }>();
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const path = (request.url ?? '').replace(/\?.*/, '');
