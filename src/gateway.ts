@@ -227,7 +227,12 @@ export class Gateway {
   }
 
   get twins() {
-    return this.#front?.twins ?? null;
+    if (this.#front === null) throw new Error('there is no hub');
+    return this.#front.twins;
+  }
+
+  twinIds(): readonly string[] {
+    return [this.#loaded.config.gateway.id, ...this.#children.keys(), ...(this.#front?.ids() ?? [])];
   }
 
   get commands(): Commands {

@@ -39,6 +39,9 @@ async function scene(
   };
   try {
     await act({ gateway, online });
+  } catch (error) {
+    context.diagnostic(`the gateway said:\n${gateway.said()}`);
+    throw error;
   } finally {
     await gateway.kill();
     await watcher.end();
@@ -64,7 +67,7 @@ async function lives(gateway: HubGateway, device: SdkDevice, id: string, from: n
   }
 
   const seen = device.events.length;
-  await gateway.command(['twin', 'set', id, JSON.stringify({ speed: from, old: { deep: true } })]);
+  await gateway.command(['twin', 'set', id, '--desired', JSON.stringify({ speed: from, old: { deep: true } })]);
   const { desired } = await device.tell('twin', {});
   const { $version, ...wanted } = desired as { $version: number };
   assert.deepEqual(wanted, { speed: from, old: { deep: true } });
@@ -74,7 +77,7 @@ async function lives(gateway: HubGateway, device: SdkDevice, id: string, from: n
   const { $version: reportedVersion, ...reported } = twin.reported as { $version: number };
   assert.deepEqual(reported, { speed: from, heat: { min: 1 } });
   assert.ok(reportedVersion > 1);
-  await gateway.command(['twin', 'set', id, JSON.stringify({ speed: from + 1, old: null })]);
+  await gateway.command(['twin', 'set', id, '--desired', JSON.stringify({ speed: from + 1, old: null })]);
   await device.until('the change of what is desired', ({ events }) =>
     events.slice(seen).some((event) => {
       if (event.event !== 'desired') return false;
@@ -130,7 +133,7 @@ for (const transport of ['mqtt', 'ws'] as const) {
           const answer = await invoked(gateway, 'press-1', 'reset', 'again');
           assert.deepEqual(answer, { status: 207, payload: { heard: 'again' } });
           const seen = device.events.length;
-          await gateway.command(['twin', 'set', 'press-1', '{"speed":null}']);
+          await gateway.command(['twin', 'set', 'press-1', '--desired', '{"speed":null}']);
           await device.until('the change after the restart', ({ events }) =>
             events.slice(seen).some(({ event }) => event === 'desired'),
           );
@@ -199,7 +202,7 @@ test('a token is renewed by a new connection that subscribes to nothing, and not
         while (renewals() < wanted) sent += await sendMore(device, sent, 1);
       }
       const seen = device.events.length;
-      await gateway.command(['twin', 'set', 'press-1', '{"after":"renewal"}']);
+      await gateway.command(['twin', 'set', 'press-1', '--desired', '{"after":"renewal"}']);
       await device.until('the change after the renewals', ({ events }) =>
         events.slice(seen).some(({ event }) => event === 'desired'),
       );

@@ -1,3 +1,4 @@
+import { twinRequests, type TwinsAsked } from './twin-requests.ts';
 import type { Reconfigured } from '../config/change.ts';
 import { nearest } from '../query/nearest.ts';
 import { incoming, NoMessage, type Incoming } from '../message/exchange.ts';
@@ -21,7 +22,7 @@ export const PEEK_COUNT_MAX = 1000;
 const LETTERS_BYTES_MAX = 2 ** 20;
 
 /** What the command line may ask of a running gateway. */
-export interface Asked {
+export interface Asked extends TwinsAsked {
   status(): Status;
   list(): readonly Child[];
   restart(id: string): Promise<boolean>;
@@ -76,6 +77,7 @@ export function requests({ live, ring, reload, endToBeStartedAgain }: Answerer):
     throw new RequestRefused(`there is no child "${child}"; ${hint}`);
   };
   return {
+    ...twinRequests(gateway),
     status: (_, { send }) => send(statusOf(gateway().status())),
     list: (_, { send }) => {
       for (const child of gateway().list()) send(listed(child));

@@ -95,6 +95,12 @@ export class Front {
     return this.#hub.clients();
   }
 
+  /** Children that may connect, and their modules as `child/module`. */
+  ids(): string[] {
+    const { registry } = this.#options.enrolment;
+    return registry.all().flatMap(({ id, modules }) => [id, ...modules.map((module) => `${id}/${module.id}`)]);
+  }
+
   get refused() {
     return this.#hub.refused;
   }
