@@ -56,6 +56,8 @@ export class Wire {
     stream.on('end', () => this.cut());
     stream.on('error', () => this.cut());
     stream.on('close', () => this.cut());
+    // Whoever looked at its first bytes has paused it.
+    stream.resume();
   }
 
   get open(): boolean {
