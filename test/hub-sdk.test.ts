@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import mqtt from 'mqtt';
 import { AUTHORITY, CertificateMaker } from './parts/child-certificates.ts';
 import { openGate } from './parts/gate.ts';
@@ -25,6 +25,7 @@ interface Scene {
 }
 
 async function scene(
+  context: TestContext,
   { dir = scratch(), ...options }: Partial<HubGatewayOptions>,
   act: (scene: Scene) => Promise<void>,
 ) {
@@ -117,8 +118,8 @@ for (const transport of ['mqtt', 'ws'] as const) {
   test(
     `an SDK device with a key, ${transport}: telemetry, twin, methods; the gateway killed in between`,
     { skip },
-    () =>
-      scene({}, async ({ gateway, online }) => {
+    (context) =>
+      scene(context, {}, async ({ gateway, online }) => {
         const key = newKey();
         await gateway.addChild('press-1', ['--sas', '--primary-key', newKey(), '--secondary-key', key]);
         await gateway.start();
@@ -158,14 +159,14 @@ for (const transport of ['mqtt', 'ws'] as const) {
   test(
     `SDK devices with certificates, ${transport}: known by thumbprint, or by their authority; telemetry, twin, methods`,
     { skip },
-    () => {
+    (context) => {
       const dir = scratch();
       const maker = new CertificateMaker(dir);
       const root = maker.selfSigned({ subject: '/CN=Root', extensions: AUTHORITY });
       const shop = maker.issuedBy(root, { subject: '/CN=Shop floor', extensions: AUTHORITY });
       const own = maker.selfSigned({ subject: '/CN=press-2' });
       const issued = maker.chain(maker.issuedBy(shop, { subject: '/CN=press-3' }), shop);
-      return scene({ dir, hub: [`clientCa: ${root.cert}`] }, async ({ gateway, online }) => {
+      return scene(context, { dir, hub: [`clientCa: ${root.cert}`] }, async ({ gateway, online }) => {
         await gateway.addChild('press-2', ['--x509-thumbprint', own.thumbprint]);
         await gateway.addChild('press-3', ['--x509-ca']);
         await gateway.start();
@@ -185,8 +186,8 @@ for (const transport of ['mqtt', 'ws'] as const) {
   );
 }
 
-test('a token is renewed by a new connection that subscribes to nothing, and nothing is lost', { skip }, () =>
-  scene({}, async ({ gateway, online }) => {
+test('a token is renewed by a new connection that subscribes to nothing, and nothing is lost', { skip }, (context) =>
+  scene(context, {}, async ({ gateway, online }) => {
     const key = newKey();
     await gateway.addChild('press-1', ['--sas', '--primary-key', key]);
     await gateway.start();
@@ -242,8 +243,8 @@ async function panelOf(gateway: HubGateway, password: string): Promise<mqtt.Mqtt
 test(
   'a plain child sends to an SDK device and invokes it; what was sent while it was away waits, through a kill',
   { skip },
-  () =>
-    scene({ yaml: SENDER }, async ({ gateway }) => {
+  (context) =>
+    scene(context, { yaml: SENDER }, async ({ gateway }) => {
       const key = newKey();
       await gateway.addChild('press-1', ['--sas', '--primary-key', key]);
       const password = join(gateway.dir, 'panel-password');
@@ -304,8 +305,8 @@ test(
     }),
 );
 
-test('an SDK module: outputs go up as its own, methods reach it, and it invokes others by HTTPS', { skip }, () =>
-  scene({ yaml: MODULE }, async ({ gateway, online }) => {
+test('an SDK module: outputs go up as its own, methods reach it, and it invokes others by HTTPS', { skip }, (context) =>
+  scene(context, { yaml: MODULE }, async ({ gateway, online }) => {
     const [deviceKey, moduleKey] = [newKey(), newKey()];
     await gateway.addChild('press-1', ['--sas', '--primary-key', deviceKey]);
     await gateway.addChild('press-1', ['--module', 'filter', '--sas', '--primary-key', moduleKey]);

@@ -96,6 +96,11 @@ export class HubGateway {
     return this.#process;
   }
 
+  /** What it logged last. */
+  said(): string {
+    return [...(this.#process?.log.slice(-30) ?? []), this.#process?.stderr ?? ''].join('\n');
+  }
+
   /** It runs when this resolves. */
   async start(): Promise<void> {
     this.#process = await startGateway({ dir: this.dir, yaml: this.#yaml });
