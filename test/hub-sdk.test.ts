@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import mqtt from 'mqtt';
 import { AUTHORITY, CertificateMaker } from './parts/child-certificates.ts';
 import { openGate } from './parts/gate.ts';
@@ -25,6 +25,7 @@ interface Scene {
 }
 
 async function scene(
+  context: TestContext,
   { dir = scratch(), ...options }: Partial<HubGatewayOptions>,
   act: (scene: Scene) => Promise<void>,
 ) {
@@ -39,6 +40,9 @@ async function scene(
   };
   try {
     await act({ gateway, online });
+  } catch (error) {
+    context.diagnostic(`the gateway said:\n${gateway.said()}`);
+    throw error;
   } finally {
     await gateway.kill();
     await watcher.end();
@@ -64,7 +68,7 @@ async function lives(gateway: HubGateway, device: SdkDevice, id: string, from: n
   }
 
   const seen = device.events.length;
-  await gateway.command(['twin', 'set', id, JSON.stringify({ speed: from, old: { deep: true } })]);
+  await gateway.command(['twin', 'set', id, '--desired', JSON.stringify({ speed: from, old: { deep: true } })]);
   const { desired } = await device.tell('twin', {});
   const { $version, ...wanted } = desired as { $version: number };
   assert.deepEqual(wanted, { speed: from, old: { deep: true } });
@@ -74,7 +78,7 @@ async function lives(gateway: HubGateway, device: SdkDevice, id: string, from: n
   const { $version: reportedVersion, ...reported } = twin.reported as { $version: number };
   assert.deepEqual(reported, { speed: from, heat: { min: 1 } });
   assert.ok(reportedVersion > 1);
-  await gateway.command(['twin', 'set', id, JSON.stringify({ speed: from + 1, old: null })]);
+  await gateway.command(['twin', 'set', id, '--desired', JSON.stringify({ speed: from + 1, old: null })]);
   await device.until('the change of what is desired', ({ events }) =>
     events.slice(seen).some((event) => {
       if (event.event !== 'desired') return false;
@@ -114,8 +118,8 @@ for (const transport of ['mqtt', 'ws'] as const) {
   test(
     `an SDK device with a key, ${transport}: telemetry, twin, methods; the gateway killed in between`,
     { skip },
-    () =>
-      scene({}, async ({ gateway, online }) => {
+    (context) =>
+      scene(context, {}, async ({ gateway, online }) => {
         const key = newKey();
         await gateway.addChild('press-1', ['--sas', '--primary-key', newKey(), '--secondary-key', key]);
         await gateway.start();
@@ -130,7 +134,7 @@ for (const transport of ['mqtt', 'ws'] as const) {
           const answer = await invoked(gateway, 'press-1', 'reset', 'again');
           assert.deepEqual(answer, { status: 207, payload: { heard: 'again' } });
           const seen = device.events.length;
-          await gateway.command(['twin', 'set', 'press-1', '{"speed":null}']);
+          await gateway.command(['twin', 'set', 'press-1', '--desired', '{"speed":null}']);
           await device.until('the change after the restart', ({ events }) =>
             events.slice(seen).some(({ event }) => event === 'desired'),
           );
@@ -155,14 +159,14 @@ for (const transport of ['mqtt', 'ws'] as const) {
   test(
     `SDK devices with certificates, ${transport}: known by thumbprint, or by their authority; telemetry, twin, methods`,
     { skip },
-    () => {
+    (context) => {
       const dir = scratch();
       const maker = new CertificateMaker(dir);
       const root = maker.selfSigned({ subject: '/CN=Root', extensions: AUTHORITY });
       const shop = maker.issuedBy(root, { subject: '/CN=Shop floor', extensions: AUTHORITY });
       const own = maker.selfSigned({ subject: '/CN=press-2' });
       const issued = maker.chain(maker.issuedBy(shop, { subject: '/CN=press-3' }), shop);
-      return scene({ dir, hub: [`clientCa: ${root.cert}`] }, async ({ gateway, online }) => {
+      return scene(context, { dir, hub: [`clientCa: ${root.cert}`] }, async ({ gateway, online }) => {
         await gateway.addChild('press-2', ['--x509-thumbprint', own.thumbprint]);
         await gateway.addChild('press-3', ['--x509-ca']);
         await gateway.start();
@@ -182,8 +186,8 @@ for (const transport of ['mqtt', 'ws'] as const) {
   );
 }
 
-test('a token is renewed by a new connection that subscribes to nothing, and nothing is lost', { skip }, () =>
-  scene({}, async ({ gateway, online }) => {
+test('a token is renewed by a new connection that subscribes to nothing, and nothing is lost', { skip }, (context) =>
+  scene(context, {}, async ({ gateway, online }) => {
     const key = newKey();
     await gateway.addChild('press-1', ['--sas', '--primary-key', key]);
     await gateway.start();
@@ -199,7 +203,7 @@ test('a token is renewed by a new connection that subscribes to nothing, and not
         while (renewals() < wanted) sent += await sendMore(device, sent, 1);
       }
       const seen = device.events.length;
-      await gateway.command(['twin', 'set', 'press-1', '{"after":"renewal"}']);
+      await gateway.command(['twin', 'set', 'press-1', '--desired', '{"after":"renewal"}']);
       await device.until('the change after the renewals', ({ events }) =>
         events.slice(seen).some(({ event }) => event === 'desired'),
       );
@@ -239,8 +243,8 @@ async function panelOf(gateway: HubGateway, password: string): Promise<mqtt.Mqtt
 test(
   'a plain child sends to an SDK device and invokes it; what was sent while it was away waits, through a kill',
   { skip },
-  () =>
-    scene({ yaml: SENDER }, async ({ gateway }) => {
+  (context) =>
+    scene(context, { yaml: SENDER }, async ({ gateway }) => {
       const key = newKey();
       await gateway.addChild('press-1', ['--sas', '--primary-key', key]);
       const password = join(gateway.dir, 'panel-password');
@@ -286,8 +290,8 @@ test(
         await gateway.start();
         panel = await panelOf(gateway, 'correct horse');
         again = gateway.sasDevice('press-1', key);
-        await again.open();
         await again.tell('receive', {});
+        await again.open();
         await again.until('what waited', (sdk) => sdk.received().length >= 5);
         assert.deepEqual(
           again.received().map(({ message }) => message.body),
@@ -301,8 +305,8 @@ test(
     }),
 );
 
-test('an SDK module: outputs go up as its own, methods reach it, and it invokes others by HTTPS', { skip }, () =>
-  scene({ yaml: MODULE }, async ({ gateway, online }) => {
+test('an SDK module: outputs go up as its own, methods reach it, and it invokes others by HTTPS', { skip }, (context) =>
+  scene(context, { yaml: MODULE }, async ({ gateway, online }) => {
     const [deviceKey, moduleKey] = [newKey(), newKey()];
     await gateway.addChild('press-1', ['--sas', '--primary-key', deviceKey]);
     await gateway.addChild('press-1', ['--module', 'filter', '--sas', '--primary-key', moduleKey]);
@@ -317,8 +321,7 @@ test('an SDK module: outputs go up as its own, methods reach it, and it invokes 
       for (let n = 0; n < 5; n++)
         await module.tell('send', { output: 'alarm', message: { body: String(n), properties: { n: String(n) } } });
       const call = { device: 'press-1', name: 'reset', payload: { by: 'filter' }, timeoutSecs: 10 };
-      const { result } = (await module.tell('invoke', call)) as { result?: unknown };
-      assert.deepEqual(result ?? null, { status: 200, payload: { heard: { by: 'filter' } } });
+      assert.deepEqual(await module.tell('invoke', call), { status: 200, payload: { heard: { by: 'filter' } } });
       await module.tell('twin', {});
       await module.tell('report', { patch: { ready: true } });
       const watcher = await online();

@@ -1,3 +1,4 @@
+import { twinRequests, type TwinsAsked } from './twin-requests.ts';
 import type { Reconfigured } from '../config/change.ts';
 import { nearest } from '../query/nearest.ts';
 import { incoming, NoMessage, type Incoming } from '../message/exchange.ts';

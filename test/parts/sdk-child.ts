@@ -40,7 +40,10 @@ export interface SdkOrders {
   report: { order: { patch: unknown }; answer: null };
   /** Answers the method with this status and `{heard: payload}` from now on. */
   method: { order: { name: string; status: number }; answer: null };
-  /** Tells of each cloud-to-device message (of each input message, when it is a module) from now on. */
+  /**
+   * Tells of each cloud-to-device message (of each input message, when it is a module) from now on; connects for it. What a
+   * gateway brings before anybody listens the SDK acknowledges and forgets.
+   */
   receive: { order: Record<never, never>; answer: null };
   /** By the module client's HTTPS call. */
   invoke: {
@@ -110,10 +113,16 @@ function promised(act: (done: (error?: Error) => void) => void): Promise<null> {
   return new Promise((resolve, reject) => act((error) => (error ? reject(error) : resolve(null))));
 }
 
+/** Before anything that connects, and listening does. */
+let prepared: Promise<unknown> | null = null;
+function prepare(): Promise<unknown> {
+  prepared ??= client.setOptions({ ca: options.ca, ...options.x509 });
+  return prepared;
+}
+
 const acts: { [K in keyof SdkOrders]: (order: SdkOrders[K]['order']) => Promise<SdkOrders[K]['answer']> } = {
   open: async () => {
-    const x509 = options.x509 ?? {};
-    await client.setOptions({ ca: options.ca, ...x509 });
+    await prepare();
     await client.open();
     return null;
   },
@@ -150,14 +159,15 @@ const acts: { [K in keyof SdkOrders]: (order: SdkOrders[K]['order']) => Promise<
     else client.onDeviceMethod(name, answer);
     return Promise.resolve(null);
   },
-  receive: () => {
+  receive: async () => {
+    await prepare();
     client.on(client instanceof sdk.ModuleClient ? 'inputMessage' : 'message', (...words_: unknown[]) => {
       const message = words_.at(-1) as sdk.Message;
       const input = words_.length > 1 ? (words_[0] as string) : null;
       tell({ event: 'message', input, message: seen(message) });
       void client.complete(message);
     });
-    return Promise.resolve(null);
+    return null;
   },
   invoke: async ({ device, module, name, payload, timeoutSecs }) => {
     if (!(client instanceof sdk.ModuleClient)) throw new Error('only a module client invokes');

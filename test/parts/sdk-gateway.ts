@@ -65,7 +65,7 @@ export class HubGateway {
   #process: GatewayProcess | null = null;
 
   constructor(options: HubGatewayOptions) {
-    const { dir, upstream, yaml = '', hub = [], storage = 'commitEveryMs: 20' } = options;
+    const { dir, upstream, yaml = '', hub = [], storage = 'commitEveryMs: 20, quota: 64MiB, keepFree: 1%' } = options;
     const [a, b, c] = randomBytes(3);
     this.address = `127.${(a! % 200) + 20}.${b}.${(c! % 250) + 2}`;
     this.dir = dir;
@@ -94,6 +94,11 @@ export class HubGateway {
   get process(): GatewayProcess {
     if (this.#process === null) throw new Error('the gateway does not run');
     return this.#process;
+  }
+
+  /** What it logged last. */
+  said(): string {
+    return [...(this.#process?.log.slice(-30) ?? []), this.#process?.stderr ?? ''].join('\n');
   }
 
   /** It runs when this resolves. */
