@@ -58,6 +58,7 @@ export class Engine {
   /** By the key of `TIMESTAMP BY .. OVER`; one that is there from the start without it. */
   readonly #pipelines = new Map<GroupKey, Pipeline>();
   readonly #keyed: boolean;
+  readonly #isTable: (name: string) => boolean;
   readonly #only: Pipeline;
   #now: Micros = -Infinity;
   /** When to look again for keys that can be forgotten. */
@@ -70,6 +71,7 @@ export class Engine {
     this.#hash = createHash('sha256').update(options.script).digest('hex');
     const references = options.references ?? {};
     const isTable = (name: string): boolean => Object.keys(references).some((table) => same(table, name));
+    this.#isTable = isTable;
     this.inputs = inputsOf(this.script).filter((name) => !isTable(name));
     this.outputs = outputsOf(this.script);
     const policies = policiesOf(options);
@@ -159,7 +161,7 @@ export class Engine {
 
   /** Whether its results depend on the time of its events. */
   get usesTime(): boolean {
-    return usesTime(this.script);
+    return usesTime(this.script, this.#isTable);
   }
 
   /** Whether an input's events say themselves when they happened. */

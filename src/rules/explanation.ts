@@ -20,9 +20,9 @@ export function explanation(script: Script, inputs: readonly string[], policies:
 }
 
 /** Whether results depend on when things happened: windows, joins of streams, looking back, System.Timestamp(). */
-export function usesTime(script: Script): boolean {
+export function usesTime(script: Script, isTable: (name: string) => boolean): boolean {
   return selectsOf(script).some((select) => {
-    if (select.windows.length > 0 || select.joins.length > 0) return true;
+    if (select.windows.length > 0 || select.joins.some(({ source }) => !isTable(source.name))) return true;
     let found = false;
     for (const expression of expressionsOf(select)) {
       visit(expression, (part) => {
