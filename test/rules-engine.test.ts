@@ -44,6 +44,27 @@ describe('selects and steps', () => {
     ]);
   });
 
+  test('a column without a name takes that of its place', () => {
+    const script = "SELECT *, v + 1, -v, 'x', CASE WHEN v > 1 THEN 1 END, v AS last FROM input";
+    const [event] = give(engineFor(script), { secs: 1, fields: { v: 2 } });
+    const { t: _, ...body } = event!.body;
+    assert.deepEqual(body, { v: 2, column2: 3, column3: -2, column4: 'x', column5: 1, last: 2 });
+  });
+
+  test('HAVING knows the columns of a grouped select by their names, where no key has that name', () => {
+    const script = (condition: string) =>
+      `SELECT k, Count(*) AS n, Sum(v) AS V, Max(v) AS k2 FROM input TIMESTAMP BY t
+       GROUP BY k, k2, TumblingWindow(second, 10) HAVING ${condition}`;
+    const given = [1, 2, 3].map((v) => ({ secs: v, fields: { k: v > 1 ? 'b' : 'a', v, k2: v > 1 ? 'y' : 'x' } }));
+    const keys = (condition: string) =>
+      (replay(script(condition), given) as [number, { k: string }][]).map(([, { k }]) => k);
+    assert.deepEqual(keys('N = 2'), ['b']);
+    assert.deepEqual(keys('n * 2 < 4'), ['a']);
+    assert.deepEqual(keys('v = 5'), ['b'], 'a name alone is the column');
+    assert.deepEqual(keys('Max(v) = 3'), ['b'], 'within an aggregate it is the field');
+    assert.deepEqual(keys("k2 = 'x'"), ['a'], 'a key is the key');
+  });
+
   test('several selects run on the same events; at one moment they give in the order of the script', () => {
     const script = 'SELECT 1 AS x INTO b FROM input SELECT 2 AS x INTO a FROM input SELECT 3 AS x INTO B FROM input';
     assert.deepEqual(replay(script, [{ secs: 1 }]), [

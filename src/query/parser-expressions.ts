@@ -218,11 +218,8 @@ function readWord(tokens: Tokens, token: ReturnType<Tokens['peek']> & { kind: 'w
       );
     case 'true':
     case 'false':
-      throw new QueryProblem(
-        at,
-        `${token.text} is no literal of the language`,
-        `write CAST(${lower === 'true' ? 1 : 0} AS bit)`,
-      );
+      tokens.next();
+      return { kind: 'literal', value: lower === 'true', at };
     case 'exists':
       if (call) throw new QueryProblem(at, 'EXISTS is not in the language', 'use a LEFT JOIN and IS NOT NULL');
       break;

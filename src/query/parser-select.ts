@@ -17,7 +17,8 @@ export function readSelect(tokens: Tokens): ReadSelect {
   const { at } = tokens;
   tokens.needWord('select');
   refuseQuantity(tokens);
-  const items = tokens.list(() => readItem(tokens));
+  let columns = 0;
+  const items = tokens.list(() => readItem(tokens, ++columns));
   let into: ReadSelect['into'] = null;
   if (tokens.takeWord('into')) {
     const place = tokens.at;
@@ -89,7 +90,8 @@ function refuseQuantity(tokens: Tokens): void {
   }
 }
 
-function readItem(tokens: Tokens): Item {
+/** `column` is its place in the list, from 1. */
+function readItem(tokens: Tokens, column: number): Item {
   const token = tokens.peek();
   const { at } = token;
   if (tokens.takeMark('*')) return { kind: 'all', path: [], at };
@@ -113,7 +115,7 @@ function readItem(tokens: Tokens): Item {
     const name = tokens.takeBareAlias();
     return { kind: 'value', name: alias.kind === 'word' ? name : alias.text, expression, at };
   }
-  return { kind: 'value', name: nameOf(expression), expression, at };
+  return { kind: 'value', name: nameOf(expression, column), expression, at };
 }
 
 /** A column's name: also a text. */
@@ -125,13 +127,13 @@ function readColumnName(tokens: Tokens): string {
   return token.text;
 }
 
-/** The name of a column that was given none: the last part of a path, or the function's. */
-function nameOf(expression: Expression): string {
+/** The name of a column that was given none: the last part of a path, the function's, or that of its place. */
+function nameOf(expression: Expression, column: number): string {
   if (expression.kind === 'field') return expression.path.at(-1)!;
   if (expression.kind === 'call') return expression.name.replace('system.', '');
   if (expression.kind === 'cast') return expression.safe ? 'try_cast' : 'cast';
   if (expression.kind === 'window id') return 'id';
-  throw new QueryProblem(expression.at, 'this column has no name', 'write AS name behind it');
+  return `column${column}`;
 }
 
 function readSource(tokens: Tokens): Source {

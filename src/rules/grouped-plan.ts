@@ -1,4 +1,5 @@
 import type { Expression, Select } from '../query/ast.ts';
+import { columnsNamed, loneName } from '../query/check-grouping.ts';
 import { aggregateOf, type Aggregate } from '../query/aggregates.ts';
 import { compile, condition, type Evaluate, type Scope } from '../query/compile.ts';
 import { fromMicros } from '../query/datetime.ts';
@@ -51,6 +52,14 @@ export function planGrouping(
       return placeholder('aggregate', number, part.at);
     });
 
+  // In HAVING a name that is neither a key nor within an aggregate can only be that of a column.
+  const named = columnsNamed(select.items);
+  const withColumns = (expression: Expression): Expression =>
+    rewrite(expression, (part) => {
+      const kept = keyNumbers.includes(sameness.number(part)) || (part.kind === 'call' && aggregateOf(part) !== null);
+      return kept ? part : (named.get(loneName(part) ?? '') ?? null);
+    });
+
   const results = resultScope();
   const made = columns(
     select.items,
@@ -64,7 +73,7 @@ export function planGrouping(
     },
     rewritten,
   );
-  const having = select.having && condition(rewritten(select.having), results);
+  const having = select.having && condition(rewritten(withColumns(select.having)), results);
   const compiled = (expressions: readonly Expression[]): Evaluate<Row>[] =>
     expressions.map((expression) => compile(expression, scope));
   const grouped: Grouped = {
