@@ -74,6 +74,18 @@ describe('selects and steps', () => {
     ]);
   });
 
+  test('what only passes events on need not repeat the TIMESTAMP BY of another select, which may come later', () => {
+    const script = `SELECT v INTO raw FROM Input WHERE v > 0
+      SELECT Count(*) AS n INTO counts FROM input i TIMESTAMP BY i.t GROUP BY TumblingWindow(second, 10)`;
+    const given = [1, 12].map((secs) => ({ secs, fields: { v: secs } }));
+    assert.deepEqual(replay(script, given), [
+      [1, 'raw', { v: 1 }],
+      [10, 'counts', { n: 1 }],
+      [12, 'raw', { v: 12 }],
+      [20, 'counts', { n: 1 }],
+    ]);
+  });
+
   test('a step feeds several selects; names are found in any case', () => {
     const script = `WITH Hot AS (SELECT V AS value FROM Input WHERE v > 10)
       SELECT value INTO a FROM hot SELECT value + 1 AS value INTO b FROM HOT`;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Script, Source, Table } from '../query/ast.ts';
 import { compile, type Evaluate } from '../query/compile.ts';
-import { inputsOf, queriesOf, sourcesOf } from '../query/inputs.ts';
+import { inputsOf, timedSource } from '../query/inputs.ts';
 import { parseScript } from '../query/parser.ts';
 import { ValueError, type Fields } from '../query/value.ts';
 import { Account } from './account.ts';
@@ -80,16 +80,8 @@ export class Engine {
     this.#build = () => new Pipeline(new Plan(this.script, policies, references, this.#account).build(), this.#account);
     // Built in any case: what is wrong with the query is to be said now.
     this.#only = this.#build();
-    const sources = queriesOf(this.script).flatMap(sourcesOf);
     for (const name of this.inputs) {
-      this.#byName.set(
-        name,
-        inputOf(
-          name,
-          sources.find((source) => same(source.name, name))!,
-          this.script.tables,
-        ),
-      );
+      this.#byName.set(name, inputOf(name, timedSource(this.script, name), this.script.tables));
     }
   }
 

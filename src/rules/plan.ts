@@ -1,5 +1,6 @@
 import type { Query, Script, Select, Source } from '../query/ast.ts';
 import { compile, condition, type Scope } from '../query/compile.ts';
+import { timedSource } from '../query/inputs.ts';
 import { pathReader } from '../query/field.ts';
 import { QueryProblem } from '../query/problem.ts';
 import type { Fields, Value } from '../query/value.ts';
@@ -185,7 +186,8 @@ export class Plan {
       );
     }
     const stream = { fanOut: new FanOut(), origins: new Set([name]) };
-    const timestamp = source.timestampBy && compile(source.timestampBy, eventScope(source.alias));
+    const { timestampBy, alias } = timedSource(this.#script, name);
+    const timestamp = timestampBy && compile(timestampBy, eventScope(alias));
     this.#streams.set(name, stream);
     this.#timelines.set(name, new Timeline(this.#policies, timestamp, stream.fanOut, this.#account));
     return stream;
