@@ -42,10 +42,10 @@ export function checkGrouping(select: Select): void {
   if (having !== null) checkGrouped(having, keys, sameness, TAKE_ONE, columnsNamed(items));
 }
 
-/** What HAVING may call by the name that the list gives it, by this name in lower case. A key of GROUP BY of that name goes before it. */
-export function columnsNamed(items: readonly Item[]): ReadonlyMap<string, Expression> {
+/** The columns that HAVING may call by name: their places in the list, by their names in lower case. Keys of GROUP BY go before them. */
+export function columnsNamed(items: readonly Item[]): ReadonlyMap<string, number> {
   return new Map(
-    items.flatMap((item) => (item.kind === 'value' ? [[item.name.toLowerCase(), item.expression] as const] : [])),
+    items.flatMap((item, index) => (item.kind === 'value' ? [[item.name.toLowerCase(), index] as const] : [])),
   );
 }
 
@@ -54,7 +54,7 @@ export function loneName(expression: Expression): string | null {
   return expression.kind === 'field' && expression.path.length === 1 ? expression.path[0]!.toLowerCase() : null;
 }
 
-const NO_COLUMNS: ReadonlyMap<string, Expression> = new Map();
+const NO_COLUMNS: ReadonlyMap<string, number> = new Map();
 
 const TAKE_ONE = 'add it to GROUP BY, or take one of its values: MIN, MAX, TopOne';
 

@@ -229,7 +229,13 @@ function readWord(tokens: Tokens, token: ReturnType<Tokens['peek']> & { kind: 'w
   }
   if (call && (!isReserved(lower) || lower === 'left')) {
     tokens.next();
-    return readCall(tokens, token, readExpression);
+    const read = readCall(tokens, token, readExpression);
+    if (!tokens.isMark('.') || tokens.isMark('*', 1)) return read;
+    throw new QueryProblem(
+      tokens.at,
+      'a dot cannot follow a function',
+      "use GetRecordPropertyValue(record, 'name'), or give it a name in a step of WITH",
+    );
   }
   if (isReserved(lower)) {
     throw tokens.unexpected('a value', [], `write [${token.text}] if that is a name`);

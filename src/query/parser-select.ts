@@ -28,7 +28,12 @@ export function readSelect(tokens: Tokens): ReadSelect {
     throw tokens.unexpectedClause(into === null ? 'FROM, INTO or a comma' : 'FROM', ['from', 'into', 'as']);
   }
   const from = readSource(tokens);
-  if (tokens.isMark(',')) throw new QueryProblem(tokens.at, 'sources are not joined by commas', 'use JOIN .. ON');
+  if (tokens.isMark(','))
+    throw new QueryProblem(
+      tokens.at,
+      'sources are not joined by commas',
+      'use JOIN .. ON, or UNION for the rows of both',
+    );
   const joins: Join[] = [];
   for (let join = readJoin(tokens); join !== null; join = readJoin(tokens)) joins.push(join);
   const applies: Apply[] = [];

@@ -57,10 +57,20 @@ export function planGrouping(
   const withColumns = (expression: Expression): Expression =>
     rewrite(expression, (part) => {
       const kept = keyNumbers.includes(sameness.number(part)) || (part.kind === 'call' && aggregateOf(part) !== null);
-      return kept ? part : (named.get(loneName(part) ?? '') ?? null);
+      const column = named.get(loneName(part) ?? '');
+      return kept ? part : column === undefined ? null : placeholder('column', column, part.at);
     });
+  // Each is made once, however often it is named.
+  const readers = new Map<number, Evaluate<Result>>();
+  const columnAt = (index: number): Evaluate<Result> => {
+    const item = select.items[index]!;
+    const reader = readers.get(index) ?? (item.kind === 'value' ? compile(rewritten(item.expression), results) : null);
+    if (reader === null) throw new Error('a star has no name');
+    readers.set(index, reader);
+    return reader;
+  };
 
-  const results = resultScope();
+  const results = resultScope(columnAt);
   const made = columns(
     select.items,
     results,
@@ -137,12 +147,13 @@ function openWindow(select: Select, number: number, aggregated: readonly Aggrega
   }
 }
 
-function resultScope(): Scope<Result> {
+function resultScope(columnAt: (index: number) => Evaluate<Result>): Scope<Result> {
   return {
     field: (path, at) => {
       const held = placeheld(path);
       if (held?.kind === 'key') return ({ group }) => group.keys[held.number]!;
       if (held?.kind === 'aggregate') return ({ group }) => group.aggregates[held.number]!.result();
+      if (held?.kind === 'column') return columnAt(held.number);
       const name = path.join('.');
       throw new QueryProblem(
         at,
