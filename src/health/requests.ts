@@ -14,7 +14,6 @@ import { RequestRefused, type Handler } from './control-server.ts';
 import type { LogRing } from './log-ring.ts';
 import { metricsText } from './metrics.ts';
 import { peeked, shownLetter } from './shown.ts';
-import { twinRequests, type TwinsAsked } from './twin-requests.ts';
 import { listed, listedModule, statusOf, type Child, type Status } from './status.ts';
 
 /** Most messages that one look at the spool brings. */
