@@ -127,7 +127,9 @@ export interface TrialStory {
 
 /** What the judge saw. */
 export interface Verdict {
-  /** Readings that are in the windows, and those that arrived above and are not. */
+  /** Numbers of the readings that are in the windows. */
+  readonly numbers: ReadonlySet<number>;
+  /** How many they are, and those that arrived above and are not. */
   readonly kept: number;
   readonly left: number;
   /** Outputs by module. */
@@ -178,7 +180,7 @@ export function judge(story: TrialStory): Verdict {
     if (module === 'arrivals') checkArrivals(found, fed.map(({ n }) => n as number).filter(plain), readings);
     else assert.deepEqual(found.map(line), expected.get(module)!.map(line), module);
   }
-  return { kept: kept.size, left, counts };
+  return { numbers: kept, kept: kept.size, left, counts };
 }
 
 function plain(n: number): boolean {
