@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
 import { pendingOf } from '../src/spool/books.ts';
 import { lookAtSpool } from '../src/spool/files.ts';
 import { verify } from '../src/spool/inspection.ts';
 import { NO_SOCAT, SerialCable } from './driver-rig.ts';
 import { chance } from './parts/chance.ts';
+import { openGate } from './parts/gate.ts';
 import { startGateway } from './parts/gateway-process.ts';
 import { startMosquitto } from './parts/mosquitto.ts';
 import {
@@ -20,7 +22,9 @@ import {
   trialRoutes,
   type TrialOutput,
 } from './parts/rules-trial.ts';
+import { RulesOnSpool } from './parts/rules-on-spool.ts';
 import { scratch } from './parts/scratch.ts';
+import { SpoolRig, systemClock, text } from './parts/spool-rig.ts';
 import { startWatcher, type Arrival, type Watcher } from './parts/watcher.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
@@ -162,6 +166,7 @@ async function killed(
 ): Promise<void> {
   const random = chance(seed);
   const mosquitto = await startMosquitto();
+  const gate = await openGate(mosquitto.port);
   const watcher = await startWatcher({ url: mosquitto.url, qos: 0 });
   const dir = scratch();
   const dataDir = join(dir, 'data');
@@ -169,7 +174,7 @@ async function killed(
   const device = new Device(begun);
   const yaml = JSON.stringify({
     gateway: { id: 'line-4', profile: 'simulated', dataDir },
-    upstream: { url: mosquitto.url, reconnect: { minSecs: 0.01, maxSecs: 0.1 } },
+    upstream: { url: gate.url, reconnect: { minSecs: 0.01, maxSecs: 0.1 } },
     storeAndForward: { commitEveryMs: 50, write },
     children: [{ id: 'press-1', serial: { port: device.cable.port, decoder: 'json' } }],
     modules: trialModules('press-1'),
@@ -178,21 +183,38 @@ async function killed(
   const seen = new Seen(watcher);
   const lives: number[] = [];
   let early = 0;
+  let stopping = 0;
   try {
     for (let life = 0; life < kills; life++) {
       lives.push(device.next);
+      // The broker is there all the time, goes, never is, or comes back, in turn.
+      const way = ['up', 'goes', 'down', 'comes'][life % 4]!;
+      if (way === 'up' || way === 'goes') await gate.open();
+      else await gate.close();
       await device.plugIn();
       // Some are killed while they start: then they may be feeding again what the life before was fed.
       const soon = life > 0 && random() < 0.3;
       if (soon) early++;
       const gateway = await startGateway({ dir, yaml, waitUntilRunning: !soon });
-      await sleep(soon ? 150 + random() * 500 : 50 + random() * 600);
+      const lasts = soon ? 150 + random() * 500 : 50 + random() * 600;
+      const turns = random() * lasts;
+      await sleep(turns);
+      if (way === 'goes') await gate.close();
+      if (way === 'comes') await gate.open();
+      await sleep(lasts - turns);
       assert.equal(gateway.ended, null, `it ended before it was killed:\n${gateway.stderr}${gateway.log.join('\n')}`);
+      // One in so many is asked to stop, and most of these are killed while they do.
+      if (random() < 0.15) {
+        gateway.process.kill('SIGTERM');
+        await sleep(random() * 150);
+        stopping++;
+      }
       await gateway.kill();
       await device.unplug();
       if (life % 5 === 0) await audit(dataDir);
     }
     lives.push(device.next);
+    await gate.open();
     await device.plugIn();
     const gateway = await startGateway({ dir, yaml });
     await sleep(300);
@@ -209,7 +231,10 @@ async function killed(
       () => seen.look().timed >= outputs,
     );
     const newest = end.findLast(({ dark }) => dark !== true)!['n'] as number;
-    await watcher.until('the last window of arrival', () => seen.look().counted.has(newest));
+    await watcher.until(
+      'the last reading and its window of arrival',
+      () => seen.look().counted.has(newest) && seen.readings.has(newest),
+    );
     assert.equal(await gateway.stop(), 0);
     await device.unplug();
     assert.equal(await audit(dataDir), 0);
@@ -229,13 +254,14 @@ async function killed(
       'alarms that the device was not told of',
     );
     context.diagnostic(
-      `${kills} kills (${early} while it started, seed ${seed}): ${count} readings in the windows, ${left} arrived and are in none; ` +
+      `${kills} kills (${early} while it started, ${stopping} after it was asked to stop, seed ${seed}): ${count} readings in the windows, ${left} arrived and are in none; ` +
         `${watcher.repeats()} repeats; ${device.told.length} commands heard; outputs ${JSON.stringify(counts)}`,
     );
     for (const [module, number] of Object.entries(counts)) assert.ok(number > 2, `${module}: ${number} outputs`);
   } finally {
     await device.cable.discard();
     await watcher.end();
+    await gate.close();
     await mosquitto.end();
   }
 }
@@ -246,4 +272,51 @@ describe('rules through SIGKILL', { skip: NO_SOCAT, concurrency: true }, () => {
 
   test('where the card is to rest: the same, over what the rules remember of each life up to some moment', (context) =>
     killed(context, KILLS, 'when-needed', (Date.now() + 1) >>> 0));
+});
+
+test('a command that comes again after a crash has its id again; one whose message is on the medium does not come again', async () => {
+  const begun = trialBegin();
+  const log = pino({ level: 'silent' });
+  // Nothing is written but where it is said.
+  const options = { commitEveryMs: 60_000 };
+  const orders: { id: string; line: string }[] = [];
+  const running = (on: SpoolRig) =>
+    RulesOnSpool.start(on.spool, systemClock, log, ({ child, command, id, payload }) => {
+      assert.deepEqual([child, command], ['press-1', 'write']);
+      orders.push({ id, line: (payload as { readonly line: string }).line });
+    });
+  let rig = await SpoolRig.open(options);
+  let rules = await running(rig);
+  const say = (from: number, to: number) => {
+    for (let n = from; n < to; n++) rules.read(trialReading(begun, n), false).catch(() => undefined);
+  };
+  say(1, 500);
+  const written = orders.splice(0);
+  await rig.spool.flush();
+  // More windows close; what of that was to be written is lost with the crash, and the sensor says it again.
+  say(500, 900);
+  const first = orders.splice(0);
+  rig = await rig.crash();
+  rules = await running(rig);
+  assert.deepEqual(orders, []);
+  say(500, 900);
+  const second = orders.splice(0);
+  await rig.spool.flush();
+  rig = await rig.crash();
+  rules = await running(rig);
+  assert.deepEqual(orders, []);
+  say(900, 910);
+  assert.ok(written.length > 0 && first.length > 0);
+  assert.deepEqual(second, first);
+  assert.deepEqual(orders, []);
+  // Each has its own id, and is in the message that went upstream, once.
+  const all = [...written, ...first];
+  assert.equal(new Set(all.map(({ id }) => id)).size, all.length);
+  const alarms = rig.take().filter(({ message }) => message.source.module === 'alarms');
+  assert.deepEqual(
+    alarms.map((stored) => (JSON.parse(text(stored)) as { readonly line: string }).line),
+    all.map(({ line }) => line),
+  );
+  await rules.modules.stop();
+  await rig.close();
 });
