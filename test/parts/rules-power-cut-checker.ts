@@ -46,7 +46,7 @@ export interface RulesCut {
 }
 
 /** Readings after the cut, besides the last. */
-const MORE = 150;
+const MORE = 80;
 
 async function main(options: RulesCheckerOptions): Promise<void> {
   const history = JSON.parse(readFileSync(options.history, 'utf8')) as RulesHistory;
