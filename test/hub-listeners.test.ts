@@ -198,3 +198,20 @@ test('a WebSocket that does not speak MQTT is closed', async () =>
     },
     await shared(),
   ));
+
+test('who has gone takes up no room', async () =>
+  secured(
+    async ({ backroom }, port) => {
+      // One client and 128 strangers may be connected at once.
+      for (let n = 0; n < 140; n++) {
+        await new Promise<void>((resolve) => {
+          const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false }, () => socket.destroy());
+          socket.on('error', () => undefined);
+          socket.once('close', () => resolve());
+        });
+      }
+      await visit(`mqtts://localhost:${port}`);
+      assert.equal(backroom.events.length, 1);
+    },
+    { ...(await shared()), limits: { clientsMax: 1 } },
+  ));

@@ -134,7 +134,7 @@ export class Connection implements Line {
     const { clock } = this.#house;
     const silentMs = clock.monotonic() - this.#wire.heardAt;
     // Whoever is not read cannot be heard.
-    if (this.#connect.keepaliveSecs > 0 && !this.#wire.held && silentMs > this.#connect.keepaliveSecs * 1500) {
+    if (this.#connect.keepaliveSecs > 0 && !this.#wire.heldByUs && silentMs > this.#connect.keepaliveSecs * 1500) {
       this.#fail('its keepalive passed', 0x8d);
     } else if (this.client.expiresAt !== null && clock.known() && clock.wall() > this.client.expiresAt) {
       this.close('its token expired', 0x87, true);

@@ -20,6 +20,8 @@ const CONNECT = 0x10;
 const ADDRESSES_MAX = 1024;
 /** Certificates of a chain that are looked at. */
 const CHAIN_MAX = 8;
+/** When TCP asks a silent peer whether it is there, ms: whoever has no keepalive of MQTT must go as well. */
+const PROBE_MS = 60_000;
 /** How long clients may take to go when the hub stops, ms. */
 const GOING_MS = 2000;
 
@@ -172,7 +174,7 @@ export class Listeners {
   }
 
   #plain(): TcpServer {
-    return createTcpServer({ noDelay: true, keepAlive: true }, (socket) => {
+    return createTcpServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: PROBE_MS }, (socket) => {
       if (!this.#admits(socket)) return;
       this.#arrived(socket, { address: addressOf(socket), protocol: 'mqtt', certificates: [] });
     });
@@ -185,6 +187,7 @@ export class Listeners {
         ...this.#options.certificate,
         noDelay: true,
         keepAlive: true,
+        keepAliveInitialDelay: PROBE_MS,
         handshakeTimeout: PATIENCE_MS,
         requestCert: true,
         rejectUnauthorized: false,

@@ -68,6 +68,11 @@ export class Wire {
     return this.#holds.size > 0;
   }
 
+  /** Not read for a reason of ours; that it does not read what we say is one of its own. */
+  get heldByUs(): boolean {
+    return this.#holds.size > (this.#holds.has('unsent') ? 1 : 0);
+  }
+
   /** Bytes that wait to leave. */
   get unsent(): number {
     return this.#stream.writableLength;
