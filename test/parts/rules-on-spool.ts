@@ -1,11 +1,12 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../../src/clock/clock.ts';
+import type { Order } from '../../src/commands/orders.ts';
 import { ModulesSchema } from '../../src/config/modules.ts';
 import { namedRoutes, RoutesSchema } from '../../src/config/routes.ts';
 import type { Stored } from '../../src/message/message.ts';
 import { rfc3339 } from '../../src/dialects/holdfast.ts';
 import { Router } from '../../src/router/router.ts';
-import { Modules, type Order } from '../../src/rules/modules.ts';
+import { Modules } from '../../src/rules/modules.ts';
 import type { Spool } from '../../src/spool/spool.ts';
 import { printBody } from '../../src/query/body-json.ts';
 import type { Fields } from '../../src/query/value.ts';
