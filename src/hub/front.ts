@@ -116,6 +116,13 @@ export class Front {
       age,
       log,
     });
+    // Whoever is gone for good leaves nothing behind.
+    gatekeeper.onRevoked((child, module) => {
+      const found = enrolment.registry.find(child);
+      if (found !== undefined && (module === null || found.modules.some(({ id }) => id === module))) return;
+      this.#hub.forget(child, module);
+      this.twins.forget(child, module).catch((error: unknown) => log.error({ err: error, child }, 'its twin stays'));
+    });
     certificates.onRenewed((certificate) => this.#hub.setCertificate(certificate));
     commands.seekAmong(this.#hub);
   }
