@@ -1,0 +1,142 @@
+import type { Logger } from 'pino';
+import type { ChildDialect, InvokeSaid, Said } from '../dialects/child-dialect.ts';
+import type { Outcome } from './acknowledgements.ts';
+import type { Client } from './gatekeeper.ts';
+import type { Services } from './services.ts';
+import type { Session } from './session.ts';
+
+/** Methods of others that one client may be waiting for. */
+const INVOKED_MAX = 10;
+const NONE = Buffer.alloc(0);
+const TAKEN: Outcome = { reason: 0 };
+const NOT_ITS_TOPIC: Outcome = { reason: 0x87 };
+const NO_ROOM: Outcome = { reason: 0x97, stuck: true };
+const NOT_TAKEN: Outcome = { reason: 0x83 };
+
+/** What is done with what a client says. */
+export class Conversation {
+  readonly #client: Client;
+  readonly #dialect: ChildDialect;
+  readonly #session: Session;
+  readonly #services: Services;
+  readonly #answered: (rid: string, status: number, body: Buffer) => boolean;
+  readonly #log: Logger;
+  #invoked = 0;
+
+  /** `answered` takes the answer to a method; false: nobody asked. */
+  constructor(
+    client: Client,
+    dialect: ChildDialect,
+    session: Session,
+    services: Services,
+    answered: (rid: string, status: number, body: Buffer) => boolean,
+    log: Logger,
+  ) {
+    this.#client = client;
+    this.#dialect = dialect;
+    this.#session = session;
+    this.#services = services;
+    this.#answered = answered;
+    this.#log = log;
+  }
+
+  /** Never rejects. What is said takes its place in order at the call. */
+  async hear(said: Said): Promise<Outcome> {
+    try {
+      return await this.#act(said);
+    } catch (error) {
+      if ((error as { reason?: unknown }).reason === 'rejected') return NO_ROOM;
+      this.#log.warn({ err: error, kind: said.kind }, 'what a client said could not be taken');
+      return NOT_TAKEN;
+    }
+  }
+
+  /** A client that has a desired document as from a retained message gets it. */
+  async desired(): Promise<void> {
+    try {
+      const { desired } = await this.#services.twinGet(this.#client);
+      const version = (desired as { $version?: unknown }).$version;
+      const body = Buffer.from(JSON.stringify(desired), 'utf8');
+      this.#session.say(this.#dialect.desiredPatch(this.#client, typeof version === 'number' ? version : 0, body));
+    } catch (error) {
+      this.#log.warn({ err: error }, 'a client could not be given its desired properties');
+    }
+  }
+
+  async #act(said: Said): Promise<Outcome> {
+    switch (said.kind) {
+      case 'event':
+        await this.#services.event(this.#client, said);
+        return TAKEN;
+      case 'send': {
+        const { kind: _, child, ...message } = said;
+        await this.#services.send(this.#client, child, message);
+        return TAKEN;
+      }
+      case 'twin get':
+        await this.#twinGet(said.rid);
+        return TAKEN;
+      case 'twin patch':
+        return this.#twinPatch(said.rid, said.body);
+      case 'method answer':
+        if (!this.#answered(said.rid, said.status, said.body)) this.#log.debug({ rid: said.rid }, 'nobody asked');
+        return TAKEN;
+      case 'invoke':
+        void this.#invoke(said);
+        return TAKEN;
+      case 'nothing':
+        return NOT_ITS_TOPIC;
+    }
+  }
+
+  async #twinGet(rid: string): Promise<void> {
+    try {
+      const { desired, reported } = await this.#services.twinGet(this.#client);
+      this.#twinAnswer(200, rid, null, { desired, reported });
+    } catch (error) {
+      this.#log.warn({ err: error }, 'a client could not be given its twin');
+      this.#twinAnswer(500, rid, null, { errorCode: 500_001, message: 'the twin cannot be read' });
+    }
+  }
+
+  async #twinPatch(rid: string, patch: Buffer): Promise<Outcome> {
+    const outcome = await this.#services.twinPatch(this.#client, patch);
+    if ('version' in outcome) {
+      this.#twinAnswer(204, rid, outcome.version, null);
+      return TAKEN;
+    }
+    const { status, ...error } = outcome;
+    this.#twinAnswer(status, rid, null, error);
+    // MQTT 5's name for it: the payload is not what it should be.
+    return { reason: 0x99, explained: true };
+  }
+
+  #twinAnswer(status: number, rid: string, version: number | null, body: object | null): void {
+    const bytes = body === null ? NONE : Buffer.from(JSON.stringify(body), 'utf8');
+    const answer = this.#dialect.twinAnswer(this.#client, status, rid, version, bytes);
+    if (answer !== null) this.#session.say(answer);
+  }
+
+  async #invoke(said: InvokeSaid): Promise<void> {
+    if (this.#invoked >= INVOKED_MAX) {
+      this.#answer(said, 429, Buffer.from(JSON.stringify({ error: `${INVOKED_MAX} methods are waited for already` })));
+      return;
+    }
+    this.#invoked++;
+    try {
+      const { child, module, method, body, responseTimeoutSecs } = said;
+      const result = await this.#services.invoke(this.#client, child, module, method, body, responseTimeoutSecs);
+      this.#answer(said, result.status, result.payload);
+    } catch (error) {
+      this.#log.warn({ err: error }, 'a method that a client invoked failed');
+      this.#answer(said, 500, NONE);
+    } finally {
+      this.#invoked--;
+    }
+  }
+
+  #answer(said: InvokeSaid, status: number, payload: Buffer): void {
+    const answer = this.#dialect.invokeAnswer(this.#client, said, status, payload);
+    if (answer !== null) this.#session.say(answer);
+  }
+}

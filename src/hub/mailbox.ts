@@ -1,0 +1,143 @@
+import type { ToChild } from '../dialects/child-dialect.ts';
+import type { Pen } from './pen.ts';
+
+/** What is brought to a client: a command, or a message for one of its inputs. */
+export type Errand = 'command' | { readonly input: string };
+
+/** A message that waits for its client. */
+export interface Letter {
+  /** The name of its record. */
+  readonly name: string;
+  readonly number: number;
+  readonly errand: Errand;
+  readonly message: ToChild;
+  readonly bytes: number;
+  /** Age, ms, after which it is of no use. */
+  readonly expiresAt: number;
+  /** Its packet identifier, from its first sending until it is acknowledged; 0 before. */
+  packetId: number;
+  /** Sent on the connection that there is now. */
+  sent: boolean;
+}
+
+/** All letters of all clients together, bytes. */
+export interface Weight {
+  bytes: number;
+  readonly max: number;
+}
+
+/** There is no room for another letter. */
+export class MailboxFull extends Error {
+  readonly reason = 'queue full';
+}
+
+const VERSION = 1;
+const NUMBER_DIGITS = 12;
+
+/** Messages for one client, in order, kept through restarts until they are acknowledged or expire. */
+export class Mailbox {
+  /** Expired, or of no form that the client can receive. */
+  dropped = 0;
+  readonly #name: string;
+  readonly #pen: Pen;
+  readonly #weight: Weight;
+  readonly #countMax: number;
+  readonly #bytesMax: number;
+  #letters: Letter[] = [];
+  #bytes = 0;
+  #next = 1;
+
+  /** `name` begins the names of its records. */
+  constructor(name: string, pen: Pen, weight: Weight, countMax: number, bytesMax: number) {
+    this.#name = name;
+    this.#pen = pen;
+    this.#weight = weight;
+    this.#countMax = countMax;
+    this.#bytesMax = bytesMax;
+  }
+
+  get letters(): readonly Letter[] {
+    return this.#letters;
+  }
+
+  get count(): number {
+    return this.#letters.length;
+  }
+
+  /** A record that was found; in order. */
+  found(record: Buffer, number: number): void {
+    const letter = decode(record, this.#record(number), number);
+    this.#next = Math.max(this.#next, number + 1);
+    this.#keep(letter);
+  }
+
+  /** Resolves when it is durable, or delivered if that is sooner. Throws {@link MailboxFull}. */
+  add(errand: Errand, message: ToChild, expiresAt: number): Promise<void> {
+    const number = this.#next;
+    const record = encode(errand, message, expiresAt);
+    const bytes = record.length;
+    if (this.#letters.length >= this.#countMax) throw new MailboxFull(`${this.#countMax} messages wait already`);
+    if (this.#bytes + bytes > this.#bytesMax || this.#weight.bytes + bytes > this.#weight.max)
+      throw new MailboxFull('too many bytes wait already');
+    this.#next++;
+    const name = this.#record(number);
+    // Its body is a piece of what came from a socket or out of the spool: the copy holds nothing else alive.
+    this.#keep(decode(record, name, number));
+    return this.#pen.set(name, record);
+  }
+
+  /** Gone: acknowledged, or of no use. */
+  remove(letter: Letter): void {
+    const at = this.#letters.indexOf(letter);
+    if (at < 0) return;
+    this.#letters.splice(at, 1);
+    this.#bytes -= letter.bytes;
+    this.#weight.bytes -= letter.bytes;
+    this.#pen.withdraw(letter.name);
+  }
+
+  /** Goes without having been delivered. */
+  drop(letter: Letter): void {
+    this.dropped++;
+    this.remove(letter);
+  }
+
+  #keep(letter: Letter): void {
+    this.#letters.push(letter);
+    this.#bytes += letter.bytes;
+    this.#weight.bytes += letter.bytes;
+  }
+
+  #record(number: number): string {
+    return `${this.#name}${String(number).padStart(NUMBER_DIGITS, '0')}`;
+  }
+}
+
+/** Format version, length of the head, head (JSON), body. */
+function encode(errand: Errand, { body, ...rest }: ToChild, expiresAt: number): Buffer {
+  const head = Buffer.from(JSON.stringify({ errand, expiresAt, message: rest }), 'utf8');
+  const fixed = Buffer.alloc(5);
+  fixed[0] = VERSION;
+  fixed.writeUInt32BE(head.length, 1);
+  return Buffer.concat([fixed, head, body]);
+}
+
+function decode(record: Buffer, name: string, number: number): Letter {
+  if (record[0] !== VERSION) throw new Error(`the message ${name} is of format ${record[0]}, which is not known here`);
+  const headEnd = 5 + record.readUInt32BE(1);
+  const { errand, expiresAt, message } = JSON.parse(record.toString('utf8', 5, headEnd)) as {
+    errand: Errand;
+    expiresAt: number;
+    message: Omit<ToChild, 'body'>;
+  };
+  return {
+    name,
+    number,
+    errand,
+    message: { ...message, body: record.subarray(headEnd) },
+    bytes: record.length,
+    expiresAt,
+    packetId: 0,
+    sent: false,
+  };
+}
