@@ -158,9 +158,9 @@ export class Gateway {
         clock,
         log,
         age: () => this.#spool.stamp().age,
-        event: (source, reading) => this.#router.said(source, reading),
+        accept: (source, content, senderWaits) => this.#router.said(source, content, senderWaits),
         hasRoom: () => this.#spool.snapshot().hasRoom,
-        notice: (notice) => this.#router.notice(notice),
+        noticesWanted: () => this.#router.takesNotices,
       });
       await this.#front.start();
     }

@@ -1,22 +1,17 @@
+import type { TLSSocket } from 'node:tls';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
-import { commandMessage } from '../commands/command-message.ts';
-import type { Commands, CommandResult } from '../commands/commands.ts';
+import type { Commands } from '../commands/commands.ts';
 import type { Config } from '../config/schema.ts';
-import type { ToChild } from '../dialects/child-dialect.ts';
 import { holdfastChild } from '../dialects/holdfast-child.ts';
 import { iothubChild } from '../dialects/iothub.ts';
-import { ulidText } from '../message/ulid.ts';
-import type { Message, Reading, Source } from '../message/message.ts';
+import type { Message } from '../message/message.ts';
 import type { Enrolment } from '../registry/enrolment.ts';
-import { changeNotice, presenceNotice, type Notice } from '../twins/notice.ts';
 import { Twins } from '../twins/twins.ts';
-import type { Client } from './gatekeeper.ts';
 import { Hub } from './hub.ts';
 import type { Address, ListenOptions } from './listeners.ts';
 import { methodsListener } from './methods-https.ts';
-import type { Services } from './services.ts';
-import type { TLSSocket } from 'node:tls';
+import { Switchboard, toChild, type SwitchboardOptions } from './switchboard.ts';
 
 /** Where a bare port listens. */
 const EVERYWHERE = '::';
@@ -30,11 +25,9 @@ export interface FrontOptions {
   readonly log: Logger;
   /** How long the gateway has been accountable, ms. */
   readonly age: () => number;
-  /** Resolves when it is durable; rejects with `{reason: 'rejected'}` when there is no room. */
-  readonly event: (source: Source, reading: Reading) => Promise<void>;
-  readonly hasRoom: () => boolean;
-  /** A twin has changed, or somebody has come or gone: for the routes that want to know. */
-  readonly notice: (notice: Notice) => void;
+  readonly accept: SwitchboardOptions['accept'];
+  readonly hasRoom: SwitchboardOptions['hasRoom'];
+  readonly noticesWanted: SwitchboardOptions['noticesWanted'];
 }
 
 /** How the hub is doing, for `status`. */
@@ -81,16 +74,19 @@ export class Front {
     this.#startedAt = clock.wall();
     const gatekeeper = enrolment.gatekeeper();
     const certificates = enrolment.certificates();
-    this.twins = new Twins({
-      store: enrolment.store,
-      changed: (change) => {
-        const { child, module, side, version, patch } = change;
-        if (side === 'desired') this.#hub.desired(child, module, version, patch);
-        const notice = changeNotice(gateway, change);
-        if (notice !== null) options.notice(notice);
-      },
+    this.twins = new Twins({ store: enrolment.store, changed: (change) => switchboard.twinChanged(change) });
+    const wired = new Set(config.children.flatMap(({ id, connected }) => (connected === undefined ? id : [])));
+    const switchboard = new Switchboard({
+      gateway,
+      clock,
+      commands,
+      twins: this.twins,
+      hub: () => this.#hub,
+      accept: options.accept,
+      hasRoom: options.hasRoom,
+      isWired: (child) => wired.has(child),
+      noticesWanted: options.noticesWanted,
     });
-    const services = this.#services();
     this.#hub = new Hub({
       gateway,
       listen: {
@@ -100,16 +96,14 @@ export class Front {
           {
             gatekeeper,
             hubName: hub.iothubName ?? hub.hostName,
-            services: {
-              invoke: async (_, child, module, method, body, secs) => this.#invoke(child, module, method, body, secs),
-            },
+            services: switchboard,
           },
           ({ socket }) => chainOf(socket as TLSSocket),
         ),
       },
       limits: { clientsMax: hub.maxConnectedClients },
       gatekeeper,
-      services,
+      services: switchboard,
       dialects: { iothub: iothubChild(gateway), holdfast: holdfastChild(gateway) },
       store: enrolment.store,
       clock,
@@ -190,71 +184,7 @@ export class Front {
   }
 
   #deliver(child: string, module: string | null, input: string, message: Message): Promise<void> {
-    const { source, body, contentType, contentEncoding, properties = {}, id } = message;
-    const toChild: ToChild = {
-      body,
-      ...(contentType === undefined ? {} : { contentType }),
-      ...(contentEncoding === undefined ? {} : { contentEncoding }),
-      properties,
-      messageId: ulidText(id),
-      from: { child: source.child, ...(source.module === undefined ? {} : { module: source.module }) },
-    };
-    return this.#hub.deliver(child, module, { input }, toChild, message.expiresAfterSecs ?? null);
-  }
-
-  #services(): Services {
-    return {
-      event: ({ child }, event) => {
-        const { module, output, body, contentType, contentEncoding, properties, eventTime } = event;
-        const source = { child, ...(module === null ? {} : { module }), ...(output === null ? {} : { output }) };
-        return this.#options.event(source, {
-          body,
-          properties,
-          ...(contentType === undefined ? {} : { contentType }),
-          ...(contentEncoding === undefined ? {} : { contentEncoding }),
-          ...(eventTime === undefined ? {} : { eventTime }),
-        });
-      },
-      hasRoom: this.#options.hasRoom,
-      twinGet: ({ child, module }) => Promise.resolve(this.twins.read(child, module)),
-      twinPatch: ({ child, module }, body) => this.twins.report(child, module, body),
-      invoke: (_, child, module, method, body, secs) => this.#invoke(child, module, method, body, secs),
-      send: (client, child, message) => this.#send(client, child, message),
-      present: ({ child, module }, connected) => {
-        const { config, clock, notice } = this.#options;
-        notice(presenceNotice(config.gateway.id, child, module, connected, clock.wall()));
-      },
-    };
-  }
-
-  async #invoke(
-    child: string,
-    module: string | null,
-    method: string,
-    body: Buffer,
-    secs: number | null,
-  ): Promise<{ status: number; payload: Buffer; failed?: true }> {
-    let payload: unknown;
-    try {
-      payload = body.length === 0 ? null : JSON.parse(body.toString('utf8'));
-    } catch (error) {
-      return { status: 400, payload: Buffer.from(JSON.stringify({ error: (error as Error).message })), failed: true };
-    }
-    const who = module === null ? child : `${child}/${module}`;
-    const result: CommandResult = await this.#options.commands.invoke(who, method, payload, secs ?? undefined);
-    const { status, failed } = result;
-    const bytes = Buffer.from(result.payload === undefined ? '' : JSON.stringify(result.payload));
-    return { status, payload: bytes, ...(failed === true ? { failed } : {}) };
-  }
-
-  async #send(client: Client, child: string, message: ToChild): Promise<void> {
-    const made = commandMessage({ ...message, properties: message.properties ?? {} }, this.#options.clock);
-    if ('refused' in made) throw new Error(made.refused);
-    const { expiresAfterSecs } = made;
-    if (this.#options.enrolment.registry.find(child) === undefined)
-      throw new Error(`no child "${child}" connects here`);
-    await this.#hub.deliver(child, null, 'command', message, expiresAfterSecs);
-    this.#options.log.debug({ child, from: client.child }, 'a message waits for a child');
+    return this.#hub.deliver(child, module, { input }, toChild(message), message.expiresAfterSecs ?? null);
   }
 }
 

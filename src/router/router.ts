@@ -92,18 +92,18 @@ export class Router {
     return this.#taken({ child: this.#gateway, module, output }, content, undefined, hops + 1, senderWaits);
   }
 
-  /** Takes on what a connected child, or one of its modules, says: as {@link reading}, and the sender waits. */
-  said(source: Message['source'], { measuredAt, ...content }: Reading): Promise<void> {
-    return this.#taken(source, content, measuredAt, 0, true);
+  /** Takes on what a connected child, one of its modules, or the hub itself says: as {@link reading}. */
+  said(
+    source: Message['source'],
+    content: Omit<Reading, 'measuredAt' | 'output'>,
+    senderWaits: boolean,
+  ): Promise<void> {
+    return this.#taken(source, content, undefined, 0, senderWaits);
   }
 
-  /**
-   * A change of a twin, or of who is connected: goes where a route from `/twinChangeNotifications` leads, and nowhere without one. Never
-   * rejects: what comes of it interests nobody here.
-   */
-  notice({ source, ...content }: Reading & { readonly source: Message['source'] }): void {
-    if (!this.#table.takesNotices) return;
-    this.#taken(source, content, undefined, 0, false).catch(() => undefined);
+  /** Whether some route takes changes of twins, from `/twinChangeNotifications`. */
+  get takesNotices(): boolean {
+    return this.#table.takesNotices;
   }
 
   #taken(
