@@ -253,7 +253,8 @@ export class Front {
     const { expiresAfterSecs } = made;
     if (this.#options.enrolment.registry.find(child) === undefined)
       throw new Error(`no child "${child}" connects here`);
-    await this.#hub.deliver(child, null, 'command', message, expiresAfterSecs);
+    const from = { child: client.child, ...(client.module === null ? {} : { module: client.module }) };
+    await this.#hub.deliver(child, null, 'command', { ...message, from }, expiresAfterSecs);
     this.#options.log.debug({ child, from: client.child }, 'a message waits for a child');
   }
 }
