@@ -197,6 +197,21 @@ describe('a change of keys', () => {
     });
   }
 
+  test('that is cut off when only the key is left to be named goes on at the next start', async () => {
+    const { rig, before } = await filled();
+    await (await rig.open()).rotate();
+    // As it is just before the rename.
+    renameSync(rig.file, `${rig.file}.next`);
+    writeFileSync(rig.file, before, { mode: 0o600 });
+    await rig.restart();
+    mustHaveAll(await rig.open());
+    assert.ok(!readFileSync(rig.file).equals(before));
+    assert.ok(!existsSync(`${rig.file}.next`));
+    await rig.restart();
+    mustHaveAll(await rig.open());
+    await rig.state.close();
+  });
+
   test(
     'that cannot write its key changes nothing',
     { skip: process.getuid?.() === 0 && 'SKIP: root may write anywhere' },
