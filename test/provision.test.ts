@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { holdfast, type Ended } from './parts/command.ts';
+import { holdfast, RunningCommand, type Ended } from './parts/command.ts';
 import { startGateway } from './parts/gateway-process.ts';
 import { scratch } from './parts/scratch.ts';
 
@@ -113,4 +113,36 @@ test('the key may be a systemd credential; then it is not ours to change', async
   );
   const without = await holdfast(['children', 'list', ...config], { env: { CREDENTIALS_DIRECTORY: '' } });
   assert.match(without.stderr, /the key is not in/);
+});
+
+test('a change of the seal that is killed at any moment loses nothing', async () => {
+  const kills = process.env['HOLDFAST_TEST_LONG'] === '1' ? 50 : 6;
+  const { dir, run } = bench();
+  const ids = Array.from({ length: 200 }, (_, index) => `child-${String(index).padStart(3, '0')}`);
+  const auth = { sas: { primaryKey: Buffer.alloc(32, 'k').toString('base64') } };
+  writeFileSync(join(dir, 'children.json'), JSON.stringify(ids.map((id) => ({ id, auth }))));
+  assert.equal((await run('children', 'import', join(dir, 'children.json'))).code, 0);
+  const keys = new Set<string>();
+  let killed = 0;
+  for (let round = 0; round < kills; round++) {
+    const changing = new RunningCommand(['provision', 'rotate-key', '-c', join(dir, 'gateway.yaml')]);
+    // From when it begins to write its key on; each time a little later.
+    while (!existsSync(join(dir, 'data/keys/holdfast-key.next')) && changing.process.exitCode === null) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    await new Promise((resolve) => setTimeout(resolve, round * 2));
+    changing.process.kill('SIGKILL');
+    if ((await changing.ended).code === 'SIGKILL') killed++;
+    const { stdout, stderr } = await run('children', 'list', '--json');
+    const found = JSON.parse(stdout) as { id: string; auth: string }[];
+    assert.deepEqual(
+      found.map(({ id }) => id),
+      ids,
+      stderr,
+    );
+    assert.equal(stderr, '');
+    keys.add(readFileSync(join(dir, 'data/keys/holdfast-key'), 'hex'));
+  }
+  assert.ok(killed > 0, 'none was killed: the test has seen nothing');
+  assert.ok(keys.size > 1, 'a change that had begun went on');
 });

@@ -158,3 +158,22 @@ test('who is removed, disabled or has a new key is cut off with its modules, and
   assert.equal(rig.enrolment.registry.empty, true);
   await rig.close();
 });
+
+test('a child whose record is damaged is locked out and said, keeps nobody else out, and can be added again', async () => {
+  const rig = await rigWithPanel();
+  const other = { id: 'lamp', status: 'enabled', auth: { sas: { primaryKey: moduleKey } }, modules: [] } as const;
+  await rig.enrolment.registry.add(structuredClone(other) as never);
+  const record = rig.state.bytes('sealed/child/panel')!;
+  record[record.length - 1]! ^= 1;
+  await rig.state.putBytes([['sealed/child/panel', record]]);
+  await rig.again();
+  const panelToken = () => presentedBy('panel', { password: rig.token('panel', primaryKey) });
+  assert.match(await decided(rig, panelToken()), /no such child/);
+  assert.equal(await decided(rig, presentedBy('lamp', { password: rig.token('lamp', moduleKey) })), 'in');
+  assert.ok(rig.log.some((line) => /"child":"panel".*the sealed record .* is damaged/.test(line)));
+  assert.ok(rig.state.bytes('sealed/child/panel')!.equals(record), 'it is left as it is');
+  await rig.enrolment.registry.add(structuredClone(panel) as never);
+  await rig.again();
+  assert.equal(await decided(rig, panelToken()), 'in');
+  await rig.close();
+});

@@ -197,6 +197,43 @@ describe('a change of keys', () => {
     });
   }
 
+  test('that cannot go on, since the medium takes no writes, keeps nobody from reading', async () => {
+    const { rig } = await filled();
+    const { state } = rig;
+    const taking = (writes: number): SealedMedium => {
+      let left = writes;
+      return {
+        bytes: (name) => state.bytes(name),
+        names: (prefix) => state.names(prefix),
+        putBytes: (entries) =>
+          left-- > 0 ? state.putBytes(entries) : Promise.reject(new Error('Read-only file system')),
+      };
+    };
+    await assert.rejects((await rig.open('', taking(1))).rotate(), /Read-only/);
+    const readOnly = await rig.open('', taking(0));
+    mustHaveAll(readOnly);
+    await assert.rejects(readOnly.rotate(), /not finished/);
+    assert.ok(existsSync(`${rig.file}.next`));
+    mustHaveAll(await rig.open());
+    assert.ok(!existsSync(`${rig.file}.next`));
+    await rig.state.close();
+  });
+
+  test('that is cut off when only the key is left to be named goes on at the next start', async () => {
+    const { rig, before } = await filled();
+    await (await rig.open()).rotate();
+    // As it is just before the rename.
+    renameSync(rig.file, `${rig.file}.next`);
+    writeFileSync(rig.file, before, { mode: 0o600 });
+    await rig.restart();
+    mustHaveAll(await rig.open());
+    assert.ok(!readFileSync(rig.file).equals(before));
+    assert.ok(!existsSync(`${rig.file}.next`));
+    await rig.restart();
+    mustHaveAll(await rig.open());
+    await rig.state.close();
+  });
+
   test(
     'that cannot write its key changes nothing',
     { skip: process.getuid?.() === 0 && 'SKIP: root may write anywhere' },

@@ -61,7 +61,8 @@ export class SealedStore {
     const names = medium.names(PREFIX);
     const store = new SealedStore(medium, findKeys(keysDir, names.length === 0, credentialsDir));
     store.#mustKnowSome(names);
-    if (store.#others.length > 0) await store.#sealAnew();
+    // A medium that takes no writes keeps nobody from reading: both keys are needed until a later start, then.
+    if (store.#others.length > 0) await store.#sealAnew().catch(() => undefined);
     return store;
   }
 
@@ -101,7 +102,9 @@ export class SealedStore {
         );
       }
       if (this.#others.length > 0) {
-        throw new SealError('an earlier change of keys is not finished, since a record cannot be read: see the log');
+        throw new SealError(
+          'an earlier change of keys is not finished: a record cannot be read, or the medium takes no writes',
+        );
       }
       const fresh = next();
       this.#others = [this.#primary];
