@@ -11,7 +11,7 @@ import { catalogue } from './drivers/catalogue.ts';
 import { driverOf } from './drivers/child-driver.ts';
 import { DriverSupervisor } from './drivers/supervisor.ts';
 import { readableBody } from './health/shown.ts';
-import { Front } from './hub/front.ts';
+import { FrontDoor } from './hub/front-door.ts';
 import type { Incoming } from './message/exchange.ts';
 import type { Message, Reading } from './message/message.ts';
 import { ulidText } from './message/ulid.ts';
@@ -72,7 +72,7 @@ export class Gateway {
   /** Who may connect. */
   readonly reception: Reception;
   #refusing = false;
-  #front: Front | null = null;
+  readonly #door: FrontDoor;
 
   private constructor(loaded: LoadedConfig, platform: Platform, state: State | LateState, spool: Spool) {
     this.#loaded = loaded;
@@ -84,6 +84,19 @@ export class Gateway {
     const { clock, log } = platform;
     this.reception = new Reception({ config, medium: state, clock, log, builtAt: BUILT_AT });
     this.#commands = new Commands(clock);
+    this.#door = new FrontDoor(
+      {
+        config,
+        commands: this.#commands,
+        clock,
+        log,
+        age: () => spool.stamp().age,
+        accept: (source, content, senderWaits) => this.#router.said(source, content, senderWaits),
+        hasRoom: () => spool.snapshot().hasRoom,
+        noticesWanted: () => this.#router.takesNotices,
+      },
+      () => this.reception.start(),
+    );
     this.#orders = new Orders(this.#commands, clock, log, platform.onOrder);
     this.#router = new Router({
       gateway: config.gateway.id,
@@ -94,7 +107,7 @@ export class Gateway {
         child: (child, input, message) => this.#giveChild(child, input, message),
         kept: (senderWaits) => spool.kept(senderWaits),
       },
-      onTaken: (message) => this.#front?.observe(message),
+      onTaken: (message) => this.#door.front?.observe(message),
     });
     this.#modules = new Modules({
       modules: config.modules,
@@ -145,25 +158,10 @@ export class Gateway {
   /** Readings flow when it resolves; a child or an upstream that is not there yet is tried again for ever. */
   async start(): Promise<void> {
     const records = this.#spool.companionRecords();
-    const enrolment = await this.reception.start();
     this.#spool.accompany(this.#modules);
     // Rules go on where they were before anything new comes.
     await this.#modules.start(records);
-    if (enrolment !== null) {
-      const { clock, log } = this.#platform;
-      this.#front = new Front({
-        config: this.#loaded.config,
-        enrolment,
-        commands: this.#commands,
-        clock,
-        log,
-        age: () => this.#spool.stamp().age,
-        accept: (source, content, senderWaits) => this.#router.said(source, content, senderWaits),
-        hasRoom: () => this.#spool.snapshot().hasRoom,
-        noticesWanted: () => this.#router.takesNotices,
-      });
-      await this.#front.start();
-    }
+    await this.#door.open();
     this.#upstream?.start();
     await Promise.all([...this.#children.values()].map((child) => child.start()));
     this.#orders.start();
@@ -182,7 +180,7 @@ export class Gateway {
     const children = Promise.all([...this.#children.values()].map((child) => child.stop()));
     // A driver that hangs keeps nobody else waiting: it ends with the process.
     await Promise.race([children, new Promise((resolve) => clock.after(CHILDREN_STOP_MS_MAX, () => resolve(null)))]);
-    await this.#front?.stop();
+    await this.#door.stop();
     await this.#modules.stop();
     await this.reception.stop();
     // Now rather than after the farewell to a broker that may not answer. What fails here is said by `close`.
@@ -215,7 +213,7 @@ export class Gateway {
 
   /** The twins, with a hub or without one. Rejects while what is sealed cannot be opened. */
   async twins(): Promise<Twins> {
-    if (this.#front !== null) return this.#front.twins;
+    if (this.#door.front !== null) return this.#door.front.twins;
     return new Twins({ store: (await this.reception.enrolment()).store, changed: () => undefined });
   }
 
@@ -236,7 +234,7 @@ export class Gateway {
   /** The children, and how each is doing. */
   list() {
     const wired = [...this.#children.values()].map((child) => ({ type: 'child' as const, ...child.snapshot() }));
-    return [...wired, ...(this.#front?.children() ?? [])];
+    return [...wired, ...(this.#door.front?.children() ?? [])];
   }
 
   status() {
@@ -257,7 +255,7 @@ export class Gateway {
         running: children.filter(({ state }) => state === 'running' || state === 'finished').length,
         failing: children.filter(({ state }) => state === 'waiting').map(({ id }) => id),
       },
-      hub: this.#front?.status() ?? null,
+      hub: this.#door.front?.status() ?? null,
       modules: this.#modules.status(),
       memory: { rssBytes: process.memoryUsage.rss() },
     };
@@ -341,15 +339,18 @@ export class Gateway {
     if (rules.length > 0) this.#modules.feed(message, rules);
     for (const { module, input } of inputs) {
       if (this.#modules.has(module)) continue;
-      this.#front?.moduleInput(module, input, message).catch((error: unknown) => this.#refused(module, error as Error));
+      this.#door.front
+        ?.moduleInput(module, input, message)
+        .catch((error: unknown) => this.#refused(module, error as Error));
     }
   }
 
   #giveChild(child: string, input: string, message: Message): void {
-    if (this.#front === null || this.#children.has(child)) {
+    if (this.#door.front === null || this.#children.has(child)) {
       const payload = readableBody(message.body);
       this.#orders.give({ child, command: input, payload, id: ulidText(message.id) });
-    } else this.#front.input(child, input, message).catch((error: unknown) => this.#refused(child, error as Error));
+    } else
+      this.#door.front.input(child, input, message).catch((error: unknown) => this.#refused(child, error as Error));
   }
 
   /** A wired child cannot be told to wait: what is refused is counted by the spool, and said once until it ends. */

@@ -1,0 +1,48 @@
+import type { Enrolment } from '../registry/enrolment.ts';
+import { Front, type FrontOptions } from './front.ts';
+
+/** When it is tried again to let children connect, ms. */
+const AGAIN_MS = 30_000;
+
+/**
+ * Lets children connect, as soon as that can be: a port that somebody else has, a key or a certificate that is not there yet are said,
+ * and it is tried again. Nothing else in the gateway waits for it.
+ */
+export class FrontDoor {
+  readonly #options: Omit<FrontOptions, 'enrolment'>;
+  readonly #enrolment: () => Promise<Enrolment | null>;
+  #front: Front | null = null;
+  #stopped = false;
+
+  /** `enrolment` gives null where there is no hub. */
+  constructor(options: Omit<FrontOptions, 'enrolment'>, enrolment: () => Promise<Enrolment | null>) {
+    this.#options = options;
+    this.#enrolment = enrolment;
+  }
+
+  /** Null while nobody can connect. */
+  get front(): Front | null {
+    return this.#front;
+  }
+
+  /** Resolves when it is open, or will be tried again. */
+  async open(): Promise<void> {
+    const { clock, log } = this.#options;
+    try {
+      const enrolment = await this.#enrolment();
+      if (enrolment === null || this.#stopped) return;
+      const front = new Front({ ...this.#options, enrolment });
+      await front.start();
+      this.#front = front;
+    } catch (error) {
+      if (this.#stopped) return;
+      log.error(`no child can connect, it is tried again in ${AGAIN_MS / 1000} s: ${(error as Error).message}`);
+      clock.after(AGAIN_MS, () => void this.open());
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#front?.stop();
+  }
+}
