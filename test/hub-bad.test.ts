@@ -303,6 +303,7 @@ test(
     const gateway = new HubGateway({
       dir,
       upstream: mosquitto.url,
+      timeKnown: true,
       hub: [`clientCa: ${trust.root.cert}`, `revoked: ${revoked}`, 'tokenExpiry: strict', 'maxConnectedClients: 1000'],
       yaml: 'children:\n  - { id: panel, connected: {}, grants: [ { send: target } ] }\n',
     });
@@ -354,8 +355,7 @@ test(
       body: (n) => Buffer.from(String(n)),
       everyMs: 20,
     });
-    const ear = new PacketClient({ host, port: 8883, tls: { ca } });
-    const sender = new PacketClient({ host, port: 8883, tls: { ca } });
+    const bystanders: PacketClient[] = [];
     let sending: NodeJS.Timeout | undefined;
     try {
       await gateway.importChildren(attack.registered);
@@ -364,6 +364,11 @@ test(
       await gateway.command(['children', 'rotate-key', 'rotated', '--both']);
       await gateway.start();
       // The target hears its own, and the panel may speak to it: there is something to overhear.
+      const [ear, sender] = [1, 2].map(() => new PacketClient({ host, port: 8883, tls: { ca } })) as [
+        PacketClient,
+        PacketClient,
+      ];
+      bystanders.push(ear, sender);
       ear.connect(rightToken(target));
       assert.equal(await ear.admission(), 0);
       ear.send({
@@ -451,7 +456,7 @@ test(
       assert.ok(quantile(loud, 0.99) < GOOD_MS_MAX, `a good child waited ${quantile(loud, 0.99)} ms for its PUBACK`);
     } finally {
       clearInterval(sending);
-      for (const client of [ear, sender]) client.end();
+      for (const client of bystanders) client.end();
       await steady.stop();
       await gateway.kill();
       await watcher.end();
