@@ -194,7 +194,7 @@ function places(listen: NonNullable<Config['hub']>['listen']): Pick<ListenOption
 function chainOf(socket: TLSSocket): Buffer[] {
   const chain: Buffer[] = [];
   let next = socket.getPeerCertificate?.(true);
-  while (next?.raw !== undefined && chain.length < CHAIN_MAX && !chain.some((each) => each.equals(next!.raw))) {
+  while (next?.raw !== undefined && chain.length < CHAIN_MAX && !chain.some((each) => each.equals(next.raw))) {
     chain.push(next.raw);
     next = next.issuerCertificate;
   }
