@@ -1,24 +1,23 @@
 import type { Logger } from 'pino';
 import type { Clock } from './clock/clock.ts';
-import { Commands, type CommandResult } from './commands/commands.ts';
+import { Commands } from './commands/commands.ts';
+import { Orders, type OrderSeen } from './commands/orders.ts';
 import { readCredentials } from './config/credentials.ts';
 import { takenUp, type Reconfigured } from './config/change.ts';
 import type { LoadedConfig } from './config/load.ts';
 import type { ChildConfig, UpstreamConfig } from './config/schema.ts';
-import { gpioLine, serialDevice } from './config/profile.ts';
 import { namedRoutes } from './config/routes.ts';
-import type { Profile } from './config/profile-schema.ts';
-import { catalogue, type DriverKind, type DriverOptions } from './drivers/catalogue.ts';
-import type { Driver, DriverContext } from './drivers/driver.ts';
+import { catalogue } from './drivers/catalogue.ts';
+import { driverOf } from './drivers/child-driver.ts';
 import { DriverSupervisor } from './drivers/supervisor.ts';
 import { readableBody } from './health/shown.ts';
+import { Front } from './hub/front.ts';
 import type { Incoming } from './message/exchange.ts';
-import type { Reading } from './message/message.ts';
+import type { Message, Reading } from './message/message.ts';
 import { ulidText } from './message/ulid.ts';
 import { Reception } from './registry/reception.ts';
-import { Router } from './router/router.ts';
-import { Modules, type Order } from './rules/modules.ts';
-import { Front } from './hub/front.ts';
+import { Router, type ModuleInput } from './router/router.ts';
+import { Modules } from './rules/modules.ts';
 import { compacted } from './spool/compaction.ts';
 import { lettersIn } from './spool/dead-letters.ts';
 import { spoolFile, SpoolFiles } from './spool/files.ts';
@@ -33,6 +32,7 @@ import type { Spool } from './spool/spool.ts';
 import { ledgerStats, spoolStats, type SpoolStats } from './spool/stats.ts';
 import { Complaints } from './store/complaints.ts';
 import { State } from './store/state.ts';
+import { Twins } from './twins/twins.ts';
 import { Upstream } from './upstream/upstream.ts';
 import { BUILT_AT, VERSION } from './config/version.ts';
 
@@ -41,8 +41,6 @@ const CHILDREN_STOP_MS_MAX = 1500;
 /** How long a stop waits for the upstream to take what the medium does not, ms, and how often it looks. */
 const SEND_OFF_MS_MAX = 1500;
 const SEND_OFF_LOOK_MS = 50;
-/** What rules tell children before these have been started, at the most. */
-const ORDERS_MAX = 1000;
 
 /** The platform, passed in. */
 export interface Platform {
@@ -55,7 +53,7 @@ export interface Platform {
   /** Sees each reading as the sensor gives it, whatever becomes of it; for those who show them. */
   readonly onReading?: (child: string, reading: Reading) => void;
   /** Sees each command that a rule or a route gave to a child, and what came of it; likewise. */
-  readonly onOrder?: (order: Order, result: CommandResult) => void;
+  readonly onOrder?: OrderSeen;
 }
 
 /** Everything together: builds each part from the configuration, starts and stops them in order. */
@@ -66,8 +64,7 @@ export class Gateway {
   readonly #spool: Spool;
   readonly #router: Router;
   readonly #modules: Modules;
-  /** What is to be told to children that have not been started yet; null once they have. */
-  #orders: Order[] | null = [];
+  readonly #orders: Orders;
   readonly #commands: Commands;
   readonly #children = new Map<string, DriverSupervisor>();
   readonly #upstream: Upstream | null;
@@ -76,7 +73,6 @@ export class Gateway {
   readonly reception: Reception;
   #refusing = false;
   #front: Front | null = null;
-  readonly #failedOrders = new Set<string>();
 
   private constructor(loaded: LoadedConfig, platform: Platform, state: State | LateState, spool: Spool) {
     this.#loaded = loaded;
@@ -87,33 +83,28 @@ export class Gateway {
     const { config } = loaded;
     const { clock, log } = platform;
     this.reception = new Reception({ config, medium: state, clock, log, builtAt: BUILT_AT });
-    this.#commands = new Commands(platform.clock);
+    this.#commands = new Commands(clock);
+    this.#orders = new Orders(this.#commands, clock, log, platform.onOrder);
     this.#router = new Router({
       gateway: config.gateway.id,
       routes: namedRoutes(config.routes),
       destinations: {
         upstream: spool,
-        modules: (message, inputs) => this.#modules.feed(message, inputs),
-        child: (child, input, message) => {
-          if (this.#front !== null && !this.#children.has(child)) {
-            this.#front.input(child, input, message).catch((error: unknown) => this.#refused(child, error as Error));
-            return;
-          }
-          const payload = readableBody(message.body);
-          void this.#order({ child, command: input, payload, id: ulidText(message.id) });
-        },
+        modules: (message, inputs) => this.#feed(message, inputs),
+        child: (child, input, message) => this.#giveChild(child, input, message),
         kept: (senderWaits) => spool.kept(senderWaits),
       },
+      onTaken: (message) => this.#front?.observe(message),
     });
     this.#modules = new Modules({
       modules: config.modules,
-      clock: platform.clock,
-      log: platform.log,
+      clock,
+      log,
       quotaBytes: () => spool.snapshot().quotaBytes,
       put: (out) => {
         this.#router.moduleOutput(out, false).catch((error: unknown) => this.#refused(out.module, error as Error));
       },
-      order: (order) => void this.#order(order),
+      order: (order) => this.#orders.give(order),
       touch: () => spool.touch(false),
     });
     this.#commands.register(config.gateway.id, { command: (name) => this.#own(name) });
@@ -143,12 +134,8 @@ export class Gateway {
     open: typeof openSpool,
   ): Promise<Gateway> {
     try {
-      return new Gateway(
-        loaded,
-        platform,
-        state,
-        await open(spoolSettings(loaded), state, platform.clock, platform.log),
-      );
+      const spool = await open(spoolSettings(loaded), state, platform.clock, platform.log);
+      return new Gateway(loaded, platform, state, spool);
     } catch (error) {
       await state.close();
       throw error;
@@ -172,14 +159,14 @@ export class Gateway {
         log,
         age: () => this.#spool.stamp().age,
         event: (source, reading) => this.#router.said(source, reading),
+        hasRoom: () => this.#spool.snapshot().hasRoom,
+        notice: (notice) => this.#router.notice(notice),
       });
       await this.#front.start();
     }
     this.#upstream?.start();
     await Promise.all([...this.#children.values()].map((child) => child.start()));
-    const orders = this.#orders ?? [];
-    this.#orders = null;
-    for (const order of orders) void this.#order(order);
+    this.#orders.start();
     // The first readings are on the medium when we say that we run. What fails here has been said and is tried again.
     await this.#spool.flush().catch((error: unknown) => this.#platform.log.debug({ err: error }, 'flush at the start'));
   }
@@ -226,13 +213,20 @@ export class Gateway {
     return child !== undefined;
   }
 
-  get twins() {
-    if (this.#front === null) throw new Error('there is no hub');
-    return this.#front.twins;
+  /** The twins, with a hub or without one. Rejects while what is sealed cannot be opened. */
+  async twins(): Promise<Twins> {
+    if (this.#front !== null) return this.#front.twins;
+    return new Twins({ store: (await this.reception.enrolment()).store, changed: () => undefined });
   }
 
-  twinIds(): readonly string[] {
-    return [this.#loaded.config.gateway.id, ...this.#children.keys(), ...(this.#front?.ids() ?? [])];
+  /** All that have a twin: the gateway, its children, and their modules as `child/module`. */
+  async twinIds(): Promise<readonly string[]> {
+    const { registry } = await this.reception.enrolment();
+    const { gateway, children } = this.#loaded.config;
+    const registered = registry
+      .all()
+      .flatMap(({ id, modules }) => [id, ...modules.map((module) => `${id}/${module.id}`)]);
+    return [...new Set([gateway.id, ...children.map(({ id }) => id), ...registered])];
   }
 
   get commands(): Commands {
@@ -241,13 +235,14 @@ export class Gateway {
 
   /** The children, and how each is doing. */
   list() {
-    return [...this.#children.values()].map((child) => ({ type: 'child' as const, ...child.snapshot() }));
+    const wired = [...this.#children.values()].map((child) => ({ type: 'child' as const, ...child.snapshot() }));
+    return [...wired, ...(this.#front?.children() ?? [])];
   }
 
   status() {
     const { clock } = this.#platform;
     const { config, profile } = this.#loaded;
-    const children = this.list();
+    const children = [...this.#children.values()].map((child) => child.snapshot());
     return {
       gateway: config.gateway.id,
       version: VERSION,
@@ -262,6 +257,7 @@ export class Gateway {
         running: children.filter(({ state }) => state === 'running' || state === 'finished').length,
         failing: children.filter(({ state }) => state === 'waiting').map(({ id }) => id),
       },
+      hub: this.#front?.status() ?? null,
       modules: this.#modules.status(),
       memory: { rssBytes: process.memoryUsage.rss() },
     };
@@ -339,19 +335,21 @@ export class Gateway {
     this.#commands.register(child.id, supervisor);
   }
 
-  /** Has a child do what a rule or a route says. A failure is said once a minute: it may be each reading's, and the log may lie on a card. */
-  async #order(order: Order): Promise<void> {
-    const { child, command, payload, id } = order;
-    if (this.#orders !== null) {
-      if (this.#orders.length < ORDERS_MAX) this.#orders.push(order);
-      return;
+  /** Rules, and modules of connected children that no rule has the name of. */
+  #feed(message: Message, inputs: readonly ModuleInput[]): void {
+    const rules = inputs.filter(({ module }) => this.#modules.has(module));
+    if (rules.length > 0) this.#modules.feed(message, rules);
+    for (const { module, input } of inputs) {
+      if (this.#modules.has(module)) continue;
+      this.#front?.moduleInput(module, input, message).catch((error: unknown) => this.#refused(module, error as Error));
     }
-    const result = await this.#commands.invoke(child, command, payload, undefined, id);
-    this.#platform.onOrder?.(order, result);
-    if (result.status < 400 || this.#failedOrders.has(child)) return;
-    this.#failedOrders.add(child);
-    this.#platform.clock.after(60_000, () => this.#failedOrders.delete(child));
-    this.#platform.log.warn({ child, command, id, ...result }, 'a command by a rule or a route failed');
+  }
+
+  #giveChild(child: string, input: string, message: Message): void {
+    if (this.#front === null || this.#children.has(child)) {
+      const payload = readableBody(message.body);
+      this.#orders.give({ child, command: input, payload, id: ulidText(message.id) });
+    } else this.#front.input(child, input, message).catch((error: unknown) => this.#refused(child, error as Error));
   }
 
   /** A wired child cannot be told to wait: what is refused is counted by the spool, and said once until it ends. */
@@ -396,28 +394,4 @@ export class Gateway {
 
 function spoolSettings({ config }: LoadedConfig): SpoolSettings {
   return { dataDir: config.gateway.dataDir, prefill: true, builtAt: BUILT_AT, ...config.storeAndForward };
-}
-
-/** The kind of a child, and how its driver is made. */
-function driverOf(
-  child: ChildConfig,
-  profile: Profile,
-): { kind: DriverKind; create: (context: DriverContext) => Driver } {
-  const made = <Kind extends DriverKind>(kind: Kind, options: DriverOptions[Kind]) => ({
-    kind,
-    create: (context: DriverContext) => catalogue[kind].create(options, context),
-  });
-  if (child.simulated !== undefined) return made('simulated', child.simulated);
-  if (child.host !== undefined) return made('host', { everyMs: child.host.every, metrics: child.host.metrics });
-  if (child.serial !== undefined) {
-    return made('serial', { ...child.serial, port: serialDevice(profile, child.serial.port) ?? child.serial.port });
-  }
-  if (child.gpio !== undefined) {
-    const { line } = child.gpio;
-    const place = gpioLine(profile, line);
-    if (place === undefined) throw new Error(`${child.id}: the profile has no line ${JSON.stringify(line)}`);
-    const name = typeof line === 'string' ? line : `${line.chip}:${line.offset}`;
-    return made('gpio', { ...child.gpio, line: { name, ...place } });
-  }
-  throw new Error(`${child.id} has no kind`);
 }

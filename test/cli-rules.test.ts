@@ -109,9 +109,59 @@ describe('rules test', () => {
     assert.deepEqual(outputs(timed.stdout), [{ output: 'output', time: '2031-05-06T00:00:10.000Z', body: { n: 2 } }]);
     const timeless = await ask(filter);
     assert.deepEqual(outputs(timeless.stdout), [{ output: 'output', time: null, body: { v: 2 } }]);
-    const wrong = await ask(counting, '--timestamp-by', 'v');
-    assert.equal(wrong.code, 1);
-    assert.match(wrong.stderr, /plain.jsonl:1: v is no datetime and no ISO 8601 text: 1\n.*plain.jsonl:2: /);
+    const wrong = await ask(counting, '--timestamp-by', 'when');
+    assert.deepEqual([wrong.code, wrong.stdout], [1, '']);
+    assert.match(wrong.stderr, /plain.jsonl:1: when is no datetime, no ISO 8601 text and no time since 1970: /);
+  });
+
+  test('--timestamp-by takes numbers as time since 1970; an event without it is dropped', async () => {
+    const query = file('stamped.sql', 'SELECT v FROM input');
+    const input = lines(
+      'epoch.jsonl',
+      { 'at.utc': 1935792002123, v: 'milliseconds' },
+      { 'at.utc': 1935792001, v: 'seconds' },
+      { v: 'never' },
+      { 'at.utc': 1935792003000456, v: 'microseconds' },
+      { 'at.utc': 1.5, v: 'fraction' },
+    );
+    const args = ['rules', 'test', '--query', query, '--input', input, '--timestamp-by', 'AT.utc'];
+    const { code, stdout, stderr } = await holdfast(args);
+    assert.deepEqual(outputs(stdout), [
+      { output: 'output', time: '1970-01-01T00:00:01.500Z', body: { v: 'fraction' } },
+      { output: 'output', time: '2031-05-06T00:00:01.000Z', body: { v: 'seconds' } },
+      { output: 'output', time: '2031-05-06T00:00:02.123Z', body: { v: 'milliseconds' } },
+      { output: 'output', time: '2031-05-06T00:00:03.000456Z', body: { v: 'microseconds' } },
+    ]);
+    assert.match(stderr, /^1 dropped, the first because .*epoch.jsonl:3: there is no AT.utc\n$/);
+    assert.equal(code, 0);
+  });
+
+  test('a filter of an input with TIMESTAMP BY gives the time of each event', async () => {
+    const query = file('timed.sql', 'SELECT v FROM input TIMESTAMP BY t WHERE v > 1');
+    const input = lines('timed.jsonl', { t: '2031-05-06T00:00:03.5Z', v: 2 });
+    const { stdout } = await holdfast(['rules', 'test', '--query', query, '--input', input]);
+    assert.deepEqual(outputs(stdout), [{ output: 'output', time: '2031-05-06T00:00:03.500Z', body: { v: 2 } }]);
+  });
+
+  test('a join with a reference table alone needs no time', async () => {
+    const query = file('named.sql', 'SELECT i.id, r.name FROM input i JOIN rooms r ON i.id = r.id');
+    const input = lines('ids.jsonl', { id: 'a' }, { id: 'b' });
+    const rooms = file('names.csv', 'id,name\na,hall\n');
+    const args = ['rules', 'test', '--query', query, '--input', input, '--reference', `rooms=${rooms}`];
+    const { code, stdout } = await holdfast(args);
+    assert.deepEqual(outputs(stdout), [{ output: 'output', time: null, body: { id: 'a', name: 'hall' } }]);
+    assert.equal(code, 0);
+  });
+
+  test('- is standard input', async () => {
+    const query = file('plain.sql', 'SELECT v FROM input');
+    const asked = ['rules', 'test', '--query', query, '--input', 'input=-'];
+    const { code, stdout } = await holdfast(asked, { input: '\uFEFF{"v": 1}\r\n\r\n{"v": 2}\r\n' });
+    assert.deepEqual(
+      outputs(stdout).map((event) => (event as { body: object }).body),
+      [{ v: 1 }, { v: 2 }],
+    );
+    assert.equal(code, 0);
   });
 
   test('numbers come out as they went in', async () => {
@@ -121,13 +171,28 @@ describe('rules test', () => {
     assert.match(stdout, /"body":\{"a":9007199254740993,"b":20\.0,"c":1\.5\}/);
   });
 
-  test('lines that are no JSON objects are named, all of them, and nothing is replayed', async () => {
-    const input = file('bad.jsonl', '{"v": 1}\n{"v": \n[1]\n');
+  test('lines that are no JSON objects are left out and named, the first 20 of them', async () => {
+    const input = file('bad.jsonl', `{"v": 1}\n{"v": \n[1]\n{"v": 2}\n${'x\n'.repeat(20)}`);
     const query = file('star.sql', 'SELECT * FROM input');
     const { code, stdout, stderr } = await holdfast(['rules', 'test', '--query', query, '--input', input]);
-    assert.deepEqual([code, stdout], [1, '']);
+    assert.deepEqual(
+      outputs(stdout).map((event) => (event as { body: object }).body),
+      [{ v: 1 }, { v: 2 }],
+    );
     assert.match(stderr, /bad.jsonl:2: /);
     assert.match(stderr, /bad.jsonl:3: an event is a JSON object/);
+    assert.match(stderr, /bad.jsonl:22: [^]*\n22 lines were left out \(2 more like them\)\n$/);
+    assert.doesNotMatch(stderr, /bad.jsonl:23: /);
+    assert.equal(code, 1);
+  });
+
+  test('an event with a number beyond 64 bits is dropped, as it is when it arrives at the gateway', async () => {
+    const input = file('beyond.jsonl', '{"v": 9223372036854775808}\n{"v": 9223372036854775807}\n');
+    const query = file('beyond.sql', 'SELECT v FROM input');
+    const { code, stdout, stderr } = await holdfast(['rules', 'test', '--query', query, '--input', input]);
+    assert.match(stdout, /^\{[^\n]*"body":\{"v":9223372036854775807\}\}\n$/);
+    assert.match(stderr, /^1 dropped, the first because .*beyond.jsonl:1: .*64 bits\n$/);
+    assert.equal(code, 0);
   });
 
   test('what is dropped is counted and the first explained, on standard error', async () => {
@@ -153,6 +218,30 @@ describe('rules test', () => {
     assert.match(ends[0].stderr, /give them with --input FILE/);
     assert.match(ends[1].stderr, /no input nosuch; it reads input/);
     assert.match(ends[2].stderr, /cannot read .*none.jsonl/);
+  });
+
+  test('a module of a gateway.yaml with a reference table: its file is found beside the gateway.yaml', async () => {
+    file('sites.csv', 'id,name\na,hall\n');
+    const yaml = file(
+      'tables.yaml',
+      `modules:
+  - id: named
+    query: SELECT i.id, s.name INTO named FROM input i TIMESTAMP BY t JOIN sites s ON i.id = s.id
+    reference: { sites: sites.csv }
+    idle: 3s
+`,
+    );
+    const input = lines('visits.jsonl', { t: '2031-05-06T00:00:03Z', id: 'a' });
+    const [checked, explained, tried] = await Promise.all([
+      holdfast(['rules', 'check', yaml]),
+      holdfast(['rules', 'explain', yaml]),
+      holdfast(['rules', 'test', '--query', yaml, '--input', input]),
+    ]);
+    assert.match(checked.stdout, /module named: fine: input input; output named\n/);
+    assert.match(explained.stdout, /silent for 3 s/);
+    assert.deepEqual(outputs(tried.stdout), [
+      { output: 'named', time: '2031-05-06T00:00:03.000Z', body: { id: 'a', name: 'hall' } },
+    ]);
   });
 
   test('a module of a gateway.yaml, chosen by its id', async () => {

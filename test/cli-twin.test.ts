@@ -16,7 +16,10 @@ const dir = scratch();
 const config = join(dir, 'gateway.yaml');
 const dataDir = join(dir, 'data');
 const twins = new Twins({ store: new MemoryStore(), changed: () => undefined });
-const asked = { twins, twinIds: () => ['line-4', 'press-1', 'press-1/m'] };
+const asked = {
+  twins: () => Promise.resolve(twins),
+  twinIds: () => Promise.resolve(['line-4', 'press-1', 'press-1/m']),
+};
 const clock = new SystemClock(() => true, undefined);
 const server = new ControlServer(
   ownControlPath(dataDir),

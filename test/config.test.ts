@@ -202,7 +202,7 @@ routes:
   assert.deepEqual(warnings, [
     'gateway.yaml:5:14: routes.gone: nothing comes from here: no module is called "filter"; there is none',
     'gateway.yaml:6:14: routes.typo: nothing comes from "/message/*"; sources are /messages/* and /messages/modules/NAME/outputs/OUTPUT',
-    'gateway.yaml:7:14: routes.twin: nothing comes from "/twinChangeNotifications" yet; sources are /messages/* and /messages/modules/NAME/outputs/OUTPUT',
+    'gateway.yaml:7:14: routes.twin: nothing comes from "/twinChangeNotifications" without a hub; sources are /messages/* and /messages/modules/NAME/outputs/OUTPUT',
     'gateway.yaml:8:32: routes.name: "a+b" is one name, that of a property; put spaces around operators',
     'gateway.yaml:8:46: routes.name: there is no system property "$contentTyp": it is undefined unless a message has a property of that name; did you mean $contentType?',
   ]);

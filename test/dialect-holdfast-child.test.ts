@@ -188,6 +188,7 @@ describe('what a plain MQTT child receives', () => {
       ['text/plain', { id: 'ours', from: 'press-1/x', 'p-k': 'v w' }],
     );
     assert.equal(dialect.commandMessage(panel, { body: message.body }, false).topic, `${ROOT}/panel/commands`);
+    assert.deepEqual(dialect.commandMessage(panel, { body: message.body }, true).properties, {});
   });
 
   test('a method, and the answer to one that it invoked', () => {

@@ -76,6 +76,12 @@ describe('what an SDK device publishes', () => {
     assert.deepEqual(patch, { kind: 'twin patch', rid: '2', body: '{"a":1}' });
     const answer = { kind: 'method answer', rid: 'x/1', status: 200, body: '{"ok":true}' };
     assert.deepEqual(said('$iothub/methods/res/200/?$rid=x%2F1', '{"ok":true}'), answer);
+    assert.equal(said('$iothub/methods/res/-1/?$rid=1')['status'], -1);
+  });
+
+  test('an answer that is not JSON is one of status 502, so that nobody takes it for more', () => {
+    const answer = said('$iothub/methods/res/200/?$rid=1', 'ok');
+    assert.deepEqual([answer['kind'], answer['status']], ['method answer', 502]);
   });
 
   const REFUSED = [

@@ -325,6 +325,14 @@ test('commands are answered whatever the driver does', async () => {
   });
 });
 
+test('a command reaches the driver with its id, where it has one', async () => {
+  const rig = new Rig();
+  rig.behaviour = { command: async (name, payload, id) => ({ status: 200, payload: [name, payload, id] }) };
+  await rig.supervisor.start();
+  assert.deepEqual((await rig.supervisor.command('x', 1, 'm/t/0')).payload, ['x', 1, 'm/t/0']);
+  assert.deepEqual((await rig.supervisor.command('x', 1)).payload, ['x', 1, undefined]);
+});
+
 test('a receiver that throws does not hurt the driver', async () => {
   const rig = new Rig({
     onReading: () => {

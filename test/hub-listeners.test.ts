@@ -2,13 +2,18 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { connect as connectTls } from 'node:tls';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import mqtt, { type IClientOptions } from 'mqtt';
+import { WebSocket } from 'ws';
+import { ManualClock, settle } from './manual-clock.ts';
 import { Authority } from './parts/certificates.ts';
+import { freePort } from './parts/free-port.ts';
 import { credentials, GATEWAY, hubRig, type HubRig } from './parts/hub-rig.ts';
 import { scratch } from './parts/scratch.ts';
+import { until } from './parts/until.ts';
 
 const run = promisify(execFile);
 const authority = new Authority(scratch());
@@ -26,13 +31,8 @@ async function secured(body: (rig: HubRig, port: number) => Promise<void>, over:
   }
 }
 
-async function freshPort(): Promise<number> {
-  const { freePort } = await import('./parts/free-port.ts');
-  return freePort();
-}
-
 const shared = async () => {
-  const address = { host: '127.0.0.1', port: await freshPort() };
+  const address = { host: '127.0.0.1', port: await freePort() };
   return { listen: { mqtts: address, wss: address, https: address, certificate } };
 };
 
@@ -123,8 +123,8 @@ test('mosquitto_pub and mosquitto_sub are children as any', async (t) => {
 });
 
 test('what comes over HTTPS is handed on, and a port that is not for it answers nothing', async () => {
-  const address = { host: '127.0.0.1', port: await freshPort() };
-  const onRequest = (_: unknown, response: import('node:http').ServerResponse) => void response.end('asked');
+  const address = { host: '127.0.0.1', port: await freePort() };
+  const onRequest = (_: unknown, response: ServerResponse) => void response.end('asked');
   const listen = { mqtts: address, https: address, certificate, onRequest };
   await secured(
     async (_, port) => {
@@ -147,3 +147,71 @@ test('what comes over HTTPS is handed on, and a port that is not for it answers 
     { listen: { mqtts: address, certificate } },
   );
 });
+
+test('a request may wait long for its answer, and not be long in asking', async () => {
+  const clock = new ManualClock();
+  const address = { host: '127.0.0.1', port: await freePort() };
+  const answers: (() => void)[] = [];
+  const onRequest = (request: IncomingMessage, response: ServerResponse) => {
+    request.resume();
+    request.once('end', () => answers.push(() => response.end('at last')));
+  };
+  const listen = { https: address, certificate, onRequest };
+  await secured(
+    async ({ hub }) => {
+      const { port } = address;
+      const talk = (first: string) => {
+        const socket = connectTls({ port, host: '127.0.0.1', servername: 'localhost', ca }, () => socket.write(first));
+        let text = '';
+        socket.on('data', (chunk) => (text += chunk.toString()));
+        socket.on('error', () => undefined);
+        return { socket, text: () => text };
+      };
+      const asking = talk('GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n');
+      const slow = talk('POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc');
+      await until('the request', () => answers.length === 1);
+      await until('the other one to have begun', () => slow.socket.bytesWritten > 0);
+      for (let second = 0; second < 11; second++) {
+        clock.advance(1000);
+        await settle();
+      }
+      await until('the slow one to be gone', () => slow.socket.destroyed);
+      answers[0]!();
+      await until('the answer', () => asking.text().includes('at last'));
+      assert.equal(hub.refused['connection'], 1);
+      asking.socket.destroy();
+    },
+    { listen, clock, age: () => clock.monotonic() },
+  );
+});
+
+test('a WebSocket that does not speak MQTT is closed', async () =>
+  secured(
+    async ({ hub }, port) => {
+      const socket = new WebSocket(`wss://localhost:${port}/mqtt`, ['chat'], { ca });
+      const code = await new Promise((resolve) => {
+        socket.on('error', () => undefined);
+        socket.on('close', (reason) => resolve(reason));
+      });
+      assert.ok(code === 1002 || code === 1006, `closed with ${String(code)}`);
+      assert.deepEqual(hub.clients(), []);
+    },
+    await shared(),
+  ));
+
+test('who has gone takes up no room', async () =>
+  secured(
+    async ({ backroom }, port) => {
+      // One client and 128 strangers may be connected at once.
+      for (let n = 0; n < 140; n++) {
+        await new Promise<void>((resolve) => {
+          const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false }, () => socket.destroy());
+          socket.on('error', () => undefined);
+          socket.once('close', () => resolve());
+        });
+      }
+      await visit(`mqtts://localhost:${port}`);
+      assert.equal(backroom.events.length, 1);
+    },
+    { ...(await shared()), limits: { clientsMax: 1 } },
+  ));

@@ -66,6 +66,7 @@ const rows: readonly (readonly [string, string, string])[] = [
   ['false OR NULL is NULL', 'one = 2 OR nil = 1', 'null'],
   ['a bit is a condition', 'yes AND NOT no', 'true'],
   ['a bit compares with 1', 'yes = 1', 'true'],
+  ['a bit compares with true and false', 'yes = TRUE AND no = false', 'true'],
   ['bigint equals float of the same value', 'two = whole', 'true'],
   ['text equality regards case', "text = 'ABC'", 'false'],
   ['ISO text with a datetime is compared as a moment', "CAST(at AS datetime) = '2031-05-06T09:08:09+02:00'", 'true'],

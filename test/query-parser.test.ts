@@ -323,6 +323,7 @@ describe('windows', () => {
     ['TUMBLINGWINDOW(Duration(seconds, 10))', [tumbling]],
     ['TumblingWindow(second, 10, 2)', [{ ...tumbling, offset: length(2) }]],
     ['TumblingWindow(second, 10, -2)', [{ ...tumbling, offset: length(-2) }]],
+    ['TumblingWindow(second, 10, Offset(millisecond, -1))', [{ ...tumbling, offset: length(-0.001) }]],
     ['TumblingWindow(Duration(second, 10), Offset(millisecond, -1))', [{ ...tumbling, offset: length(-0.001) }]],
     ['TumblingWindow(day, 7)', [{ ...tumbling, size: length(7 * 86_400) }]],
     ['TumblingWindow(microsecond, 5)', [{ ...tumbling, size: length(0.000005) }]],

@@ -46,6 +46,15 @@ describe('APPLY', () => {
     ]);
   });
 
+  test('what it makes is found without its alias, before fields of that name; not when two make it', () => {
+    const query = `SELECT id, arrayvalue AS v FROM [in] CROSS APPLY GetArrayElements(r) AS a WHERE ArrayIndex = 1`;
+    assert.deepEqual(bodies(query, { id: 1, r: [5, 8], ArrayValue: 'field' }), [{ id: 1, v: 8 }]);
+    const properties = 'SELECT PropertyValue AS v, ArrayValue AS w FROM [in] OUTER APPLY GetRecordProperties(r) AS a';
+    assert.deepEqual(bodies(properties, { r: { x: 3 }, ArrayValue: 'field' }), [{ v: 3, w: 'field' }]);
+    const twice = `SELECT ArrayValue FROM [in] CROSS APPLY GetArrayElements(r) AS a CROSS APPLY GetArrayElements(r) AS b`;
+    assert.throws(() => bodies(twice), /ArrayValue may be of any of the APPLYs/);
+  });
+
   test('one opens what the one before it made', () => {
     const query = `SELECT o.ArrayIndex AS outer1, p.PropertyName AS name, p.PropertyValue AS v FROM [in] AS e
       CROSS APPLY GetArrayElements(e.list) AS o CROSS APPLY GetRecordProperties(o.ArrayValue) AS p WHERE p.PropertyValue > 1`;

@@ -17,11 +17,11 @@ export function handout({ config }: Configured, child: string, module: string | 
   const { hub } = config;
   if (hub === undefined) return { connectionString: null, authority: null, hostName: null };
   const parts = [
-    `HostName=${hub.iothubName ?? hub.hostName}`,
+    // With a certificate the SDK for Node.js forgets GatewayHostName (azure-iot-device 1.18): the gateway is the hub then.
+    `HostName=${'sas' in auth ? (hub.iothubName ?? hub.hostName) : hub.hostName}`,
     `DeviceId=${child}`,
     ...(module === null ? [] : [`ModuleId=${module}`]),
-    'sas' in auth ? `SharedAccessKey=${auth.sas.primaryKey}` : 'x509=true',
-    `GatewayHostName=${hub.hostName}`,
+    ...('sas' in auth ? [`SharedAccessKey=${auth.sas.primaryKey}`, `GatewayHostName=${hub.hostName}`] : ['x509=true']),
   ];
   return {
     connectionString: 'password' in auth ? null : parts.join(';'),

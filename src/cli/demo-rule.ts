@@ -1,4 +1,4 @@
-import type { Order } from '../rules/modules.ts';
+import type { Order } from '../commands/orders.ts';
 
 /** The module of the demonstration, and the one sensor that it watches; the others show what becomes of a machine without a rule. */
 export const RULE = 'cooldown';

@@ -7,7 +7,7 @@ import { Gateway, type Platform } from '../gateway.ts';
 import { ControlServer } from '../health/control-server.ts';
 import type { LogRing } from '../health/log-ring.ts';
 import { requests } from '../health/requests.ts';
-import type { Order } from '../rules/modules.ts';
+import type { Order } from '../commands/orders.ts';
 import type { SpoolStats } from '../spool/stats.ts';
 import type { Arrivals, Place } from './demo-arrivals.ts';
 import { StandInBroker } from './demo-broker.ts';

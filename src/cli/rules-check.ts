@@ -10,12 +10,11 @@ export interface RulesOptions {
 
 /** `holdfast rules check`: what is wrong with each query, or what it reads and writes. */
 export function rulesCheck(file: string, options: RulesOptions): number {
-  const references = referencesOf(options.reference ?? []);
   const problems: RuleProblem[] = [];
   const queries: { module: string | null; inputs: readonly string[]; outputs: readonly string[] }[] = [];
   const texts: string[] = [];
   for (const source of ruleSources(file, options.module)) {
-    const result = compiled(source, references);
+    const result = compiled(source, referencesOf(options.reference ?? [], source, 'names'));
     if ('problem' in result) {
       problems.push(result.problem);
       texts.push(result.text);

@@ -5,9 +5,8 @@ import { FINE, print, printJson } from './output.ts';
 
 /** `holdfast rules explain`: how each query runs. */
 export function rulesExplain(file: string, options: RulesOptions): number {
-  const references = referencesOf(options.reference ?? []);
   const explained = ruleSources(file, options.module).map((source) => {
-    const engine = engineOf(source, references);
+    const engine = engineOf(source, referencesOf(options.reference ?? [], source, 'names'));
     return { module: source.module, inputs: engine.inputs, outputs: engine.outputs, plan: engine.explain() };
   });
   if (options.json === true) printJson(explained);

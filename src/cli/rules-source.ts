@@ -1,8 +1,12 @@
 import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { asMapping, readYaml } from '../config/document.ts';
+import { ModuleSchema } from '../config/modules.ts';
 import { ConfigError } from '../config/problem.ts';
+import type { ModuleConfig } from '../config/schema.ts';
 import { placeOf, problemText, QueryProblem } from '../query/problem.ts';
 import { Engine, type EngineOptions } from '../rules/engine.ts';
+import { engineOptions } from '../rules/module-query.ts';
 import { CliError, USED_WRONGLY } from './output.ts';
 
 /** Longest text of a query, bytes. */
@@ -16,7 +20,9 @@ export interface RuleSource {
   readonly text: string;
   /** Where its text begins in the file, and what its further lines have lost in front. */
   readonly first: { readonly line: number; readonly column: number; readonly indent: number };
-  readonly settings: Omit<EngineOptions, 'script'>;
+  readonly settings: Omit<EngineOptions, 'script' | 'references'>;
+  /** Files of the reference tables that the module of a gateway.yaml has, by their names. */
+  readonly tables: Readonly<Record<string, string>>;
 }
 
 /** What is wrong with a query, as it is shown and as JSON. */
@@ -32,7 +38,9 @@ export interface RuleProblem {
 export function ruleSources(file: string, module?: string): readonly RuleSource[] {
   if (!/\.ya?ml$/i.test(file)) {
     if (module !== undefined) throw new CliError('--module is for a gateway.yaml', USED_WRONGLY);
-    return [{ file, module: null, text: queryText(file), first: { line: 1, column: 1, indent: 0 }, settings: {} }];
+    return [
+      { file, module: null, text: queryText(file), first: { line: 1, column: 1, indent: 0 }, settings: {}, tables: {} },
+    ];
   }
   const all = modulesOf(file);
   const chosen = module === undefined ? all : all.filter((source) => source.module === module);
@@ -48,7 +56,7 @@ export function compiled(
   references: EngineOptions['references'],
 ): { readonly engine: Engine } | { readonly problem: RuleProblem; readonly text: string } {
   try {
-    return { engine: Engine.compile({ script: source.text, ...source.settings, ...(references && { references }) }) };
+    return { engine: Engine.compile({ ...source.settings, script: source.text, ...(references && { references }) }) };
   } catch (error) {
     if (!(error instanceof QueryProblem)) throw error;
     const { line, column } = placeOf(source.text, error.at);
@@ -99,14 +107,18 @@ function modulesOf(file: string): RuleSource[] {
     const query = module?.['query'];
     if (module === undefined || typeof query !== 'string') return [];
     const { line, column } = document.atValue(['modules', index, 'query'], '');
-    const id = module['id'];
+    const name = typeof module['id'] === 'string' ? module['id'] : String(index + 1);
+    const config = configOf(module, file, name);
     return [
       {
         file,
-        module: typeof id === 'string' ? id : String(index + 1),
+        module: name,
         text: query,
         first: beginning(lines, line, column),
-        settings: settingsOf(module, file),
+        settings: engineOptions(config),
+        tables: Object.fromEntries(
+          Object.entries(config.reference).map(([table, path]) => [table, resolve(dirname(file), path)] as const),
+        ),
       },
     ];
   });
@@ -124,22 +136,9 @@ function beginning(lines: readonly string[], line: number, column: number): Rule
   return { line: line + 1, column: indent + 1, indent };
 }
 
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, min: 60_000, h: 3_600_000, d: 86_400_000 };
-
-function settingsOf(module: Readonly<Record<string, unknown>>, file: string): RuleSource['settings'] {
-  const ms = (key: string): number | undefined => {
-    const value = module[key];
-    if (value === undefined) return undefined;
-    const match = typeof value === 'string' ? /^(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)$/.exec(value) : null;
-    if (match === null)
-      throw new CliError(`${file}: ${key} is no length of time: ${JSON.stringify(value)}; write it as 5s`);
-    return Number(match[1]) * UNITS[match[2]!]!;
-  };
-  const outOfOrderMs = ms('outOfOrder');
-  const lateArrivalMs = ms('lateArrival');
-  return {
-    ...(outOfOrderMs !== undefined && { outOfOrderMs }),
-    ...(lateArrivalMs !== undefined && { lateArrivalMs }),
-    ...(module['onLate'] === 'drop' && { onLate: 'drop' as const }),
-  };
+function configOf(module: unknown, file: string, id: string): ModuleConfig {
+  const result = ModuleSchema.safeParse(module);
+  if (result.success) return result.data;
+  const { path, message } = result.error.issues[0]!;
+  throw new CliError(`${file}: module ${id}: ${path.join('.')}: ${message}; holdfast check says where`);
 }

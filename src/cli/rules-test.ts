@@ -1,12 +1,12 @@
 import { createReadStream } from 'node:fs';
 import { parseBody, printBody } from '../query/body-json.ts';
 import { getField } from '../query/field.ts';
-import { isRecord, ValueError, type Fields, type Value } from '../query/value.ts';
+import { isRecord, toNumber, ValueError, type Fields, type Value } from '../query/value.ts';
 import type { Engine, OutputEvent } from '../rules/engine.ts';
-import { momentOf } from '../rules/timeline.ts';
+import { MICROS_MAX, momentOf } from '../rules/timeline.ts';
 import { engineOf, ruleSources } from './rules-source.ts';
 import { referencesOf } from './rules-tables.ts';
-import { CliError, FINE, print, printable, say, USED_WRONGLY } from './output.ts';
+import { CliError, FINE, FOUND_A_PROBLEM, print, printable, say, USED_WRONGLY } from './output.ts';
 import { textLines } from './text-lines.ts';
 
 export interface RulesTestOptions {
@@ -25,6 +25,24 @@ interface Replayed {
   readonly time: number;
 }
 
+/** What was read of the inputs, and what was not. */
+interface Reading {
+  readonly events: Replayed[];
+  /** Lines that are no JSON objects, the first of them with their places. */
+  readonly unreadable: string[];
+  unread: number;
+  /** Events that no query could take: a number beyond 64 bits, no time where `--timestamp-by` says. */
+  dropped: number;
+  firstFault: string | null;
+}
+
+/** In the place of an event that has been replayed. */
+const SPENT: Replayed = { input: '', fields: {}, time: 0 };
+/** Bad lines that are named; the others are counted. */
+const NAMED_MAX = 20;
+/** How much is put together before it is written: a system call for each line would take longer than the query. */
+const WRITE_CHARS = 65_536;
+
 /**
  * `holdfast rules test`: replays each input by its events' own time, all inputs as one stream, up to the end of it, where all windows
  * close. Prints a JSON object for each event that comes out, by time and then in the order of the script.
@@ -35,33 +53,48 @@ export async function rulesTest(options: RulesTestOptions): Promise<number> {
     const ids = sources.map(({ module }) => module).join(', ');
     throw new CliError(`${options.query} has several modules (${ids}): choose one with --module`, USED_WRONGLY);
   }
-  const engine = engineOf(sources[0]!, referencesOf(options.reference ?? []));
-  const events: Replayed[] = [];
+  const source = sources[0]!;
+  const { timestampBy } = options;
+  const engine = engineOf(source, referencesOf(options.reference ?? [], source, 'rows'));
+  const reading: Reading = { events: [], unreadable: [], unread: 0, dropped: 0, firstFault: null };
   for (const { input, file } of filesOf(engine, options.input ?? [])) {
-    const read = await eventsOf(engine, input, file, options.timestampBy);
-    for (const event of read) events.push(event);
+    await read(reading, engine, input, file, timestampBy);
   }
+  const { events } = reading;
   // Stable, so that what has equal time stays in the order of its file, and files in the order of the options.
   events.sort((a, b) => a.time - b.time);
 
   const out: OutputEvent[] = [];
-  for (const { input, fields, time } of events) {
+  for (const [index, { input, fields, time }] of events.entries()) {
+    // What comes out of a long file needs the room.
+    events[index] = SPENT;
     for (const event of engine.feed(input, { fields, arrival: time, arrivalKnown: true })) out.push(event);
   }
   for (const event of engine.end()) out.push(event);
   out.sort((a, b) => a.time.ms - b.time.ms || a.time.ticks - b.time.ticks || a.select - b.select);
-  const timed = engine.usesTime || options.timestampBy !== undefined;
+  const timed = engine.usesTime || timestampBy !== undefined || engine.inputs.every((name) => engine.timestamped(name));
+  let lines = '';
   for (const { output, window, body } of out) {
-    print(`{"output":${JSON.stringify(output)},"time":${timed ? `"${window}"` : 'null'},"body":${printBody(body)}}`);
+    const time = timed ? `"${window}"` : 'null';
+    lines += `${lines === '' ? '' : '\n'}{"output":${JSON.stringify(output)},"time":${time},"body":${printBody(body)}}`;
+    if (lines.length < WRITE_CHARS) continue;
+    print(lines);
+    lines = '';
   }
-  report(engine);
-  return FINE;
+  if (lines !== '') print(lines);
+  return report(engine, reading);
 }
 
-function report(engine: Engine): void {
-  const { dropped, bounded } = engine.counters;
-  if (dropped > 0) say(`${dropped} dropped, the first because ${printable(engine.firstFault ?? '')}`);
-  if (bounded > 0) say(`${bounded} found no room within the limits of a module`);
+function report(engine: Engine, { unreadable, unread, dropped, firstFault }: Reading): number {
+  const { counters } = engine;
+  const all = dropped + counters.dropped;
+  if (all > 0) say(`${all} dropped, the first because ${printable(firstFault ?? engine.firstFault ?? '')}`);
+  if (counters.bounded > 0) say(`${counters.bounded} found no room within the limits of a module`);
+  if (unread === 0) return FINE;
+  for (const problem of unreadable) say(problem);
+  const more = unread > unreadable.length ? ` (${unread - unreadable.length} more like them)` : '';
+  say(`${unread} ${unread === 1 ? 'line was' : 'lines were'} left out${more}`);
+  return FOUND_A_PROBLEM;
 }
 
 /** Which file feeds which input: `name=file`, or a file alone for the only input or the one that is called `input`. */
@@ -87,12 +120,13 @@ function filesOf(engine: Engine, given: readonly string[]): { readonly input: st
   });
 }
 
-async function eventsOf(
+async function read(
+  reading: Reading,
   engine: Engine,
   input: string,
   file: string,
   timestampBy: string | undefined,
-): Promise<Replayed[]> {
+): Promise<void> {
   if (!engine.timestamped(input) && timestampBy === undefined && engine.usesTime) {
     throw new CliError(
       `events of ${input} have no time to be replayed by: write TIMESTAMP BY in the query, or name the field with --timestamp-by`,
@@ -100,36 +134,69 @@ async function eventsOf(
     );
   }
   const events: { fields: Fields; time: number | null }[] = [];
-  const problems: string[] = [];
-  const lines = textLines(createReadStream(file));
+  const lines = textLines(file === '-' ? process.stdin : createReadStream(file));
+  let untimed: string | null = null;
   try {
     for await (const { number, text } of lines) {
       if (text?.trim() === '') continue;
+      const fields = fieldsOf(reading, `${file}:${number}`, text);
+      if (fields === null) continue;
       try {
-        const fields = fieldsOf(text);
         events.push({ fields, time: timeOf(engine, input, fields, timestampBy) });
       } catch (error) {
-        if (error instanceof TypeError || error instanceof RangeError) throw error;
-        problems.push(`${file}:${number}: ${printable((error as Error).message)}`);
-        if (problems.length === 20) break;
+        if (!(error instanceof ValueError)) throw error;
+        untimed ??= `${file}:${number}: ${error.message}`;
+        drop(reading, `${file}:${number}: ${error.message}`);
       }
     }
   } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError) throw error;
     throw new CliError(`cannot read ${file}: ${(error as Error).message}`);
   }
-  if (problems.length > 0) throw new CliError(problems.join('\n'));
+  if (events.length === 0 && untimed !== null) throw new CliError(printable(untimed));
   let last = events.find(({ time }) => time !== null)?.time ?? 0;
-  return events.map(({ fields, time }) => ({ input, fields, time: (last = time ?? last) }));
+  for (const { fields, time } of events) reading.events.push({ input, fields, time: (last = time ?? last) });
 }
 
-function fieldsOf(text: string | null): Fields {
-  if (text === null) throw new Error('the line is too long, or not UTF-8');
-  const value = parseBody(Buffer.from(text));
-  if (!isRecord(value)) throw new Error('an event is a JSON object');
-  return value;
+function drop(reading: Reading, why: string): void {
+  reading.dropped++;
+  reading.firstFault ??= why;
 }
 
-/** Null for an event without a time that its input's TIMESTAMP BY asks for: the query drops it, and counts it. */
+/** The event of a line; null when there is none, which is then kept in mind. */
+function fieldsOf(reading: Reading, place: string, text: string | null): Fields | null {
+  let problem = 'the line is too long, or not UTF-8';
+  try {
+    const value = text === null ? null : parseBody(Buffer.from(text));
+    if (isRecord(value)) return value;
+    if (text !== null) problem = 'an event is a JSON object';
+  } catch (error) {
+    if (!(error instanceof ValueError)) throw error;
+    problem = error.message;
+    if (isJson(text!)) {
+      drop(reading, `${place}: ${problem}`);
+      return null;
+    }
+  }
+  reading.unread++;
+  if (reading.unreadable.length < NAMED_MAX) reading.unreadable.push(`${place}: ${printable(problem)}`);
+  return null;
+}
+
+/** Whether it is JSON, though it may hold what the language does not, such as an integer beyond 64 bits. */
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Whole microseconds. Null for an event without a time that its input's TIMESTAMP BY asks for: the query drops it, and counts it.
+ * Throws ValueError when there is none where `--timestamp-by` says.
+ */
 function timeOf(engine: Engine, input: string, fields: Fields, timestampBy: string | undefined): number | null {
   try {
     const time = engine.timeOf(input, fields);
@@ -139,10 +206,27 @@ function timeOf(engine: Engine, input: string, fields: Fields, timestampBy: stri
     throw error;
   }
   if (timestampBy === undefined) return null;
-  const value = timestampBy.split('.').reduce<Value>((from, name) => getField(from, name), fields);
+  // A field may have the dot in its name.
+  const value =
+    getField(fields, timestampBy) ?? timestampBy.split('.').reduce<Value>((from, name) => getField(from, name), fields);
+  const time = epochMicros(value);
+  if (time !== null) return time;
   try {
     return momentOf(value);
   } catch {
-    throw new Error(`${timestampBy} is no datetime and no ISO 8601 text: ${printBody(value).slice(0, 50)}`);
+    throw new ValueError(
+      value === null
+        ? `there is no ${timestampBy}`
+        : `${timestampBy} is no datetime, no ISO 8601 text and no time since 1970: ${printBody(value).slice(0, 50)}`,
+    );
   }
+}
+
+/** A number as time since 1970: seconds, or milliseconds or microseconds where seconds would lead beyond the year 5000. */
+function epochMicros(value: Value): number | null {
+  const number = toNumber(value);
+  if (number === null) return null;
+  const size = Math.abs(number);
+  const micros = Math.round(number * (size < 1e11 ? 1e6 : size < 1e14 ? 1e3 : 1));
+  return Math.abs(micros) <= MICROS_MAX ? micros : null;
 }

@@ -34,9 +34,19 @@ function rows(now: GatewayStatus): [string, string][] {
     ['wear', wearText(spool.wear)],
     ['ledger', ledgerText(now.ledger)],
     ['children', `${children.running} of ${children.total} running${failing}`],
+    ...(now.hub === null ? [] : [['hub', hubText(now.hub)] satisfies [string, string]]),
     ...(now.modules.length === 0 ? [] : [['modules', modulesText(now.modules)] satisfies [string, string]]),
     ['memory', bytesText(now.memory.rssBytes)],
   ];
+}
+
+function hubText({ connected, registered, ports, refused, queued }: NonNullable<GatewayStatus['hub']>): string {
+  const where = Object.entries(ports).map(([protocol, port]) => `${protocol} ${port}`);
+  const turned = Object.entries(refused).filter(([, count]) => count > 0);
+  const parts = [`${connected} of ${registered} connected`, `listens on ${where.join(', ')}`];
+  if (queued > 0) parts.push(`${queued} messages wait for them`);
+  if (turned.length > 0) parts.push(`refused: ${turned.map(([what, count]) => `${count} ${what}`).join(', ')}`);
+  return parts.join('; ');
 }
 
 function spoolText(spool: GatewayStatus['spool']): string {

@@ -9,6 +9,8 @@ import { show } from './values.ts';
 interface Named {
   readonly modules: readonly string[];
   readonly children: readonly string[];
+  /** With a hub there may be children, and modules of theirs, that this file does not name. */
+  readonly hub: boolean;
 }
 
 /**
@@ -20,7 +22,7 @@ export function routeProblems(document: YamlDocument, root: unknown): Problem[] 
   return writtenRoutes(root).flatMap(({ path, text }): Problem[] => {
     try {
       const route = readRoute(text);
-      const wrong = strayedSink(route, named);
+      const wrong = named.hub ? null : strayedSink(route, named);
       return wrong === null ? [] : [inRoute(document, path, wrong)];
     } catch (error) {
       if (error instanceof QueryProblem) return [inRoute(document, path, error)];
@@ -31,21 +33,26 @@ export function routeProblems(document: YamlDocument, root: unknown): Problem[] 
 
 /** What in the routes of a file without problems is probably not meant. */
 export function routeWarnings(document: YamlDocument, root: unknown): Problem[] {
-  const { modules } = namesIn(root);
+  const named = namesIn(root);
+  const { modules } = named;
   return writtenRoutes(root).flatMap(({ path, text }) => {
-    const { source, warnings } = readRoute(text);
+    const route = readRoute(text);
+    const { source, warnings } = route;
     const [, messages, room, module] = source.text.split('/');
     const strayed = [...warnings];
+    const far = named.hub ? strayedSink(route, named) : null;
+    if (far !== null) strayed.push(new QueryProblem(far.at, `${far.message}; it is taken for one that connects`));
     const lower = module?.toLowerCase() ?? '*';
     const fromModule = messages?.toLowerCase() === 'messages' && room?.toLowerCase() === 'modules';
-    if (fromModule && lower !== '*' && !modules.some((each) => each.toLowerCase() === lower)) {
+    if (fromModule && !named.hub && lower !== '*' && !modules.some((each) => each.toLowerCase() === lower)) {
       strayed.push(new QueryProblem(source.at, `nothing comes from here: ${nobody('module', module!, modules)}`));
     } else if (!'/messages/modules/'.startsWith(source.prefix) && !fromModule) {
       const twins = source.prefix === '/twinchangenotifications/';
+      if (twins && named.hub) return strayed.map((warning) => inRoute(document, path, warning));
       strayed.push(
         new QueryProblem(
           source.at,
-          `nothing comes from ${show(source.text)}${twins ? ' yet' : ''}`,
+          `nothing comes from ${show(source.text)}${twins ? ' without a hub' : ''}`,
           'sources are /messages/* and /messages/modules/NAME/outputs/OUTPUT',
         ),
       );
@@ -77,7 +84,7 @@ function namesIn(root: unknown): Named {
     if (!Array.isArray(list)) return [];
     return list.map((each: unknown) => asMapping(each)?.['id']).filter((id) => typeof id === 'string');
   };
-  return { modules: ids('modules'), children: ids('children') };
+  return { modules: ids('modules'), children: ids('children'), hub: asMapping(root)?.['hub'] !== undefined };
 }
 
 interface WrittenRoute {

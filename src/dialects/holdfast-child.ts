@@ -222,12 +222,12 @@ function publication(topic: string, message: ToChild, mqtt5: boolean): Publicati
   }
   const userProperties = noProperties();
   for (let at = 0; at < pairs.length; at += 2) userProperties[pairs[at]!] = pairs[at + 1]!;
-  return {
-    topic,
-    payload,
-    qos: 1,
-    properties: { ...(contentType === undefined ? {} : { contentType }), userProperties },
+  const beside5 = {
+    ...(contentType === undefined ? {} : { contentType }),
+    // Of a packet whose user properties are an empty object mqtt-packet 9 writes nothing at all.
+    ...(pairs.length === 0 ? {} : { userProperties }),
   };
+  return { topic, payload, qos: 1, properties: beside5 };
 }
 
 function nothing(why: string): Said {

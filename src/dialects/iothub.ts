@@ -118,7 +118,20 @@ function methodAnswer(rest: string, body: Buffer): Said {
   const rid = requestId(rest.slice(slash + 1));
   if (slash < 0 || !/^-?\d{1,9}$/.test(status) || rid === null)
     return nothing('a method is answered without a status or a $rid');
+  if (body.length > 0 && !isJson(body)) {
+    const error = 'what the child answered is not JSON';
+    return { kind: 'method answer', rid, status: 502, body: Buffer.from(JSON.stringify({ error })) };
+  }
   return { kind: 'method answer', rid, status: Number(status), body };
+}
+
+function isJson(bytes: Buffer): boolean {
+  try {
+    JSON.parse(bytes.toString('utf8'));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The `$rid` of `?$rid=...`; null without one. */

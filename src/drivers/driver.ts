@@ -22,5 +22,6 @@ export interface DriverContext {
 export interface Driver {
   start(): Promise<void>;
   stop(): Promise<void>;
-  command?(name: string, payload: unknown): Promise<CommandResult>;
+  /** `id`: the same when a command comes a second time; absent where the sender gives none. */
+  command?(name: string, payload: unknown, id?: string): Promise<CommandResult>;
 }

@@ -109,7 +109,7 @@ export class DriverSupervisor {
   }
 
   /** Hands a command to the driver; answers 503 when it does not run, 500 when it throws. Never rejects. */
-  async command(name: string, payload: unknown): Promise<CommandResult> {
+  async command(name: string, payload: unknown, id?: string): Promise<CommandResult> {
     const driver = this.#state === 'running' || this.#state === 'finished' ? this.#attempt?.driver : undefined;
     const { child } = this.#options;
     if (driver === undefined) {
@@ -118,7 +118,7 @@ export class DriverSupervisor {
     }
     if (driver.command === undefined) return { status: 404, payload: { error: `${child} takes no commands` } };
     try {
-      return await driver.command(name, payload);
+      return await driver.command(name, payload, id);
     } catch (error) {
       this.#log.error({ err: error, command: name }, 'command failed');
       return { status: 500, payload: { error: error instanceof Error ? error.message : String(error) } };

@@ -19,6 +19,7 @@ export function metricsText(status: Status, stats: SpoolStats): string {
   messages(text, stats);
   lanes(text, stats);
   children(text, stats);
+  hub(text, status);
   modules(text, status);
   storage(text, status, stats);
   upstream(text, status);
@@ -101,6 +102,19 @@ function children(text: Exposition, { children: all }: SpoolStats): void {
     each(({ pending }) => pending),
   );
   text.counter('child_dropped_total', 'Messages let go, by child.', each(droppedOf));
+}
+
+function hub(text: Exposition, { hub: now }: Status): void {
+  if (now === null) return;
+  text.gauge('hub_registered', 'Children that may connect, their modules included.', [[now.registered]]);
+  text.gauge('hub_connected', 'Children and modules that are connected.', [[now.connected]]);
+  text.gauge('hub_queued', 'Messages that wait for children.', [[now.queued]]);
+  text.counter('hub_dropped_total', 'Messages for children that were let go since the start.', [[now.dropped]]);
+  text.counter(
+    'hub_refused_total',
+    'What was refused to those who connect, by what it was, since the start.',
+    Object.entries(now.refused).map(([what, count]) => [count, { what }]),
+  );
 }
 
 function modules(text: Exposition, { modules: all }: Status): void {

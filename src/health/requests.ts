@@ -91,7 +91,10 @@ export function requests({ live, ring, reload, endToBeStartedAgain }: Answerer):
         return;
       }
       const asked = gateway();
-      const children = typeof child === 'string' ? [childNamed(child)] : asked.list().map(({ id }) => id);
+      const children =
+        typeof child === 'string'
+          ? [childNamed(child)]
+          : asked.list().flatMap(({ id, kind }) => (kind === 'connected' ? [] : id));
       await Promise.all(children.map((id) => asked.restart(id)));
       send({ children } satisfies Restarted);
     },

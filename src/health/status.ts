@@ -1,3 +1,4 @@
+import type { HubStatus } from '../hub/front.ts';
 import type { ModuleShown } from '../rules/modules.ts';
 import type { SpoolSnapshot } from '../spool/snapshot.ts';
 import type { SpoolStats } from '../spool/stats.ts';
@@ -41,6 +42,8 @@ export interface Status {
   readonly spool: SpoolSnapshot;
   readonly ledger: SpoolStats['ledger'];
   readonly children: { readonly total: number; readonly running: number; readonly failing: readonly string[] };
+  /** Null without a hub. */
+  readonly hub: HubStatus | null;
   readonly modules: readonly ModuleShown[];
   readonly memory: { readonly rssBytes: number };
 }

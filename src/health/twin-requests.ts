@@ -4,9 +4,9 @@ import { RequestRefused, type Handler } from './control-server.ts';
 
 /** What the command line may ask about twins. */
 export interface TwinsAsked {
-  readonly twins: Pick<Twins, 'read' | 'desire' | 'replaceDesired'>;
+  twins(): Promise<Pick<Twins, 'read' | 'desire' | 'replaceDesired'>>;
   /** All that have a twin: the gateway, its children whether wired or connected, and their modules as `child/module`. */
-  twinIds(): readonly string[];
+  twinIds(): Promise<readonly string[]>;
 }
 
 /** What `twin set` answers. */
@@ -14,18 +14,21 @@ export type TwinSet = { readonly version: number } | TwinFault;
 
 /** The requests by name. */
 export function twinRequests(asked: () => TwinsAsked): Record<string, Handler> {
-  const whose = (child: unknown, module: unknown): [child: string, module: string | null] => {
+  const whose = async (child: unknown, module: unknown): Promise<[child: string, module: string | null]> => {
     const id = typeof module === 'string' ? `${String(child)}/${module}` : String(child);
-    const ids = asked().twinIds();
+    const ids = await asked().twinIds();
     if (ids.includes(id)) return [String(child), typeof module === 'string' ? module : null];
     const meant = nearest(id, ids);
     throw new RequestRefused(`"${id}" has no twin${meant === undefined ? '' : `; did you mean "${meant}"?`}`);
   };
   return {
-    'twin get': ({ child, module }, { send }) => send(asked().twins.read(...whose(child, module)) satisfies TwinView),
+    'twin get': async ({ child, module }, { send }) => {
+      const who = await whose(child, module);
+      send((await asked().twins()).read(...who) satisfies TwinView);
+    },
     'twin set': async ({ child, module, desired, replace }, { send }) => {
-      const { twins } = asked();
-      const who = whose(child, module);
+      const who = await whose(child, module);
+      const twins = await asked().twins();
       const done = replace === true ? twins.replaceDesired(...who, desired) : twins.desire(...who, desired);
       send((await done) satisfies TwinSet);
     },

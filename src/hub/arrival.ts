@@ -40,7 +40,10 @@ export class Arrival {
         else if (this.#asked) this.#cut('a second CONNECT');
         else void this.#ask(packet);
       },
-      malformed: (error) => this.#cut(error.message),
+      malformed: (error) => {
+        if (error.cause !== undefined) house.log.error({ err: error.cause }, error.message);
+        this.#cut(error.message);
+      },
       drained: () => {},
       closed: () => this.#timer.cancel(),
     };

@@ -1,6 +1,6 @@
 import type { Packet } from 'mqtt-packet';
 import type { Timer } from '../clock/clock.ts';
-import type { ChildDialect, Publication } from '../dialects/child-dialect.ts';
+import type { ChildDialect, Publication, PublicationProperties } from '../dialects/child-dialect.ts';
 import { BODY_BYTES_MAX } from '../message/message.ts';
 import { Acknowledgements, type Outcome } from './acknowledgements.ts';
 import { Allowance } from './allowance.ts';
@@ -72,6 +72,7 @@ export class Connection implements Line {
       packet: (packet) => this.#packet(packet),
       malformed: (error) => {
         session.counts.refused++;
+        if (error.cause !== undefined) house.log.error({ ...this.#who(), err: error.cause }, error.message);
         this.#fail(error.message, error.reason);
       },
       drained: () => this.#room(),
@@ -106,7 +107,7 @@ export class Connection implements Line {
       dup,
       retain: false,
       ...(id > 0 ? { messageId: id } : {}),
-      ...(this.mqtt5 && properties !== undefined ? { properties: properties as object } : {}),
+      ...(this.mqtt5 ? { properties: sayable(properties) } : {}),
     };
     try {
       const bytes = this.#wire.encode(packet);
@@ -133,7 +134,7 @@ export class Connection implements Line {
     const { clock } = this.#house;
     const silentMs = clock.monotonic() - this.#wire.heardAt;
     // Whoever is not read cannot be heard.
-    if (this.#connect.keepaliveSecs > 0 && !this.#wire.held && silentMs > this.#connect.keepaliveSecs * 1500) {
+    if (this.#connect.keepaliveSecs > 0 && !this.#wire.heldByUs && silentMs > this.#connect.keepaliveSecs * 1500) {
       this.#fail('its keepalive passed', 0x8d);
     } else if (this.client.expiresAt !== null && clock.known() && clock.wall() > this.client.expiresAt) {
       this.close('its token expired', 0x87, true);
@@ -330,6 +331,14 @@ export class Connection implements Line {
   #startWithDesired(filter: string): void {
     if (this.dialect.startsWithDesired(this.client, filter)) void this.#conversation.desired();
   }
+}
+
+/** Without what is empty. */
+function sayable({ contentType, userProperties = {} }: PublicationProperties = {}): object {
+  return {
+    ...(contentType === undefined ? {} : { contentType }),
+    ...(Object.keys(userProperties).length === 0 ? {} : { userProperties }),
+  };
 }
 
 function refusedAs311(code: number): number {

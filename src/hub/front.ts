@@ -9,9 +9,10 @@ import { iothubChild } from '../dialects/iothub.ts';
 import { ulidText } from '../message/ulid.ts';
 import type { Message, Reading, Source } from '../message/message.ts';
 import type { Enrolment } from '../registry/enrolment.ts';
-import { Twins, type TwinFault, type TwinView } from '../twins/twins.ts';
+import { changeNotice, presenceNotice, type Notice } from '../twins/notice.ts';
+import { Twins } from '../twins/twins.ts';
 import type { Client } from './gatekeeper.ts';
-import { Hub, type Presence } from './hub.ts';
+import { Hub } from './hub.ts';
 import type { Address, ListenOptions } from './listeners.ts';
 import { methodsListener } from './methods-https.ts';
 import type { Services } from './services.ts';
@@ -29,8 +30,39 @@ export interface FrontOptions {
   readonly log: Logger;
   /** How long the gateway has been accountable, ms. */
   readonly age: () => number;
-  /** Resolves when it is durable. */
+  /** Resolves when it is durable; rejects with `{reason: 'rejected'}` when there is no room. */
   readonly event: (source: Source, reading: Reading) => Promise<void>;
+  readonly hasRoom: () => boolean;
+  /** A twin has changed, or somebody has come or gone: for the routes that want to know. */
+  readonly notice: (notice: Notice) => void;
+}
+
+/** How the hub is doing, for `status`. */
+export interface HubStatus {
+  readonly ports: { readonly [protocol: string]: number };
+  readonly connected: number;
+  /** Those that may connect, modules included. */
+  readonly registered: number;
+  /** What was refused since the start, by what it was. */
+  readonly refused: { readonly [what: string]: number };
+  /** Messages that wait for children, and those let go since the start. */
+  readonly queued: number;
+  readonly dropped: number;
+}
+
+/** A child that connects, as `list` shows it. */
+export interface ConnectedChild {
+  readonly id: string;
+  readonly type: 'child';
+  readonly kind: 'connected';
+  readonly state: 'connected' | 'absent' | 'disabled';
+  readonly since: number;
+  readonly readings: number;
+  readonly malformed: number;
+  readonly restarts: number;
+  readonly lastReadingAt: number | null;
+  readonly lastError: string | null;
+  readonly retryInMs: number | null;
 }
 
 /** The hub with all that stands behind it: the registry's doorkeeper, twins, commands and the router. */
@@ -38,6 +70,7 @@ export class Front {
   readonly twins: Twins;
   readonly #hub: Hub;
   readonly #options: FrontOptions;
+  readonly #startedAt: number;
 
   constructor(options: FrontOptions) {
     const { config, enrolment, commands, clock, log, age } = options;
@@ -45,12 +78,16 @@ export class Front {
     const { hub } = config;
     if (hub === undefined) throw new Error('there is no hub in the configuration');
     const gateway = config.gateway.id;
+    this.#startedAt = clock.wall();
     const gatekeeper = enrolment.gatekeeper();
     const certificates = enrolment.certificates();
     this.twins = new Twins({
       store: enrolment.store,
-      changed: ({ child, module, side, version, patch }) => {
+      changed: (change) => {
+        const { child, module, side, version, patch } = change;
         if (side === 'desired') this.#hub.desired(child, module, version, patch);
+        const notice = changeNotice(gateway, change);
+        if (notice !== null) options.notice(notice);
       },
     });
     const services = this.#services();
@@ -79,6 +116,13 @@ export class Front {
       age,
       log,
     });
+    // Whoever is gone for good leaves nothing behind.
+    gatekeeper.onRevoked((child, module) => {
+      const found = enrolment.registry.find(child);
+      if (found !== undefined && (module === null || found.modules.some(({ id }) => id === module))) return;
+      this.#hub.forget(child, module);
+      this.twins.forget(child, module).catch((error: unknown) => log.error({ err: error, child }, 'its twin stays'));
+    });
     certificates.onRenewed((certificate) => this.#hub.setCertificate(certificate));
     commands.seekAmong(this.#hub);
   }
@@ -91,18 +135,40 @@ export class Front {
     return this.#hub.stop();
   }
 
-  clients(): readonly Presence[] {
-    return this.#hub.clients();
+  status(): HubStatus {
+    const clients = this.#hub.clients();
+    const registered = this.#options.enrolment.registry.all();
+    return {
+      ports: this.#hub.ports,
+      connected: clients.filter(({ connected }) => connected).length,
+      registered: registered.reduce((sum, { modules }) => sum + 1 + modules.length, 0),
+      refused: this.#hub.refused,
+      queued: clients.reduce((sum, { queued }) => sum + queued, 0),
+      dropped: clients.reduce((sum, { dropped }) => sum + dropped, 0),
+    };
   }
 
   /** Children that may connect, and their modules as `child/module`. */
-  ids(): string[] {
-    const { registry } = this.#options.enrolment;
-    return registry.all().flatMap(({ id, modules }) => [id, ...modules.map((module) => `${id}/${module.id}`)]);
-  }
-
-  get refused() {
-    return this.#hub.refused;
+  children(): ConnectedChild[] {
+    const clients = new Map(this.#hub.clients().map((client) => [nameOf(client.child, client.module), client]));
+    return this.#options.enrolment.registry.all().flatMap(({ id, status, modules }) =>
+      [null, ...modules.map((module) => module.id)].map((module) => {
+        const client = clients.get(nameOf(id, module));
+        return {
+          id: nameOf(id, module),
+          type: 'child' as const,
+          kind: 'connected' as const,
+          state: status === 'disabled' ? 'disabled' : client?.connected === true ? 'connected' : 'absent',
+          since: client?.since ?? this.#startedAt,
+          readings: client?.in ?? 0,
+          malformed: client?.refused ?? 0,
+          restarts: 0,
+          lastReadingAt: null,
+          lastError: null,
+          retryInMs: null,
+        };
+      }),
+    );
   }
 
   observe(message: Message): void {
@@ -111,21 +177,29 @@ export class Front {
 
   /** What a route leads to a connected child. Rejects when there is no room for it. */
   input(child: string, input: string, message: Message): Promise<void> {
+    return this.#deliver(child, null, input, message);
+  }
+
+  /** The same to a module of a connected child: of each that has one of that name. */
+  async moduleInput(module: string, input: string, message: Message): Promise<void> {
+    const lower = module.toLowerCase();
+    for (const { id, modules } of this.#options.enrolment.registry.all()) {
+      const own = modules.find((each) => each.id.toLowerCase() === lower);
+      if (own !== undefined) await this.#deliver(id, own.id, input, message);
+    }
+  }
+
+  #deliver(child: string, module: string | null, input: string, message: Message): Promise<void> {
     const { source, body, contentType, contentEncoding, properties = {}, id } = message;
-    return this.#hub.deliver(
-      child,
-      null,
-      { input },
-      {
-        body,
-        ...(contentType === undefined ? {} : { contentType }),
-        ...(contentEncoding === undefined ? {} : { contentEncoding }),
-        properties,
-        messageId: ulidText(id),
-        from: { child: source.child, ...(source.module === undefined ? {} : { module: source.module }) },
-      },
-      message.expiresAfterSecs ?? null,
-    );
+    const toChild: ToChild = {
+      body,
+      ...(contentType === undefined ? {} : { contentType }),
+      ...(contentEncoding === undefined ? {} : { contentEncoding }),
+      properties,
+      messageId: ulidText(id),
+      from: { child: source.child, ...(source.module === undefined ? {} : { module: source.module }) },
+    };
+    return this.#hub.deliver(child, module, { input }, toChild, message.expiresAfterSecs ?? null);
   }
 
   #services(): Services {
@@ -141,12 +215,15 @@ export class Front {
           ...(eventTime === undefined ? {} : { eventTime }),
         });
       },
-      hasRoom: () => true,
+      hasRoom: this.#options.hasRoom,
       twinGet: ({ child, module }) => Promise.resolve(this.twins.read(child, module)),
       twinPatch: ({ child, module }, body) => this.twins.report(child, module, body),
       invoke: (_, child, module, method, body, secs) => this.#invoke(child, module, method, body, secs),
       send: (client, child, message) => this.#send(client, child, message),
-      present: () => undefined,
+      present: ({ child, module }, connected) => {
+        const { config, clock, notice } = this.#options;
+        notice(presenceNotice(config.gateway.id, child, module, connected, clock.wall()));
+      },
     };
   }
 
@@ -174,6 +251,8 @@ export class Front {
     const made = commandMessage({ ...message, properties: message.properties ?? {} }, this.#options.clock);
     if ('refused' in made) throw new Error(made.refused);
     const { expiresAfterSecs } = made;
+    if (this.#options.enrolment.registry.find(child) === undefined)
+      throw new Error(`no child "${child}" connects here`);
     await this.#hub.deliver(child, null, 'command', message, expiresAfterSecs);
     this.#options.log.debug({ child, from: client.child }, 'a message waits for a child');
   }
@@ -193,12 +272,14 @@ function places(listen: NonNullable<Config['hub']>['listen']): Pick<ListenOption
 /** DER, leaf first. */
 function chainOf(socket: TLSSocket): Buffer[] {
   const chain: Buffer[] = [];
-  let next = socket.getPeerCertificate?.(true);
-  while (next?.raw !== undefined && chain.length < CHAIN_MAX && !chain.some((each) => each.equals(next.raw))) {
-    chain.push(next.raw);
-    next = next.issuerCertificate;
+  for (let next = socket.getPeerCertificate?.(true); next?.raw !== undefined; next = next.issuerCertificate) {
+    const { raw } = next;
+    if (chain.length === CHAIN_MAX || chain.some((each) => each.equals(raw))) break;
+    chain.push(raw);
   }
   return chain;
 }
 
-export type { TwinFault, TwinView };
+function nameOf(child: string, module: string | null): string {
+  return module === null ? child : `${child}/${module}`;
+}

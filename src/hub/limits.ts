@@ -27,7 +27,7 @@ export const LIMITS: HubLimits = {
   subscriptionsMax: 50,
   queuedMax: 1000,
   queuedBytesMax: 2 ** 20,
-  queuedSecsMax: 86_400,
+  queuedSecsMax: 172_800,
 };
 
 /** Connections above the clients that may be let in, for those who have not yet shown who they are. */

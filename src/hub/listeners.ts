@@ -8,16 +8,20 @@ import { createWebSocketStream, WebSocketServer } from 'ws';
 import type { Clock, Timer } from '../clock/clock.ts';
 import { Allowance } from './allowance.ts';
 import type { Origin } from './house.ts';
-import { PACKET_BYTES_MAX, PATIENCE_MS, STRANGERS_MAX, type HubLimits } from './limits.ts';
+import { PATIENCE_MS, STRANGERS_MAX, type HubLimits } from './limits.ts';
 
 /** Where MQTT over WebSockets is asked for: by the SDK, and by others. */
 const WEBSOCKET_PATHS = ['/$iothub/websocket', '/mqtt'];
+/** One message of a WebSocket may hold several packets, or a piece of one. */
+const WEBSOCKET_MESSAGE_BYTES_MAX = 2 ** 20;
 /** First byte of a CONNECT (MQTT, section 3.1.1): no HTTP request begins with it. */
 const CONNECT = 0x10;
 /** Addresses whose connections are counted at once. */
 const ADDRESSES_MAX = 1024;
 /** Certificates of a chain that are looked at. */
 const CHAIN_MAX = 8;
+/** When TCP asks a silent peer whether it is there, ms: whoever has no keepalive of MQTT must go as well. */
+const PROBE_MS = 60_000;
 /** How long clients may take to go when the hub stops, ms. */
 const GOING_MS = 2000;
 
@@ -64,6 +68,8 @@ export class Listeners {
   readonly #listening: Listening[] = [];
   readonly #sockets = new Set<Socket>();
   readonly #allowances = new Map<string, Allowance>();
+  /** Connections that speak HTTP: until when they must have asked, and for what they may ask. */
+  readonly #talks = new WeakMap<Duplex, { readonly deadline: Timer; readonly protocols: readonly Protocol[] }>();
   readonly #http: Server;
   readonly #webSockets: WebSocketServer;
 
@@ -85,7 +91,7 @@ export class Listeners {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
-      maxPayload: PACKET_BYTES_MAX,
+      maxPayload: WEBSOCKET_MESSAGE_BYTES_MAX,
       handleProtocols: (protocols) => (protocols.has('mqtt') ? 'mqtt' : false),
     });
     this.#http = createHttpServer({ maxHeaderSize: 8192 });
@@ -96,7 +102,10 @@ export class Listeners {
       this.#listening.push({ address, protocols, server });
     }
     this.#http.on('request', (request, response) => {
-      const asked = options.onRequest;
+      const talk = this.#talks.get(request.socket);
+      // Once it is whole the answer may take its time.
+      request.once('end', () => talk?.deadline.cancel());
+      const asked = talk?.protocols.includes('https') === true ? options.onRequest : undefined;
       if (asked !== undefined) asked(request, response);
       else response.writeHead(404).end();
     });
@@ -165,7 +174,7 @@ export class Listeners {
   }
 
   #plain(): TcpServer {
-    return createTcpServer({ noDelay: true, keepAlive: true }, (socket) => {
+    return createTcpServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: PROBE_MS }, (socket) => {
       if (!this.#admits(socket)) return;
       this.#arrived(socket, { address: addressOf(socket), protocol: 'mqtt', certificates: [] });
     });
@@ -178,6 +187,7 @@ export class Listeners {
         ...this.#options.certificate,
         noDelay: true,
         keepAlive: true,
+        keepAliveInitialDelay: PROBE_MS,
         handshakeTimeout: PATIENCE_MS,
         requestCert: true,
         rejectUnauthorized: false,
@@ -256,8 +266,6 @@ export class Listeners {
     this.#http.emit('connection', socket);
     socket.resume();
   }
-
-  readonly #talks = new WeakMap<Duplex, { readonly deadline: Timer; readonly protocols: readonly Protocol[] }>();
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const path = (request.url ?? '').replace(/\?.*/, '');

@@ -83,8 +83,9 @@ export async function answerMethodRequest(request: MethodRequest, options: Metho
   // Why is for the log: who knocks learns nothing.
   if ('refused' in admission) return failure(...REFUSED[admission.refused], 'not let in');
   const { client } = admission;
+  // Not 403, which the SDK takes for too many devices.
   if (!mayInvoke(client, child, ofModule))
-    return failure(403, 'IotHubForbidden', `it has no grant to invoke methods of ${child}`);
+    return failure(401, 'IotHubUnauthorizedAccess', `no grant to invoke methods of ${child}`);
   const call = parsedCall(request.body);
   if (typeof call === 'string') return failure(400, 'ArgumentInvalid', call);
   if (call.payload.length > PAYLOAD_BYTES_MAX)

@@ -6,8 +6,8 @@ const NOTHING = Buffer.alloc(0);
 export class Malformed extends Error {
   readonly reason: number;
 
-  constructor(why: string, reason = 0x81) {
-    super(why);
+  constructor(why: string, reason = 0x81, options?: ErrorOptions) {
+    super(why, options);
     this.reason = reason;
   }
 }
@@ -49,17 +49,21 @@ export class PacketStream {
     while (this.#chunks.length > 1 && this.#chunks[0]!.length < HEADER_BYTES_MAX) {
       this.#chunks.unshift(Buffer.concat([this.#chunks.shift() ?? NOTHING, this.#chunks.shift() ?? NOTHING]));
     }
-    const head = this.#chunks[0]!;
-    let remaining = 0;
-    for (let digit = 0; digit < HEADER_BYTES_MAX - 1; digit++) {
-      const byte = head[1 + digit];
-      if (byte === undefined) return null;
-      remaining += (byte & 127) * 128 ** digit;
-      if (byte >= 128) continue;
-      const size = 2 + digit + remaining;
-      if (size > this.bytesMax) throw new Malformed(`a packet of ${size} bytes, at most ${this.bytesMax}`, 0x95);
-      return size;
-    }
-    throw new Malformed('a length of more than four bytes');
+    const size = sizeOf(this.#chunks[0]!);
+    if (size !== null && size > this.bytesMax)
+      throw new Malformed(`a packet of ${size} bytes, at most ${this.bytesMax}`, 0x95);
+    return size;
   }
+}
+
+/** The size that a packet says it has; null: its header is not there yet. Throws {@link Malformed}. */
+export function sizeOf(head: Buffer): number | null {
+  let remaining = 0;
+  for (let digit = 0; digit < HEADER_BYTES_MAX - 1; digit++) {
+    const byte = head[1 + digit];
+    if (byte === undefined) return null;
+    remaining += (byte & 127) * 128 ** digit;
+    if (byte < 128) return 2 + digit + remaining;
+  }
+  throw new Malformed('a length of more than four bytes');
 }

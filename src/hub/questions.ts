@@ -8,6 +8,8 @@ const WAITING_MAX = 1000;
 export interface MethodResult {
   readonly status: number;
   readonly payload: unknown;
+  /** The client gave no answer: this one is ours. */
+  readonly failed?: true;
 }
 
 interface Question {
@@ -60,7 +62,7 @@ export class Questions {
 }
 
 export function failure(status: number, error: string): MethodResult {
-  return { status, payload: { error } };
+  return { status, payload: { error }, failed: true };
 }
 
 /** JSON, or as it is when it is none. */

@@ -98,6 +98,15 @@ export class Session {
     return qos;
   }
 
+  /** A publication on the topic, of the one or two that it may have, that is subscribed to; null: on neither. */
+  #wanted(publication: Publication): { readonly publication: Publication; readonly granted: 0 | 1 } | null {
+    const granted = this.granted(publication.topic);
+    if (granted !== null) return { publication, granted };
+    const { bareTopic: topic } = publication;
+    const bare = topic === undefined ? null : this.granted(topic);
+    return topic === undefined || bare === null ? null : { publication: { ...publication, topic }, granted: bare };
+  }
+
   /** Whether something on this topic could be said now, if it is subscribed to. */
   ready(topic: string): boolean {
     const { line } = this;
@@ -106,11 +115,11 @@ export class Session {
   }
 
   /** Says something once, to the client that is there now and has subscribed to it. False: it was not said. */
-  say(publication: Publication): boolean {
+  say(said: Publication): boolean {
     const { line } = this;
-    if (line === null) return false;
-    const granted = this.granted(publication.topic);
-    if (granted === null) return false;
+    const wanted = this.#wanted(said);
+    if (line === null || wanted === null) return false;
+    const { publication, granted } = wanted;
     const qos = Math.min(granted, publication.qos);
     if (!line.roomy || (qos === 1 && this.#onTheWay.size >= line.window)) {
       this.counts.slow++;
@@ -159,15 +168,16 @@ export class Session {
   #send(letter: Letter, line: Line): void {
     const errand = letter.errand === 'command' ? 'command' : `input ${letter.errand.input}`;
     if (this.#deaf.has(errand)) return;
-    const publication =
+    const wanted = this.#wanted(
       letter.errand === 'command'
         ? line.dialect.commandMessage(line.client, letter.message, line.mqtt5)
-        : line.dialect.inputMessage(line.client, letter.errand.input, letter.message, line.mqtt5);
-    const granted = this.granted(publication.topic);
-    if (granted === null) {
+        : line.dialect.inputMessage(line.client, letter.errand.input, letter.message, line.mqtt5),
+    );
+    if (wanted === null) {
       this.#deaf.add(errand);
       return;
     }
+    const { publication, granted } = wanted;
     const id = granted === 0 ? 0 : letter.packetId || this.#newId();
     const said = line.publish(publication, id, letter.packetId > 0);
     if (said && id > 0) {

@@ -3,7 +3,7 @@ import { generate, type Packet } from 'mqtt-packet';
 import type { Clock, Timer } from '../clock/clock.ts';
 import { CONNECT_BYTES_MAX, UNSENT_BYTES_MAX } from './limits.ts';
 import { PacketReader, type ClientPacket } from './packets.ts';
-import { Malformed, PacketStream } from './packet-stream.ts';
+import { Malformed, PacketStream, sizeOf } from './packet-stream.ts';
 
 /** How long a last word may take to leave before the connection is cut, ms. */
 const LAST_WORD_MS = 2000;
@@ -68,6 +68,11 @@ export class Wire {
     return this.#holds.size > 0;
   }
 
+  /** Not read for a reason of ours; that it does not read what we say is one of its own. */
+  get heldByUs(): boolean {
+    return this.#holds.size > (this.#holds.has('unsent') ? 1 : 0);
+  }
+
   /** Bytes that wait to leave. */
   get unsent(): number {
     return this.#stream.writableLength;
@@ -113,7 +118,10 @@ export class Wire {
 
   /** Throws when it says something that MQTT cannot. */
   encode(packet: Packet): Buffer {
-    return generate(packet, { protocolVersion: this.mqtt5 ? 5 : 4 });
+    const bytes = generate(packet, { protocolVersion: this.mqtt5 ? 5 : 4 });
+    // What mqtt-packet cannot say (a text of more than 65,535 bytes, an empty list of properties) it leaves out, or in the middle.
+    if (sizeOf(bytes) !== bytes.length) throw new Error(`a ${packet.cmd.toUpperCase()} that MQTT cannot say`);
+    return bytes;
   }
 
   /** Says what is to be said, and closes. */
@@ -146,9 +154,10 @@ export class Wire {
         this.events.packet(this.#reader.read(bytes));
       }
     } catch (error) {
-      if (!(error instanceof Malformed)) throw error;
       this.#stream.pause();
-      this.events.malformed(error);
+      // A fault of ours ends the connection whose packet met it, and no other.
+      const fault = () => new Malformed('a packet that met a fault of ours', 0x80, { cause: error });
+      this.events.malformed(error instanceof Malformed ? error : fault());
     } finally {
       this.#reading = false;
     }

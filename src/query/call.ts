@@ -107,7 +107,8 @@ function scalarCall<R>(call: Call, target: ScalarFunction, args: readonly Operan
   };
 }
 
-function unknownFunction({ name, at }: Call): QueryProblem {
+/** What is to be said of a call that is no {@link isScalar} function, where only those may stand. */
+export function unknownFunction({ name, at }: Call): QueryProblem {
   if (AGGREGATES.has(name)) {
     return new QueryProblem(
       at,

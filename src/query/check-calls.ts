@@ -1,4 +1,5 @@
 import type { Duration, Expression, Over, Select } from './ast.ts';
+import { isScalar, unknownFunction } from './call.ts';
 import { familyOf, mayRun, needsOrder } from './families.ts';
 import { partsOf } from './parts.ts';
 import { QueryProblem } from './problem.ts';
@@ -57,8 +58,11 @@ function check(expression: Expression, place: Place): void {
     );
   }
   if (expression.kind === 'call') {
-    checkOver(expression);
     const family = familyOf(expression);
+    // Before anything is said of its arguments: AVGG(v) lacks no key.
+    const unknown = family === 'scalar' && !isScalar(expression.name) && expression.name !== 'system.timestamp';
+    if (unknown) throw unknownFunction(expression);
+    checkOver(expression);
     const name = expression.name.toUpperCase();
     if (family === 'aggregate') {
       if (!place.aggregates) throw misplacedAggregate(expression, place);

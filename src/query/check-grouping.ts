@@ -1,4 +1,4 @@
-import type { Expression, Select, Window } from './ast.ts';
+import type { Expression, Item, Select, Window } from './ast.ts';
 import { checkLength, KEYS_MAX } from './check-calls.ts';
 import { familyOf } from './families.ts';
 import { partsOf } from './parts.ts';
@@ -30,26 +30,49 @@ export function checkGrouping(select: Select): void {
     if (keys.has(sameness.number(key))) continue;
     throw new QueryProblem(key.at, 'a key of TIMESTAMP BY .. OVER must stand in GROUP BY too', 'add it to GROUP BY');
   }
+  const loneNames = new Set(groupBy.map(loneName));
   for (const item of items) {
     if (item.kind === 'all')
       throw new QueryProblem(item.at, '* cannot stand with GROUP BY', 'name the columns, or use Collect() or TopOne()');
-    checkGrouped(item.expression, keys, sameness);
+    const hint = loneNames.has(item.name.toLowerCase())
+      ? 'GROUP BY knows no names that the SELECT gives: write there what stands before AS'
+      : TAKE_ONE;
+    checkGrouped(item.expression, keys, sameness, hint);
   }
-  if (having !== null) checkGrouped(having, keys, sameness);
+  if (having !== null) checkGrouped(having, keys, sameness, TAKE_ONE, columnsNamed(items));
 }
 
-function checkGrouped(expression: Expression, keys: ReadonlySet<number>, sameness: Sameness): void {
+/** The columns that HAVING may call by name: their places in the list, by their names in lower case. Keys of GROUP BY go before them. */
+export function columnsNamed(items: readonly Item[]): ReadonlyMap<string, number> {
+  return new Map(
+    items.flatMap((item, index) => (item.kind === 'value' ? [[item.name.toLowerCase(), index] as const] : [])),
+  );
+}
+
+/** The name, in lower case, that an expression consists of; null for all others. */
+export function loneName(expression: Expression): string | null {
+  return expression.kind === 'field' && expression.path.length === 1 ? expression.path[0]!.toLowerCase() : null;
+}
+
+const NO_COLUMNS: ReadonlyMap<string, number> = new Map();
+
+const TAKE_ONE = 'add it to GROUP BY, or take one of its values: MIN, MAX, TopOne';
+
+function checkGrouped(
+  expression: Expression,
+  keys: ReadonlySet<number>,
+  sameness: Sameness,
+  hint: string,
+  columns = NO_COLUMNS,
+): void {
   if (keys.has(sameness.number(expression))) return;
   if (expression.kind === 'call' && familyOf(expression) === 'aggregate') return;
+  if (columns.has(loneName(expression) ?? '')) return;
   if (expression.kind === 'field') {
     const name = printExpression(expression);
-    throw new QueryProblem(
-      expression.at,
-      `${name.length > 60 ? 'this field' : name} differs within a group`,
-      'add it to GROUP BY, or take one of its values: MIN, MAX, TopOne',
-    );
+    throw new QueryProblem(expression.at, `${name.length > 60 ? 'this field' : name} differs within a group`, hint);
   }
-  for (const part of partsOf(expression)) checkGrouped(part, keys, sameness);
+  for (const part of partsOf(expression)) checkGrouped(part, keys, sameness, hint, columns);
 }
 
 function checkWindows(windows: readonly Window[]): void {

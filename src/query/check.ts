@@ -1,6 +1,7 @@
-import type { Item, Query, Script, Select, Source } from './ast.ts';
+import type { Expression, Item, Query, Script, Select, Source } from './ast.ts';
 import { checkCalls } from './check-calls.ts';
 import { checkGrouping } from './check-grouping.ts';
+import { familyOf } from './families.ts';
 import { inputsOf, queriesOf, sourcesOf } from './inputs.ts';
 import { nearest } from './nearest.ts';
 import { visit } from './parts.ts';
@@ -71,6 +72,7 @@ function checkTimes(script: Script): void {
   const steps = new Set(script.steps.map(({ name }) => name.toLowerCase()));
   const numbers = new Map<string, number>();
   const times = new Map<string, string>();
+  const timeless = timelessSources(script);
   for (const source of queriesOf(script).flatMap(sourcesOf)) {
     const lower = source.name.toLowerCase();
     const { timestampBy, over, alias } = source;
@@ -82,6 +84,7 @@ function checkTimes(script: Script): void {
         'put TIMESTAMP BY behind the input that the step reads',
       );
     }
+    if (timeless.has(source)) continue;
     const sameness = new Sameness(alias, numbers);
     const keys = over.map((key) => sameness.number(key)).sort((a, b) => a - b);
     const time = `${timestampBy === null ? '' : sameness.number(timestampBy)} ${keys.join(' ')}`;
@@ -96,6 +99,28 @@ function checkTimes(script: Script): void {
     }
     if (timestampBy !== null) checkTimestamp(source);
   }
+}
+
+/**
+ * What is read only to be passed on: `SELECT * INTO raw FROM input` means the same whatever the time of its events is, and need not
+ * repeat the TIMESTAMP BY of another SELECT.
+ */
+function timelessSources(script: Script): ReadonlySet<Source> {
+  const selects = script.selects.flatMap((query) => query.selects);
+  const timeless = selects.filter(({ items, from, joins, where, groupBy, having }) => {
+    if (from.timestampBy !== null || joins.length > 0 || groupBy !== null) return false;
+    const columns = items.flatMap((item) => (item.kind === 'value' ? [item.expression] : []));
+    return ![...columns, where, having].some((expression) => expression !== null && asksForTime(expression));
+  });
+  return new Set(timeless.map(({ from }) => from));
+}
+
+function asksForTime(expression: Expression): boolean {
+  let found = false;
+  visit(expression, (part) => {
+    if (part.kind === 'call' && (part.name === 'system.timestamp' || familyOf(part) === 'analytic')) found = true;
+  });
+  return found;
 }
 
 function checkTimestamp({ timestampBy, over }: Source): void {

@@ -11,6 +11,14 @@ export function inputsOf(script: Script): readonly string[] {
   return [...inputs.values()];
 }
 
+/** Where a script reads an input and says what its time is; the first place that reads it when none says so. */
+export function timedSource(script: Script, input: string): Source {
+  const all = queriesOf(script)
+    .flatMap(sourcesOf)
+    .filter(({ name }) => name.toLowerCase() === input.toLowerCase());
+  return all.find(({ timestampBy }) => timestampBy !== null) ?? all[0]!;
+}
+
 /** The queries of a script, those of its steps first. */
 export function queriesOf(script: Script): readonly Query[] {
   return [...script.steps.map(({ query }) => query), ...script.selects];

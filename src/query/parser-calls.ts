@@ -164,7 +164,12 @@ function readArguments(
     const { at } = tokens;
     tokens.next();
     if (!STARRED.has(name)) {
-      throw new QueryProblem(at, `${name.toUpperCase()}(*) is not in the language`, 'only COUNT, LAG and LAST take *');
+      const whole = name === 'collect' || name === 'topone';
+      throw new QueryProblem(
+        at,
+        `${name.toUpperCase()}(*) is not in the language`,
+        whole ? `${name.toUpperCase()}() takes whole events` : 'only COUNT, LAG and LAST take *',
+      );
     }
     star = true;
   } else {

@@ -218,11 +218,8 @@ function readWord(tokens: Tokens, token: ReturnType<Tokens['peek']> & { kind: 'w
       );
     case 'true':
     case 'false':
-      throw new QueryProblem(
-        at,
-        `${token.text} is no literal of the language`,
-        `write CAST(${lower === 'true' ? 1 : 0} AS bit)`,
-      );
+      tokens.next();
+      return { kind: 'literal', value: lower === 'true', at };
     case 'exists':
       if (call) throw new QueryProblem(at, 'EXISTS is not in the language', 'use a LEFT JOIN and IS NOT NULL');
       break;
@@ -232,7 +229,13 @@ function readWord(tokens: Tokens, token: ReturnType<Tokens['peek']> & { kind: 'w
   }
   if (call && (!isReserved(lower) || lower === 'left')) {
     tokens.next();
-    return readCall(tokens, token, readExpression);
+    const read = readCall(tokens, token, readExpression);
+    if (!tokens.isMark('.') || tokens.isMark('*', 1)) return read;
+    throw new QueryProblem(
+      tokens.at,
+      'a dot cannot follow a function',
+      "use GetRecordPropertyValue(record, 'name'), or give it a name in a step of WITH",
+    );
   }
   if (isReserved(lower)) {
     throw tokens.unexpected('a value', [], `write [${token.text}] if that is a name`);

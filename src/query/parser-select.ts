@@ -17,7 +17,8 @@ export function readSelect(tokens: Tokens): ReadSelect {
   const { at } = tokens;
   tokens.needWord('select');
   refuseQuantity(tokens);
-  const items = tokens.list(() => readItem(tokens));
+  let columns = 0;
+  const items = tokens.list(() => readItem(tokens, ++columns));
   let into: ReadSelect['into'] = null;
   if (tokens.takeWord('into')) {
     const place = tokens.at;
@@ -27,7 +28,12 @@ export function readSelect(tokens: Tokens): ReadSelect {
     throw tokens.unexpectedClause(into === null ? 'FROM, INTO or a comma' : 'FROM', ['from', 'into', 'as']);
   }
   const from = readSource(tokens);
-  if (tokens.isMark(',')) throw new QueryProblem(tokens.at, 'sources are not joined by commas', 'use JOIN .. ON');
+  if (tokens.isMark(','))
+    throw new QueryProblem(
+      tokens.at,
+      'sources are not joined by commas',
+      'use JOIN .. ON, or UNION for the rows of both',
+    );
   const joins: Join[] = [];
   for (let join = readJoin(tokens); join !== null; join = readJoin(tokens)) joins.push(join);
   const applies: Apply[] = [];
@@ -89,7 +95,8 @@ function refuseQuantity(tokens: Tokens): void {
   }
 }
 
-function readItem(tokens: Tokens): Item {
+/** `column` is its place in the list, from 1. */
+function readItem(tokens: Tokens, column: number): Item {
   const token = tokens.peek();
   const { at } = token;
   if (tokens.takeMark('*')) return { kind: 'all', path: [], at };
@@ -113,7 +120,7 @@ function readItem(tokens: Tokens): Item {
     const name = tokens.takeBareAlias();
     return { kind: 'value', name: alias.kind === 'word' ? name : alias.text, expression, at };
   }
-  return { kind: 'value', name: nameOf(expression), expression, at };
+  return { kind: 'value', name: nameOf(expression, column), expression, at };
 }
 
 /** A column's name: also a text. */
@@ -125,13 +132,13 @@ function readColumnName(tokens: Tokens): string {
   return token.text;
 }
 
-/** The name of a column that was given none: the last part of a path, or the function's. */
-function nameOf(expression: Expression): string {
+/** The name of a column that was given none: the last part of a path, the function's, or that of its place. */
+function nameOf(expression: Expression, column: number): string {
   if (expression.kind === 'field') return expression.path.at(-1)!;
   if (expression.kind === 'call') return expression.name.replace('system.', '');
   if (expression.kind === 'cast') return expression.safe ? 'try_cast' : 'cast';
   if (expression.kind === 'window id') return 'id';
-  throw new QueryProblem(expression.at, 'this column has no name', 'write AS name behind it');
+  return `column${column}`;
 }
 
 function readSource(tokens: Tokens): Source {

@@ -168,7 +168,9 @@ function readLengths(tokens: Tokens, kind: Kind): Partial<Record<Length, Duratio
     if (index > 0 || !long) tokens.needMark(',', `before ${WHAT[length]}`);
     const { at } = tokens;
     const signed = length === 'offset';
-    const value = long ? readLong(tokens, length) : micros * readCount(tokens, WHAT[length], signed);
+    // Offset(..) is taken behind bare numbers too: its unit is its own.
+    const named = long || (signed && tokens.isMark('(', 1));
+    const value = named ? readLong(tokens, length) : micros * readCount(tokens, WHAT[length], signed);
     lengths[length] = { micros: value, at };
   }
   return lengths;

@@ -106,6 +106,13 @@ export class Tokens {
       );
     }
     this.next();
+    const dash = this.peek();
+    const behind = this.peek(1);
+    // No operator can follow a name of this kind.
+    if (token.kind === 'word' && this.isMark('-') && dash.at === token.end && behind.at === dash.end) {
+      const rest = behind.kind === 'word' ? behind.text : '..';
+      throw new QueryProblem(token.at, `- cannot stand in ${what}`, `put it into brackets: [${token.text}-${rest}]`);
+    }
     return token.text;
   }
 

@@ -51,7 +51,7 @@ export class SealedStore {
 
   /**
    * Finds the key (see {@link findKeys}) and sees that it opens what is there; a change of keys that was cut off goes on.
-   * Throws {@link SealError} when records need a key that is not there. Nothing is deleted then.
+   * Throws {@link SealError} when the key is not there, or opens nothing of it. Nothing is deleted then.
    */
   static async open(
     medium: SealedMedium,
@@ -60,7 +60,7 @@ export class SealedStore {
   ): Promise<SealedStore> {
     const names = medium.names(PREFIX);
     const store = new SealedStore(medium, findKeys(keysDir, names.length === 0, credentialsDir));
-    store.#mustKnowAllKeys(names);
+    store.#mustKnowSome(names);
     if (store.#others.length > 0) await store.#sealAnew();
     return store;
   }
@@ -118,12 +118,13 @@ export class SealedStore {
   /** In parts, each in its turn, so that neither memory nor others' writes have to wait for all of it. */
   async #sealAnew(): Promise<void> {
     const names = this.#medium.names(PREFIX);
-    let unreadable = 0;
     while (names.length > 0) {
       await this.#turn(async () => {
         const changes: StateEntry[] = [];
         let bytes = 0;
-        for (let name = names.shift(); name !== undefined && bytes < RESEAL_BYTES; name = names.shift()) {
+        while (bytes < RESEAL_BYTES) {
+          const name = names.shift();
+          if (name === undefined) break;
           const record = this.#medium.bytes(name);
           // Deleted meanwhile, or written with the new key already.
           if (record === null || keyIdOf(record).equals(this.#primary.id)) continue;
@@ -133,27 +134,28 @@ export class SealedStore {
             bytes += record.length;
           } catch (error) {
             if (!(error instanceof SealError)) throw error;
-            unreadable++;
           }
         }
         if (changes.length > 0) await this.#medium.putBytes(changes);
       });
     }
-    // What cannot be read stays as it is, and with it the key that it was sealed with.
-    if (unreadable > 0) return;
-    this.#keyring.settle();
-    this.#others = [];
+    await this.#turn(async () => {
+      // What cannot be read stays as it is, and with it the key that it was sealed with.
+      const left = this.#medium.names(PREFIX).map((name) => this.#medium.bytes(name));
+      if (!left.every((record) => record === null || keyIdOf(record).equals(this.#primary.id))) return;
+      this.#keyring.settle();
+      this.#others = [];
+    });
   }
 
-  #mustKnowAllKeys(names: readonly string[]): void {
-    for (const name of names) {
-      const record = this.#medium.bytes(name);
-      if (record === null || this.#keyOf(record) !== undefined) continue;
-      const places = [this.#primary, ...this.#others].map(({ place }) => place).join(', ');
-      throw new SealError(
-        `what is kept of the children was sealed with another key than that in ${places}: nothing was changed; bring the right key back`,
-      );
-    }
+  /** One record may be damaged; that our keys open none of them means that they are not the right ones. */
+  #mustKnowSome(names: readonly string[]): void {
+    const records = names.map((name) => this.#medium.bytes(name)).filter((record) => record !== null);
+    if (records.length === 0 || records.some((record) => this.#keyOf(record) !== undefined)) return;
+    const places = [this.#primary, ...this.#others].map(({ place }) => place).join(', ');
+    throw new SealError(
+      `what is kept of the children was sealed with another key than that in ${places}: nothing was changed; bring the right key back`,
+    );
   }
 
   #keyOf(record: Buffer): SealKey | undefined {

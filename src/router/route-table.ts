@@ -8,9 +8,14 @@ const SOURCES_MAX = 1000;
 /** An application property may have this name, and then it is what conditions see. */
 const CHILD = '$connectionDeviceId';
 
+/** The module of the gateway that tells of changes of twins, as in IoT Edge. */
+export const HUB_MODULE = '$edgeHub';
+const NOTICES = '/twinChangeNotifications/';
+
 /** Where a message comes from, as routes name it. All drivers and devices are `/messages/`. */
 export function sourceText({ module, output }: Source): string {
   if (module === undefined) return '/messages/';
+  if (module === HUB_MODULE) return NOTICES;
   return output === undefined ? `/messages/modules/${module}/` : `/messages/modules/${module}/outputs/${output}/`;
 }
 
@@ -52,6 +57,11 @@ export class RouteTable {
       ofChild.set(child, own);
     }
     return bestOf(own, view);
+  }
+
+  /** Whether there is a route for changes of twins. */
+  get takesNotices(): boolean {
+    return this.#sourced({ child: '', module: HUB_MODULE }).routes.length > 0;
   }
 
   #sourced(source: Source): SourceRoutes {

@@ -52,6 +52,8 @@ export interface RouterOptions {
   readonly destinations: Destinations;
   /** In the order in which they were written. */
   readonly routes: readonly NamedRoute[];
+  /** Sees each message that was taken on, wherever it goes. Must not throw. */
+  readonly onTaken?: (message: Message) => void;
 }
 
 /** The body is larger than a message may be. */
@@ -67,11 +69,13 @@ export class Router {
   readonly #gateway: string;
   readonly #destinations: Destinations;
   readonly #table: RouteTable;
+  readonly #onTaken: ((message: Message) => void) | undefined;
 
-  constructor({ gateway, destinations, routes }: RouterOptions) {
+  constructor({ gateway, destinations, routes, onTaken }: RouterOptions) {
     this.#gateway = gateway;
     this.#destinations = destinations;
     this.#table = new RouteTable(routes);
+    this.#onTaken = onTaken;
   }
 
   /**
@@ -91,6 +95,15 @@ export class Router {
   /** Takes on what a connected child, or one of its modules, says: as {@link reading}, and the sender waits. */
   said(source: Message['source'], { measuredAt, ...content }: Reading): Promise<void> {
     return this.#taken(source, content, measuredAt, 0, true);
+  }
+
+  /**
+   * A change of a twin, or of who is connected: goes where a route from `/twinChangeNotifications` leads, and nowhere without one. Never
+   * rejects: what comes of it interests nobody here.
+   */
+  notice({ source, ...content }: Reading & { readonly source: Message['source'] }): void {
+    if (!this.#table.takesNotices) return;
+    this.#taken(source, content, undefined, 0, false).catch(() => undefined);
   }
 
   #taken(
@@ -131,6 +144,7 @@ export class Router {
       return Promise.resolve();
     }
     const taken = this.#table.taken(message);
+    this.#onTaken?.(message);
     if (taken.length === 0) {
       upstream.discard('no-route', message);
       return Promise.resolve();

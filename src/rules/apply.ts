@@ -3,6 +3,7 @@ import { compile, type Evaluate, type Scope } from '../query/compile.ts';
 import { DateTime, type Fields, Float, type Value, ValueError } from '../query/value.ts';
 import type { Account } from './account.ts';
 import type { Micros, Operator, Row } from './row.ts';
+import type { Named } from './scope.ts';
 
 /** Most rows that one event may become through all APPLYs of a select. */
 const ROWS_MAX = 100_000;
@@ -18,6 +19,16 @@ export function planApply(apply: Apply, scope: Scope<Row>): ApplyPlan {
   const opened = apply.function === 'getarrayelements' ? elementsOf : propertiesOf;
   return { outer: apply.kind === 'outer', open: (row) => opened(argument(row)) };
 }
+
+/** What the rest of the select knows an APPLY as. */
+export function appliedAs(apply: Apply): Named {
+  return { alias: apply.alias, given: true, applied: true, columns: COLUMNS[apply.function] };
+}
+
+const COLUMNS: Readonly<Record<Apply['function'], ReadonlySet<string>>> = {
+  getarrayelements: new Set(['arrayindex', 'arrayvalue']),
+  getrecordproperties: new Set(['propertyname', 'propertyvalue']),
+};
 
 /** `ArrayIndex` from 0 and `ArrayValue`. */
 function elementsOf(value: Value): readonly Fields[] {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Script, Source, Table } from '../query/ast.ts';
 import { compile, type Evaluate } from '../query/compile.ts';
-import { inputsOf, queriesOf, sourcesOf } from '../query/inputs.ts';
+import { inputsOf, timedSource } from '../query/inputs.ts';
 import { parseScript } from '../query/parser.ts';
 import { ValueError, type Fields } from '../query/value.ts';
 import { Account } from './account.ts';
@@ -58,6 +58,7 @@ export class Engine {
   /** By the key of `TIMESTAMP BY .. OVER`; one that is there from the start without it. */
   readonly #pipelines = new Map<GroupKey, Pipeline>();
   readonly #keyed: boolean;
+  readonly #isTable: (name: string) => boolean;
   readonly #only: Pipeline;
   #now: Micros = -Infinity;
   /** When to look again for keys that can be forgotten. */
@@ -70,6 +71,7 @@ export class Engine {
     this.#hash = createHash('sha256').update(options.script).digest('hex');
     const references = options.references ?? {};
     const isTable = (name: string): boolean => Object.keys(references).some((table) => same(table, name));
+    this.#isTable = isTable;
     this.inputs = inputsOf(this.script).filter((name) => !isTable(name));
     this.outputs = outputsOf(this.script);
     const policies = policiesOf(options);
@@ -78,16 +80,8 @@ export class Engine {
     this.#build = () => new Pipeline(new Plan(this.script, policies, references, this.#account).build(), this.#account);
     // Built in any case: what is wrong with the query is to be said now.
     this.#only = this.#build();
-    const sources = queriesOf(this.script).flatMap(sourcesOf);
     for (const name of this.inputs) {
-      this.#byName.set(
-        name,
-        inputOf(
-          name,
-          sources.find((source) => same(source.name, name))!,
-          this.script.tables,
-        ),
-      );
+      this.#byName.set(name, inputOf(name, timedSource(this.script, name), this.script.tables));
     }
   }
 
@@ -159,7 +153,7 @@ export class Engine {
 
   /** Whether its results depend on the time of its events. */
   get usesTime(): boolean {
-    return usesTime(this.script);
+    return usesTime(this.script, this.#isTable);
   }
 
   /** Whether an input's events say themselves when they happened. */

@@ -1,5 +1,6 @@
 import type { Expression, Query, Script, Select, Source, Window } from '../query/ast.ts';
 import { familyOf } from '../query/families.ts';
+import { timedSource } from '../query/inputs.ts';
 import { visit } from '../query/parts.ts';
 import { printExpression } from '../query/printer.ts';
 import { spanText } from './moment.ts';
@@ -8,9 +9,7 @@ import { spanText } from './moment.ts';
 export function explanation(script: Script, inputs: readonly string[], policies: readonly string[]): string {
   const lines: string[] = [];
   for (const input of inputs) {
-    const source = selectsOf(script)
-      .flatMap(sourcesOf)
-      .find(({ name }) => name.toLowerCase() === input.toLowerCase())!;
+    const source = timedSource(script, input);
     lines.push(`input ${input}: ${timeText(source)}`);
     if (source.timestampBy !== null) lines.push(...policies.map((policy) => `  ${policy}`));
   }
@@ -20,9 +19,9 @@ export function explanation(script: Script, inputs: readonly string[], policies:
 }
 
 /** Whether results depend on when things happened: windows, joins of streams, looking back, System.Timestamp(). */
-export function usesTime(script: Script): boolean {
+export function usesTime(script: Script, isTable: (name: string) => boolean): boolean {
   return selectsOf(script).some((select) => {
-    if (select.windows.length > 0 || select.joins.length > 0) return true;
+    if (select.windows.length > 0 || select.joins.some(({ source }) => !isTable(source.name))) return true;
     let found = false;
     for (const expression of expressionsOf(select)) {
       visit(expression, (part) => {
@@ -35,10 +34,6 @@ export function usesTime(script: Script): boolean {
 
 function selectsOf(script: Script): readonly Select[] {
   return [...script.steps.map(({ query }) => query), ...script.selects].flatMap(({ selects }) => selects);
-}
-
-function sourcesOf({ from, joins }: Select): readonly Source[] {
-  return [from, ...joins.map(({ source }) => source)];
 }
 
 function expressionsOf({ items, where, having, groupBy }: Select): readonly Expression[] {

@@ -1,4 +1,5 @@
 import type { Expression, Select } from '../query/ast.ts';
+import { columnsNamed, loneName } from '../query/check-grouping.ts';
 import { aggregateOf, type Aggregate } from '../query/aggregates.ts';
 import { compile, condition, type Evaluate, type Scope } from '../query/compile.ts';
 import { fromMicros } from '../query/datetime.ts';
@@ -51,7 +52,25 @@ export function planGrouping(
       return placeholder('aggregate', number, part.at);
     });
 
-  const results = resultScope();
+  // In HAVING a name that is neither a key nor within an aggregate can only be that of a column.
+  const named = columnsNamed(select.items);
+  const withColumns = (expression: Expression): Expression =>
+    rewrite(expression, (part) => {
+      const kept = keyNumbers.includes(sameness.number(part)) || (part.kind === 'call' && aggregateOf(part) !== null);
+      const column = named.get(loneName(part) ?? '');
+      return kept ? part : column === undefined ? null : placeholder('column', column, part.at);
+    });
+  // Each is made once, however often it is named.
+  const readers = new Map<number, Evaluate<Result>>();
+  const columnAt = (index: number): Evaluate<Result> => {
+    const item = select.items[index]!;
+    const reader = readers.get(index) ?? (item.kind === 'value' ? compile(rewritten(item.expression), results) : null);
+    if (reader === null) throw new Error('a star has no name');
+    readers.set(index, reader);
+    return reader;
+  };
+
+  const results = resultScope(columnAt);
   const made = columns(
     select.items,
     results,
@@ -64,7 +83,7 @@ export function planGrouping(
     },
     rewritten,
   );
-  const having = select.having && condition(rewritten(select.having), results);
+  const having = select.having && condition(rewritten(withColumns(select.having)), results);
   const compiled = (expressions: readonly Expression[]): Evaluate<Row>[] =>
     expressions.map((expression) => compile(expression, scope));
   const grouped: Grouped = {
@@ -128,12 +147,13 @@ function openWindow(select: Select, number: number, aggregated: readonly Aggrega
   }
 }
 
-function resultScope(): Scope<Result> {
+function resultScope(columnAt: (index: number) => Evaluate<Result>): Scope<Result> {
   return {
     field: (path, at) => {
       const held = placeheld(path);
       if (held?.kind === 'key') return ({ group }) => group.keys[held.number]!;
       if (held?.kind === 'aggregate') return ({ group }) => group.aggregates[held.number]!.result();
+      if (held?.kind === 'column') return columnAt(held.number);
       const name = path.join('.');
       throw new QueryProblem(
         at,

@@ -72,7 +72,12 @@ export function requireBounds(join: Join, { bounds, rest }: JoinConditions, left
     throw new QueryProblem(columns.at, 'this DATEDIFF does not bound the join in time', hint);
   }
   if (bounds.length === 0) {
-    throw new QueryProblem(join.on.at, 'a join of two streams needs a bound in time', `add AND ${example}`);
+    const { name } = join.source;
+    throw new QueryProblem(
+      join.on.at,
+      'a join of two streams needs a bound in time',
+      `add AND ${example}; or is ${name} a reference table? then it needs its file: \`reference\` of the module, --reference ${name}=FILE`,
+    );
   }
   if (!bounds.some(({ lower, upper }) => Number.isFinite(lower) && Number.isFinite(upper))) {
     throw new QueryProblem(join.on.at, 'the time between the two streams has only one bound', `bound both: ${example}`);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
+import type { Order } from '../commands/orders.ts';
 import type { ModuleConfig } from '../config/schema.ts';
 import type { Message } from '../message/message.ts';
 import { parseBody, printBody } from '../query/body-json.ts';
@@ -25,15 +26,6 @@ export interface PutOut {
   readonly hops: number;
 }
 
-/** Somebody is to be told something. */
-export interface Order {
-  readonly child: string;
-  readonly command: string;
-  readonly payload: unknown;
-  /** The same when it comes again after a crash: `module/window/n`, with the output behind the module where there are several. */
-  readonly id: string;
-}
-
 export interface ModulesOptions {
   readonly modules: readonly ModuleConfig[];
   readonly clock: Clock;
@@ -41,6 +33,7 @@ export interface ModulesOptions {
   readonly quotaBytes: () => number;
   /** Has what a module puts out accepted, and fed to other modules, before it returns. */
   readonly put: (out: PutOut) => void;
+  /** Has a child do something. The order's id is `module/window/n`, with the output behind the module where there are several. */
   readonly order: (order: Order) => void;
   /** See {@link RulesHost}. */
   readonly touch: () => void;
@@ -103,6 +96,10 @@ export class Modules {
   async stop(): Promise<void> {
     this.#host.stop();
     await Promise.all([...this.#tables.values()].flat().map((table) => table.stop()));
+  }
+
+  has(module: string): boolean {
+    return this.#byId.has(module);
   }
 
   /** See {@link RulesHost.feed}. */

@@ -1,12 +1,13 @@
 import type { Query, Script, Select, Source } from '../query/ast.ts';
 import { compile, condition, type Scope } from '../query/compile.ts';
+import { timedSource } from '../query/inputs.ts';
 import { pathReader } from '../query/field.ts';
 import { QueryProblem } from '../query/problem.ts';
 import type { Fields, Value } from '../query/value.ts';
 import type { Account } from './account.ts';
 import { Analytic, sourceOfCall, type Numbered } from './analytic.ts';
 import { separate } from './analytic-plan.ts';
-import { Applies, planApply } from './apply.ts';
+import { Applies, appliedAs, planApply } from './apply.ts';
 import { columns } from './columns.ts';
 import { FanOut, type Sink } from './fan-out.ts';
 import { planGrouping } from './grouped-plan.ts';
@@ -96,10 +97,7 @@ export class Plan {
     const { select, calls } = separate(written);
     const { from, joins, applies } = select;
     const streams = [from, ...joins.map(({ source }) => source)];
-    const sources: Named[] = [
-      ...streams.map(namedOf),
-      ...applies.map(({ alias }) => ({ alias, given: true, applied: true })),
-    ];
+    const sources: Named[] = [...streams.map(namedOf), ...applies.map(appliedAs)];
     let next = this.#last(select, sources, rowScope(sources), sink);
     if (applies.length > 0) {
       const plans = applies.map((apply, index) => planApply(apply, rowScope(sources.slice(0, streams.length + index))));
@@ -188,7 +186,8 @@ export class Plan {
       );
     }
     const stream = { fanOut: new FanOut(), origins: new Set([name]) };
-    const timestamp = source.timestampBy && compile(source.timestampBy, eventScope(source.alias));
+    const { timestampBy, alias } = timedSource(this.#script, name);
+    const timestamp = timestampBy && compile(timestampBy, eventScope(alias));
     this.#streams.set(name, stream);
     this.#timelines.set(name, new Timeline(this.#policies, timestamp, stream.fanOut, this.#account));
     return stream;

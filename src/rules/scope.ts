@@ -14,6 +14,8 @@ export interface Named {
   readonly given: boolean;
   /** Whether it was made by APPLY: a name without an alias is then looked for elsewhere. */
   readonly applied: boolean;
+  /** What it has, in lower case, where that is known: these names are found without the alias, too. */
+  readonly columns?: ReadonlySet<string>;
 }
 
 /** What expressions mean that are worked out from a row. */
@@ -39,6 +41,12 @@ export function sourceOf(
   const first = path[0]!.toLowerCase();
   const index = sources.findIndex(({ alias }) => alias.toLowerCase() === first);
   if (index >= 0 && (path.length > 1 || sources[index]!.given)) return { index, rest: path.slice(1) };
+  const having = sources.filter(({ columns }) => columns?.has(first) === true);
+  if (having.length === 1) return { index: sources.indexOf(having[0]!), rest: path };
+  if (having.length > 1) {
+    const all = having.map(({ alias }) => `${alias}.${path[0]}`).join(' or ');
+    throw new QueryProblem(at, `${path[0]} may be of any of the APPLYs`, `write ${all}`);
+  }
   const streams = sources.filter(({ applied }) => !applied);
   if (streams.length === 1) return { index: 0, rest: path };
   const aliases = sources.map(({ alias }) => `${alias}.${path[0]}`).join(' or ');

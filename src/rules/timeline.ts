@@ -7,7 +7,7 @@ import type { Micros, Operator, Row, Saved } from './row.ts';
 /** What a row costs while it waits for its turn, bytes, beside the event itself. */
 const ROW_BYTES = 250;
 /** Furthest from 1970 that a timestamp may be (from 1684 to 2255): windows and joins add days to it, and it must stay exact. */
-const MICROS_MAX = 9e15;
+export const MICROS_MAX = 9e15;
 const NONE: readonly Value[] = [];
 
 /** Tolerances and policies, microseconds. */

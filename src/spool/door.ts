@@ -16,6 +16,9 @@ const WAITING_BYTES_MAX = 16 * 2 ** 20;
 
 /** The spool has no room, or the medium does not keep up: the message was not taken on, and was counted as refused. */
 export class SpoolFull extends Error {
+  /** By which those know it that do not know the spool. */
+  readonly reason = 'rejected';
+
   constructor(why: string) {
     super(why);
     this.name = 'SpoolFull';
@@ -74,6 +77,15 @@ export class Door {
     // Where the upstream may acknowledge it first, the commit is in no hurry.
     const soon = senderWaits && !(books.write === 'when-needed' && this.#parts.sending());
     return committer.append(lane, message, lifeMsOf(settings, message), { senderWaits, soon, mustBeWritten });
+  }
+
+  /** Whether a message of any lane would be taken on now. */
+  get hasRoom(): boolean {
+    const { room, lanes, committer } = this.#parts;
+    if (room.full) room.look();
+    if (committer.waitingBytes > WAITING_BYTES_MAX) return false;
+    const settings = this.#parts.settings();
+    return !room.full || !(room.stuck || lanes.some(({ number }) => whenFullOf(settings, number) === 'reject-new'));
   }
 
   /** Counts what was turned away before it came to a message. */

@@ -18,6 +18,8 @@ export interface SpoolSnapshot {
   /** How far the file has been filled towards the quota. */
   readonly filling: Filling;
   readonly full: boolean;
+  /** A message of any lane would be taken on now. */
+  readonly hasRoom: boolean;
   /** Why the medium takes no writes; null when it does. */
   readonly fault: string | null;
   /** For how long it has not. */
@@ -34,7 +36,7 @@ export interface SpoolSnapshot {
   readonly indexed: boolean;
 }
 
-export interface SnapshotOf extends Pick<SpoolParts, 'committer' | 'room' | 'wear' | 'indexing'> {
+export interface SnapshotOf extends Pick<SpoolParts, 'committer' | 'door' | 'room' | 'wear' | 'indexing'> {
   readonly environment: Medium;
   readonly quota: Quota;
   readonly pending: number;
@@ -58,6 +60,7 @@ export function snapshotOf(of: SnapshotOf): SpoolSnapshot {
     shrinkPending: fileBytes > quota.bytes,
     filling: room.filling(),
     full: room.full,
+    hasRoom: of.door.hasRoom,
     fault: committer.fault.now?.message ?? null,
     faultSecs: committer.fault.now === null ? null : Math.round(committer.fault.ms / 1000),
     waitingBytes: committer.waitingBytes,

@@ -126,7 +126,7 @@ export class Spool {
     this.#parts.door.refused(reason);
   }
 
-  /** Accepts and at once drops a message that no route wants: it was acknowledged, so it is in the account. */
+  /** Accepts and drops a message that no route wants: it was acknowledged, so it is in the account. */
   discard(reason: 'no-route' | 'loop', message: Message): void {
     this.#parts.door.discard(reason, message);
   }

@@ -12,6 +12,8 @@ export interface Ended {
 export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** What stands on its standard input; without it there is none. */
+  readonly input?: string;
 }
 
 /** A command line of the bundle while it runs. */
@@ -22,13 +24,14 @@ export class RunningCommand {
   readonly ended: Promise<Ended>;
   readonly #bell = new Bell();
 
-  constructor(args: readonly string[], { env, cwd }: CommandOptions = {}) {
+  constructor(args: readonly string[], { env, cwd, input }: CommandOptions = {}) {
     this.process = spawn(process.execPath, [BUNDLE, ...args], {
       cwd,
       // What the tests run under must not change what they see.
       env: { ...process.env, HOLDFAST_CONFIG: '', HOLDFAST_DEBUG: '', ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     });
+    this.process.stdin?.end(input);
     for (const stream of ['stdout', 'stderr'] as const) {
       this.process[stream]!.setEncoding('utf8').on('data', (text: string) => {
         this[stream] += text;

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
+import { generate, parser, type IConnectPacket, type Packet, type Parser } from 'mqtt-packet';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import pino from 'pino';
 import { SystemClock } from '../../src/clock/system-clock.ts';
@@ -183,17 +184,25 @@ export async function join(port: number, id: string, over: IClientOptions = {}):
   return mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, { ...credentials(id), ...over }, false);
 }
 
-/** Bytes as they come and go: a client that does what it is told. */
+/** Bytes as they come and go: a client that does what it is told, and nothing on its own. */
 export class RawClient {
   readonly socket: Socket;
   readonly bell = new Bell();
-  bytes: Buffer = Buffer.alloc(0);
+  readonly #version: 4 | 5;
+  readonly #parser: Parser;
+  #chunks: Buffer[] = [];
+  /** What came, and was not yet taken. */
+  readonly packets: Packet[] = [];
   closed = false;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, version: 4 | 5) {
     this.socket = socket;
+    this.#version = version;
+    this.#parser = parser({ protocolVersion: version });
+    this.#parser.on('packet', (packet) => this.packets.push(packet));
     socket.on('data', (chunk: Buffer) => {
-      this.bytes = Buffer.concat([this.bytes, chunk]);
+      this.#chunks.push(chunk);
+      this.#parser.parse(chunk);
       this.bell.ring();
     });
     socket.on('error', () => undefined);
@@ -203,10 +212,49 @@ export class RawClient {
     });
   }
 
-  static async open(port: number): Promise<RawClient> {
+  /** What came, and was not taken by {@link take}. */
+  get bytes(): Buffer {
+    this.#chunks = [Buffer.concat(this.#chunks)];
+    return this.#chunks[0]!;
+  }
+
+  static async open(port: number, version: 4 | 5 = 4): Promise<RawClient> {
     const socket = connectTcp({ port, host: '127.0.0.1', noDelay: true });
     await once(socket, 'connect');
-    return new RawClient(socket);
+    return new RawClient(socket, version);
+  }
+
+  /** Connected and let in. */
+  static async join(port: number, id: string, over: Partial<IConnectPacket> = {}): Promise<RawClient> {
+    const client = await RawClient.open(port, over.protocolVersion === 5 ? 5 : 4);
+    client.connect(id, over);
+    const packet = await client.next();
+    if (packet.cmd !== 'connack' || (packet.returnCode ?? packet.reasonCode) !== 0)
+      throw new Error(`not let in: ${JSON.stringify(packet)}`);
+    return client;
+  }
+
+  connect(id: string, over: Partial<IConnectPacket> = {}): void {
+    const password = Buffer.from(`key of ${id}`);
+    this.send({ cmd: 'connect', clientId: id, username: id, password, clean: true, keepalive: 0, ...over });
+  }
+
+  send(packet: Packet): void {
+    this.socket.write(generate(packet, { protocolVersion: this.#version }));
+  }
+
+  publish(topic: string, payload: string | Buffer, messageId = 0): void {
+    const qos = messageId > 0 ? 1 : 0;
+    this.send({ cmd: 'publish', topic, payload, qos, ...(qos > 0 ? { messageId } : {}), dup: false, retain: false });
+  }
+
+  subscribe(messageId: number, ...topics: string[]): void {
+    this.send({ cmd: 'subscribe', messageId, subscriptions: topics.map((topic) => ({ topic, qos: 1 })) });
+  }
+
+  /** The next packet; takes it. */
+  next(): Promise<Packet> {
+    return this.bell.until('a packet', () => this.packets.shift());
   }
 
   /** Until so many bytes have come; takes them. */
@@ -216,7 +264,7 @@ export class RawClient {
       () => this.bytes.length >= count,
     );
     const taken = this.bytes.subarray(0, count);
-    this.bytes = this.bytes.subarray(count);
+    this.#chunks = [this.bytes.subarray(count)];
     return taken;
   }
 

@@ -116,14 +116,14 @@ async function check(options: CheckerOptions): Promise<Cut[]> {
 }
 
 /** A checker that died leaves its disk mounted. */
-function unmount(place: string): void {
+export function unmount(place: string): void {
   run('umount', '-l', '-q', join(place, 'mounted'), { may: 'fail' });
 }
 
 const parts = new Set<ChildProcess>();
 
 /** Runs one of the parts to its end; what it says on stderr is ours to show. */
-async function part(
+export async function part(
   script: string,
   options: object,
 ): Promise<{ readonly ended: number | NodeJS.Signals; readonly lines: string[] }> {

@@ -5,7 +5,7 @@ import type { Fields, Value } from '../../src/query/value.ts';
 import { Account } from '../../src/rules/account.ts';
 import { separate } from '../../src/rules/analytic-plan.ts';
 import { Analytic, sourceOfCall } from '../../src/rules/analytic.ts';
-import { Applies, planApply } from '../../src/rules/apply.ts';
+import { Applies, appliedAs, planApply } from '../../src/rules/apply.ts';
 import type { Limits } from '../../src/rules/event.ts';
 import { firstSource, planReferenceJoin, planStreamJoin } from '../../src/rules/join-plan.ts';
 import { StreamJoin } from '../../src/rules/join.ts';
@@ -43,7 +43,7 @@ export class SelectRig {
       given: true,
       applied: false,
     }));
-    const all = [...streams, ...select.applies.map(({ alias }): Named => ({ alias, given: true, applied: true }))];
+    const all = [...streams, ...select.applies.map(appliedAs)];
     const scope = rowScope(all);
     const columns = items.map((item) => {
       if (item.kind === 'all') throw new Error('the rig has no *');

@@ -1,0 +1,29 @@
+import { gpioLine, serialDevice } from '../config/profile.ts';
+import type { Profile } from '../config/profile-schema.ts';
+import type { ChildConfig } from '../config/schema.ts';
+import { catalogue, type DriverKind, type DriverOptions } from './catalogue.ts';
+import type { Driver, DriverContext } from './driver.ts';
+
+/** The kind of a child, and how its driver is made. */
+export function driverOf(
+  child: ChildConfig,
+  profile: Profile,
+): { kind: DriverKind; create: (context: DriverContext) => Driver } {
+  const made = <Kind extends DriverKind>(kind: Kind, options: DriverOptions[Kind]) => ({
+    kind,
+    create: (context: DriverContext) => catalogue[kind].create(options, context),
+  });
+  if (child.simulated !== undefined) return made('simulated', child.simulated);
+  if (child.host !== undefined) return made('host', { everyMs: child.host.every, metrics: child.host.metrics });
+  if (child.serial !== undefined) {
+    return made('serial', { ...child.serial, port: serialDevice(profile, child.serial.port) ?? child.serial.port });
+  }
+  if (child.gpio !== undefined) {
+    const { line } = child.gpio;
+    const place = gpioLine(profile, line);
+    if (place === undefined) throw new Error(`${child.id}: the profile has no line ${JSON.stringify(line)}`);
+    const name = typeof line === 'string' ? line : `${line.chip}:${line.offset}`;
+    return made('gpio', { ...child.gpio, line: { name, ...place } });
+  }
+  throw new Error(`${child.id} has no kind`);
+}

@@ -1,0 +1,265 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import mqtt, { type MqttClient } from 'mqtt';
+import pino from 'pino';
+import { SystemClock } from '../src/clock/system-clock.ts';
+import { Commands } from '../src/commands/commands.ts';
+import { holdfastChild } from '../src/dialects/holdfast-child.ts';
+import { iothubChild } from '../src/dialects/iothub.ts';
+import { Hub } from '../src/hub/hub.ts';
+import { Switchboard } from '../src/hub/switchboard.ts';
+import type { Source } from '../src/message/message.ts';
+import { Twins } from '../src/twins/twins.ts';
+import { credentials, Doorkeeper, GATEWAY, join, MemoryStore } from './parts/hub-rig.ts';
+import { until } from './parts/until.ts';
+
+/** A hub with everything behind it that is not the spool: what reaches the router is written down. */
+class Gateway {
+  readonly clock = new SystemClock(() => true);
+  readonly store = new MemoryStore();
+  readonly doorkeeper = new Doorkeeper();
+  readonly commands = new Commands(this.clock);
+  readonly accepted: { source: Source; body: string; properties: Record<string, string> }[] = [];
+  readonly twins = new Twins({ store: this.store, changed: (change) => this.switchboard.twinChanged(change) });
+  readonly switchboard: Switchboard = new Switchboard({
+    gateway: GATEWAY,
+    clock: this.clock,
+    commands: this.commands,
+    twins: this.twins,
+    hub: () => this.hub,
+    accept: (source, { body, properties }) => {
+      this.accepted.push({ source, body: body.toString(), properties: { ...properties } });
+      return Promise.resolve();
+    },
+    hasRoom: () => true,
+    isWired: (child) => child === 'press-1',
+    noticesWanted: () => true,
+  });
+  readonly hub: Hub = new Hub({
+    gateway: GATEWAY,
+    listen: { mqtt: { host: '127.0.0.1', port: 0 } },
+    dialects: { iothub: iothubChild(GATEWAY), holdfast: holdfastChild(GATEWAY) },
+    clock: this.clock,
+    age: () => this.clock.monotonic(),
+    log: pino({ enabled: false }),
+    gatekeeper: this.doorkeeper,
+    services: this.switchboard,
+    store: this.store,
+  });
+
+  async start(): Promise<void> {
+    this.commands.register('press-1', {
+      command: (name, payload) => Promise.resolve({ status: 200, payload: { name, payload } }),
+    });
+    this.commands.seekAmong(this.hub);
+    this.doorkeeper.grants.set('panel', { invoke: ['press-1', 'pump', 'sdk'], send: ['pump', 'press-1'] });
+    await this.hub.start();
+  }
+
+  get port(): number {
+    return this.hub.ports['mqtt'] ?? 0;
+  }
+}
+
+const OWN = `holdfast/v1/${GATEWAY}`;
+const gateway = new Gateway();
+let panel: MqttClient;
+const heard: [topic: string, body: string][] = [];
+
+before(async () => {
+  await gateway.start();
+  panel = await join(gateway.port, 'panel', { protocolVersion: 5 });
+  panel.on('message', (topic, body) => heard.push([topic, body.toString()]));
+  await panel.subscribeAsync([`${OWN}/panel/#`, `${OWN}/+/methods/+/res/+`], { qos: 1 });
+});
+after(async () => {
+  await panel.endAsync(true);
+  await gateway.hub.stop();
+});
+
+/** The next that the panel hears on a topic. */
+async function panelHears(topic: string): Promise<unknown> {
+  await until(topic, () => heard.some(([on]) => on === topic));
+  const at = heard.findIndex(([on]) => on === topic);
+  return JSON.parse(heard.splice(at, 1)[0]![1]) as unknown;
+}
+
+async function withClient(id: string, over: object, work: (client: MqttClient) => Promise<void>): Promise<void> {
+  const client = await join(gateway.port, id, over);
+  try {
+    await work(client);
+  } finally {
+    await client.endAsync();
+  }
+}
+
+const invoke = (child: string, rid: string, body = '{"payload":{"a":1},"responseTimeoutSecs":5}') =>
+  panel.publishAsync(`${OWN}/${child}/methods/go/req/${rid}`, body);
+
+describe('a method that a child invokes', () => {
+  test('on a wired one', async () => {
+    await invoke('press-1', 'w1');
+    const answer = { status: 200, payload: { name: 'go', payload: { a: 1 } } };
+    assert.deepEqual(await panelHears(`${OWN}/press-1/methods/go/res/w1`), answer);
+  });
+
+  test('on one that is connected, in either dialect', async () => {
+    await withClient('pump', {}, async (pump) => {
+      pump.on('message', (topic, body) => {
+        const { payload } = JSON.parse(body.toString()) as { payload: unknown };
+        pump.publish(topic.replace('/req/', '/res/'), JSON.stringify({ status: 202, payload: [payload] }));
+      });
+      await pump.subscribeAsync(`${OWN}/pump/methods/+/req/+`);
+      await invoke('pump', 'p1');
+      assert.deepEqual(await panelHears(`${OWN}/pump/methods/go/res/p1`), { status: 202, payload: [{ a: 1 }] });
+    });
+    await withClient('sdk', credentials('sdk', 'iothub'), async (sdk) => {
+      sdk.on('message', (topic, body) => {
+        const rid = topic.split('$rid=')[1]!;
+        sdk.publish(`$iothub/methods/res/203/?$rid=${rid}`, body);
+      });
+      await sdk.subscribeAsync('$iothub/methods/POST/#');
+      await invoke('sdk', 's1');
+      assert.deepEqual(await panelHears(`${OWN}/sdk/methods/go/res/s1`), { status: 203, payload: { a: 1 } });
+    });
+  });
+
+  test('on one that is away is 404; on one that does not answer 504', async () => {
+    await invoke('pump', 'a1');
+    assert.deepEqual(await panelHears(`${OWN}/pump/methods/go/res/a1`), {
+      status: 404,
+      payload: { error: '"pump" is not connected' },
+    });
+    await withClient('pump', {}, async (pump) => {
+      await pump.subscribeAsync(`${OWN}/pump/methods/+/req/+`);
+      await invoke('pump', 'a2', '{"responseTimeoutSecs":1}');
+      assert.equal(((await panelHears(`${OWN}/pump/methods/go/res/a2`)) as { status: number }).status, 504);
+    });
+    assert.equal((await gateway.commands.invoke('pump', 'go', null)).failed, true);
+  });
+});
+
+describe('a message that a child sends to another', () => {
+  test('waits for it, and says who sent it', async () => {
+    await withClient('pump', { clean: false }, async (pump) => {
+      await pump.subscribeAsync(`${OWN}/pump/commands/#`, { qos: 1 });
+    });
+    const userProperties = { 'p-k': 'v' };
+    await panel.publishAsync(`${OWN}/pump/commands`, 'stop', { qos: 1, properties: { userProperties } });
+    await sees('pump', { clean: false }, async (got) => {
+      await until('the message', () => got.length === 1);
+      const sent = { topic: `${OWN}/pump/commands/?from=panel&p-k=v`, body: 'stop' };
+      assert.deepEqual(got, [sent]);
+    });
+  });
+
+  test('reaches an SDK child as a cloud-to-device message', async () => {
+    gateway.doorkeeper.grants.set('clerk', { send: ['sdk'] });
+    await withClient('sdk', { ...credentials('sdk', 'iothub'), clean: false }, async (sdk) => {
+      await sdk.subscribeAsync('devices/sdk/messages/devicebound/#', { qos: 1 });
+    });
+    await withClient('clerk', {}, async (clerk) => {
+      const bag = '?content-type=text%2Fplain&p-k=v%2Fw&p-messageId=7';
+      await clerk.publishAsync(`${OWN}/sdk/commands/${bag}`, 'x', { qos: 1 });
+    });
+    await sees('sdk', { ...credentials('sdk', 'iothub'), clean: false }, async (got) => {
+      await until('the message', () => got.length === 1);
+      const topic = 'devices/sdk/messages/devicebound/%24.mid=7&%24.ct=text%2Fplain&%24.cdid=clerk&k=v%2Fw';
+      assert.deepEqual(got, [{ topic, body: 'x' }]);
+    });
+  });
+
+  test('arrives with MQTT 5 when it has nothing beside its body', async () => {
+    await gateway.hub.deliver('panel', null, 'command', { body: Buffer.from('"bare"') }, 60);
+    assert.equal(await panelHears(`${OWN}/panel/commands`), 'bare');
+  });
+
+  test('that is wired, or that has expired, is refused', async () => {
+    const refused = (topic: string, userProperties: Record<string, string>) =>
+      assert.rejects(panel.publishAsync(topic, 'x', { qos: 1, properties: { userProperties } }));
+    await refused(`${OWN}/press-1/commands`, { 'p-k': 'v' });
+    await refused(`${OWN}/pump/commands`, { 'absolute-expiry-time': '2001-01-01T00:00:00Z' });
+    await refused(`${OWN}/sdk/commands`, { 'p-k': 'v' });
+  });
+});
+
+describe('a twin', () => {
+  test('of a plain child: reports, is told what is wrong, and has its desired document at once and with each change', async () => {
+    await panel.publishAsync(`${OWN}/panel/twin/reported`, '{"a":1,"b":{"c":2}}', { qos: 1 });
+    await panel.publishAsync(`${OWN}/panel/twin/reported`, '{"b":{"c":null,"d":3}}', { qos: 1 });
+    assert.deepEqual(plain(gateway.twins.read('panel', null).reported), { a: 1, b: { d: 3 }, $version: 3 });
+    await panel.publishAsync(`${OWN}/panel/twin/reported`, '{"x.y":1}', { qos: 0 });
+    const error = (await panelHears(`${OWN}/panel/twin/error`)) as { errorCode: number };
+    assert.equal(error.errorCode, 400_004);
+    heard.length = 0;
+    await gateway.twins.desire('panel', null, { speed: 5, mode: 'a' });
+    assert.deepEqual(await panelHears(`${OWN}/panel/twin/desired`), { speed: 5, mode: 'a', $version: 2 });
+    await gateway.twins.desire('panel', null, { mode: null });
+    assert.deepEqual(await panelHears(`${OWN}/panel/twin/desired`), { speed: 5, $version: 3 });
+    await panel.subscribeAsync(`${OWN}/panel/twin/desired`, { qos: 1 });
+    assert.deepEqual(await panelHears(`${OWN}/panel/twin/desired`), { speed: 5, $version: 3 });
+  });
+
+  test('of an SDK child: it gets the patch', async () => {
+    await withClient('sdk', credentials('sdk', 'iothub'), async (sdk) => {
+      const got: string[] = [];
+      sdk.on('message', (topic, body) => got.push(`${topic} ${body.toString()}`));
+      await sdk.subscribeAsync('$iothub/twin/PATCH/properties/desired/#');
+      await gateway.twins.replaceDesired('sdk', null, { a: 1 });
+      await gateway.twins.replaceDesired('sdk', null, { b: 2 });
+      await until('both', () => got.length === 2);
+      assert.deepEqual(got, [
+        '$iothub/twin/PATCH/properties/desired/?$version=2 {"a":1,"$version":2}',
+        '$iothub/twin/PATCH/properties/desired/?$version=3 {"a":null,"b":2,"$version":3}',
+      ]);
+    });
+  });
+
+  test('that changed, and a child that came, are notices for routes', () => {
+    const of = (child: string) => gateway.accepted.filter(({ properties }) => properties['rpSenderDeviceId'] === child);
+    const source = { child: GATEWAY, module: '$edgeHub' };
+    assert.deepEqual(
+      of('panel').map(({ source: from, body }) => [from, body]),
+      [
+        [source, '{"a":1,"b":{"c":2}}'],
+        [source, '{"b":{"c":null,"d":3}}'],
+      ],
+    );
+    const clients = of(GATEWAY).map(({ body }) => Object.keys((JSON.parse(body) as { clients: object }).clients)[0]);
+    assert.equal(clients[0], 'panel');
+    assert.ok(clients.filter((client) => client === 'sdk').length >= 2);
+  });
+});
+
+test('telemetry keeps its order, its place and what stands beside it', async () => {
+  const before_ = gateway.accepted.length;
+  await withClient('edge/m', credentials('edge/m', 'iothub'), async (module) => {
+    const topic = 'devices/edge/modules/m/messages/events/%24.on=hot&%24.ct=text%2Fplain&k=v/';
+    await Promise.all(['1', '2', '3'].map((body) => module.publishAsync(topic, body, { qos: 1 })));
+  });
+  const source = { child: 'edge', module: 'm', output: 'hot' };
+  assert.deepEqual(
+    gateway.accepted.slice(before_).filter((each) => each.source.child === 'edge'),
+    ['1', '2', '3'].map((body) => ({ source, body, properties: { k: 'v' } })),
+  );
+});
+
+function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value));
+}
+
+/** A client whose messages are written down from the first on. */
+async function sees(
+  id: string,
+  over: mqtt.IClientOptions,
+  work: (got: { topic: string; body: string }[]) => Promise<void>,
+): Promise<void> {
+  const got: { topic: string; body: string }[] = [];
+  const client = mqtt.connect(`mqtt://127.0.0.1:${gateway.port}`, { ...credentials(id), ...over });
+  client.on('message', (topic, body) => got.push({ topic, body: body.toString() }));
+  try {
+    await work(got);
+  } finally {
+    await client.endAsync();
+  }
+}

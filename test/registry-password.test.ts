@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { hashPassword, isPasswordHash, Passwords } from '../src/registry/password.ts';
+import type { ManualClock } from './manual-clock.ts';
+import { decided, presentedBy, RegistryRig } from './parts/registry-rig.ts';
+import { scratch } from './parts/scratch.ts';
+
+const secret = Buffer.from('correct horse');
+const hash = await hashPassword(secret);
+
+const plain = (id: string, password: Buffer | string | undefined, address = '192.0.2.9') =>
+  presentedBy(id, {
+    clientId: `mosq-${id}`,
+    username: id,
+    password: typeof password === 'string' ? Buffer.from(password) : password,
+    address,
+  });
+
+async function rigWithPump(): Promise<RegistryRig> {
+  const rig = new RegistryRig(scratch());
+  rig.children = '{ id: pump, connected: {}, grants: [ { invoke: press-1 }, { send: lamp }, { observe: "#" } ] }';
+  await rig.open();
+  await rig.enrolment.registry.add({ id: 'pump', status: 'enabled', auth: { password: hash }, modules: [] });
+  return rig;
+}
+
+describe('a hash', () => {
+  test('of scrypt with sensible parameters is one; RFC 7914 has the numbers', async () => {
+    // RFC 7914, section 12: P = "pleaseletmein", S = "SodiumChloride", N 16384, r 8, p 1.
+    const hex =
+      '7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2d5432955613f0fcf62d49705242a9af9e61e85dc0d651e40dfcf017b45575887';
+    const salt = Buffer.from('SodiumChloride').toString('base64');
+    const known = `scrypt$16384$8$1$${salt}$${Buffer.from(hex, 'hex').toString('base64')}`;
+    const passwords = new Passwords(() => 0);
+    assert.equal(await passwords.matches(Buffer.from('pleaseletmein'), known), true);
+    assert.equal(await passwords.matches(Buffer.from('pleaseletmeim'), known), false);
+    const wrong = [
+      '',
+      'plain',
+      'scrypt$16384$8$1$$',
+      'scrypt$16383$8$1$c2FsdHNhbHQ$',
+      hash.replace('16384', '1048576'),
+      hash.replace('$8$', '$0$'),
+    ];
+    for (const each of wrong) assert.equal(isPasswordHash(each), false, each);
+    assert.ok(isPasswordHash(hash));
+  });
+});
+
+test('a plain child comes in with its name and password, with what the configuration grants it, and not with another one', async () => {
+  const rig = await rigWithPump();
+  const keeper = rig.enrolment.gatekeeper();
+  const admission = await keeper.admit(plain('pump', secret));
+  assert.ok('client' in admission);
+  assert.deepEqual(admission.client, {
+    child: 'pump',
+    module: null,
+    dialect: 'holdfast',
+    grants: { invoke: ['press-1'], send: ['lamp'], observe: ['#'] },
+    expiresAt: null,
+  });
+  assert.match(await decided(rig, plain('pump', 'wrong'), keeper), /^bad credentials: the password is wrong/);
+  assert.match(await decided(rig, plain('pump', undefined), keeper), /^bad credentials: there is no password/);
+  assert.match(await decided(rig, plain('pump', hash), keeper), /^bad credentials/);
+  assert.match(await decided(rig, plain('lamp', secret), keeper), /^not authorised: there is no such child/);
+  assert.ok(!rig.log.join('').includes('horse') && !rig.log.join('').includes(hash));
+  await rig.close();
+});
+
+test('a right password is not reckoned again for a while: coming back is cheap; a changed or removed one is forgotten', async () => {
+  let now = 0;
+  const passwords = new Passwords(() => now);
+  assert.equal(passwords.knows(secret, hash), false);
+  assert.equal(await passwords.matches(secret, hash), true);
+  assert.equal(passwords.knows(secret, hash), true);
+  assert.equal(passwords.knows(Buffer.from('correct horsf'), hash), false);
+  assert.equal(passwords.knows(secret, await hashPassword(secret)), false, 'another hash of it is another password');
+  now = 600_001;
+  assert.equal(passwords.knows(secret, hash), false);
+
+  const rig = await rigWithPump();
+  const keeper = rig.enrolment.gatekeeper();
+  assert.equal(await decided(rig, plain('pump', secret), keeper), 'in');
+  await rig.enrolment.registry.setStatus('pump', 'disabled');
+  assert.match(await decided(rig, plain('pump', secret), keeper), /disabled/);
+  await rig.enrolment.registry.setStatus('pump', 'enabled');
+  assert.equal(await decided(rig, plain('pump', secret), keeper), 'in');
+  await rig.close();
+});
+
+test('a child that is disabled while its password is being reckoned stays out', async () => {
+  const rig = await rigWithPump();
+  const answer = rig.enrolment.gatekeeper().admit(plain('pump', secret));
+  await rig.enrolment.registry.setStatus('pump', 'disabled');
+  assert.deepEqual(await answer, { refused: 'not authorised', why: 'the child is disabled' });
+  await rig.close();
+});
+
+test('only so many passwords wait to be reckoned; those beyond are told to come back', async () => {
+  const passwords = new Passwords(() => 0);
+  const answers = await Promise.all(
+    Array.from({ length: 40 }, (_, index) => passwords.matches(Buffer.from(`guess ${index}`), hash)),
+  );
+  assert.equal(answers.filter((answer) => answer === null).length, 8);
+  assert.equal(answers.filter((answer) => answer === false).length, 32);
+});
+
+describe('guessing', () => {
+  test('from one address is rationed to one a second; the child itself, from elsewhere, is not held up', async () => {
+    const rig = await rigWithPump();
+    const keeper = rig.enrolment.gatekeeper();
+    const bad = '198.51.100.7';
+    const answers: string[] = [];
+    for (let number = 0; number < 8; number++) {
+      const answer = keeper.admit(plain('pump', `guess ${number}`, bad));
+      // Less than a second passes while each refusal is held back.
+      await settled(answer, rig.clock);
+      answers.push('refused' in (await answer) ? ((await answer) as { refused: string }).refused : 'in');
+    }
+    assert.deepEqual(answers.slice(0, 3), ['bad credentials', 'bad credentials', 'bad credentials']);
+    assert.ok(answers.slice(3).includes('unavailable'), answers.join());
+    assert.equal(await decided(rig, plain('pump', secret, '192.0.2.1'), keeper), 'in');
+    // And from the same address too, once a second has passed.
+    await rig.clock.flow(1001);
+    assert.equal(await decided(rig, plain('pump', secret, bad), keeper), 'in');
+    await rig.close();
+  });
+
+  test('a refusal is held back longer each time, up to 2 s; a right answer never is; the log has a line a minute', async () => {
+    const rig = await rigWithPump();
+    const keeper = rig.enrolment.gatekeeper();
+    const bad = presentedBy('nobody', { password: rig.token('nobody', 'AAAA') });
+    const held: number[] = [];
+    for (let number = 0; number < 10; number++) {
+      const before = rig.clock.monotonic();
+      const answer = keeper.admit(bad);
+      await settled(answer, rig.clock);
+      held.push(rig.clock.monotonic() - before);
+      assert.ok('refused' in (await answer));
+    }
+    assert.deepEqual(held, [0, 0, 0, 100, 200, 400, 800, 1600, 2000, 2000]);
+    assert.equal(await decided(rig, plain('pump', secret), keeper), 'in');
+    const lines = () => rig.log.filter((line) => line.includes('not let in'));
+    assert.equal(lines().length, 1);
+    assert.match(lines()[0]!, /"address":"192\.0\.2\.9","who":"nobody","msg":"not let in: there is no such child/);
+    await rig.clock.flow(60_000);
+    assert.equal(lines().length, 2);
+    assert.match(lines()[1]!, /not let in: 9 more in the last minute/);
+    await rig.clock.flow(120_000);
+    assert.equal(lines().length, 2);
+    await rig.close();
+  });
+
+  test('from very many addresses pushes the older ones out: what is remembered is bounded', async () => {
+    const rig = await rigWithPump();
+    const keeper = rig.enrolment.gatekeeper();
+    const heldFor = async (address: string, who: string): Promise<number> => {
+      const before = rig.clock.monotonic();
+      await decided(rig, presentedBy(who, { address }), keeper);
+      return rig.clock.monotonic() - before;
+    };
+    for (let number = 0; number < 5; number++) await heldFor('198.51.100.7', `first${number}`);
+    assert.ok((await heldFor('198.51.100.7', 'again')) > 0);
+    for (let number = 0; number < 1000; number++) assert.equal(await heldFor(`2001:db8::${number}`, `x${number}`), 0);
+    assert.equal(await heldFor('198.51.100.7', 'later'), 0);
+    await rig.close();
+  });
+});
+
+/** Lets time pass in steps of 100 ms until it has an answer. */
+async function settled(answer: Promise<unknown>, clock: ManualClock): Promise<void> {
+  let done = false;
+  void answer.then(() => (done = true));
+  for (let turn = 0; turn < 2000; turn++) {
+    await new Promise((resolve) => setTimeout(resolve, turn < 2 ? 0 : 2));
+    if (done) return;
+    // Time stands still while a password is being reckoned.
+    if (clock.timers > 0 && turn > 60) await clock.flow(100);
+  }
+  throw new Error('no answer');
+}
