@@ -34,7 +34,7 @@ const UNSAVED = 'mosquitto, saving nothing';
 const LOG = 'append and fdatasync (the limit)';
 
 /** The only setting of mosquitto that loses nothing to a kill. */
-const SAVE_EVERYTHING = ['autosave_on_changes true', 'autosave_interval 1'];
+export const SAVE_EVERYTHING = ['autosave_on_changes true', 'autosave_interval 1'];
 const SAVE_NEVER = ['autosave_interval 0'];
 /** Acknowledgements after which we look whether mosquitto has saved. */
 const LOOKS = 50;
@@ -106,7 +106,7 @@ function mosquitto(disk: Disk, saving: readonly string[], scene: Scene, ms: numb
 }
 
 /** Leaves messages in mosquitto's file. It saves when it ends: on every change would take minutes. */
-async function storeBefore(folder: string, count: number): Promise<void> {
+export async function storeBefore(folder: string, count: number): Promise<void> {
   const broker = await offlineSubscriber(folder, SAVE_NEVER);
   const fill = { port: broker.port, count, window: FILL_WINDOW, properties: false };
   await (await Worker.start('drain-raw', fill)).go();
@@ -114,7 +114,7 @@ async function storeBefore(folder: string, count: number): Promise<void> {
 }
 
 /** A mosquitto that keeps everything for one who has subscribed and gone. */
-async function offlineSubscriber(folder: string, saving: readonly string[]): Promise<Broker> {
+export async function offlineSubscriber(folder: string, saving: readonly string[]): Promise<Broker> {
   const broker = await Broker.start({
     settings: [
       'log_type error',

@@ -41,7 +41,9 @@ class Child {
 
   static async connected(args: ChildrenArgs, n: number, latencies: number[]): Promise<Child> {
     const { id, username, password } = args.children[n]!;
-    const socket = connect({ port: args.port, host: '127.0.0.1', noDelay: true });
+    // From an address of its own each, as devices do: a hub lets only so many of one address in at a time.
+    const localAddress = `127.1.${n >> 8}.${n & 255}`;
+    const socket = connect({ port: args.port, host: '127.0.0.1', localAddress, noDelay: true });
     const child = new Child(socket, id, n + 1, args, latencies);
     const parser = mqtt.parser({ protocolVersion: 4 });
     socket.on('data', (data) => parser.parse(data));
@@ -102,7 +104,6 @@ await contend<ChildrenArgs>(async (args) => {
   const { perSecond, ms } = args;
   const latencies: number[] = [];
   const children: Child[] = [];
-  // One after another: a server may let only so many of one address in at a time.
   for (let n = 0; n < args.children.length; n++) children.push(await Child.connected(args, n, latencies));
   return async () => {
     const used = processorTime();

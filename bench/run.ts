@@ -2,6 +2,7 @@ import { ACCEPT, ACCEPT_QUICK, accept } from './accept.ts';
 import { DAY, DAY_QUICK, day } from './day.ts';
 import { DRAIN, DRAIN_QUICK, drain } from './drain.ts';
 import { LATENCY, LATENCY_QUICK, latency } from './latency.ts';
+import { HUB, HUB_QUICK, hub } from './hub.ts';
 import { LOOP, LOOP_QUICK, loop } from './loop.ts';
 import { markdown, writeToPage, type Report } from './page.ts';
 import { RULES, RULES_QUICK, rules } from './rules.ts';
@@ -16,6 +17,7 @@ const BENCHES: Record<string, (quick: boolean) => Promise<Report>> = {
   day: (quick) => day(quick ? DAY_QUICK : DAY),
   drain: (quick) => drain(quick ? DRAIN_QUICK : DRAIN),
   latency: (quick) => latency(quick ? LATENCY_QUICK : LATENCY),
+  hub: (quick) => hub(quick ? HUB_QUICK : HUB),
   loop: (quick) => loop(quick ? LOOP_QUICK : LOOP),
   rules: (quick) => rules(quick ? RULES_QUICK : RULES),
   scale: (quick) => scale(quick ? SCALE_QUICK : SCALE),

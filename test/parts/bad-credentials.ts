@@ -89,12 +89,8 @@ function named(clientId: (victim: Victim, other: Victim) => string): Forge {
   return (victim, other) => ({ ...rightToken(victim), clientId: clientId(victim, other) });
 }
 
-function calling(username: (victim: Victim, other: Victim) => string | undefined): Forge {
-  return (victim, other) => {
-    const { username: _, ...right } = rightToken(victim);
-    const chosen = username(victim, other);
-    return chosen === undefined ? right : { ...right, username: chosen };
-  };
+function calling(username: (victim: Victim, other: Victim) => string): Forge {
+  return (victim, other) => ({ ...rightToken(victim), username: username(victim, other) });
 }
 
 function signature(text: string, key: string, algorithm = 'sha256'): string {
@@ -190,7 +186,6 @@ export const TOKENS: Readonly<Record<string, Forge>> = {
   'a client id that is a property of every object': named(() => '__proto__'),
   "another child's user name": calling((_, other) => userName(other.id)),
   "another hub's user name": calling(({ id }) => userName(id, 'other.azure-devices.net')),
-  'no user name': calling(() => undefined),
   "a module's user name": calling(({ id }) => userName(`${id}/filter`)),
 };
 

@@ -211,7 +211,7 @@ const RUDE: readonly Deed[] = [
   {
     name: 'a request in HTTP',
     verdict: 'cut',
-    act: (client) => client.send(Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')),
+    act: (client) => client.send(Buffer.from(`GET / HTTP/1.1\r\n${'Host: x\r\n'.repeat(20)}\r\n`)),
   },
   {
     name: 'one SUBSCRIBE of 5,000 filters',

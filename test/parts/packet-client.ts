@@ -17,6 +17,7 @@ export type Credentials = {
   readonly clientId: string;
   readonly username?: string;
   readonly password?: string | Buffer;
+  /** Without a client id it cannot be left out (MQTT 3.1.1, section 3.1.3.1). */
   readonly clean?: boolean;
   /** s; 60 when left out. */
   readonly keepalive?: number;
@@ -70,7 +71,7 @@ export class PacketClient {
     this.#socket.write(Buffer.isBuffer(packet) ? packet : mqtt.generate(packet, { protocolVersion: this.#version }));
   }
 
-  connect({ clientId, username, password, clean = false, keepalive = 60 }: Credentials): void {
+  connect({ clientId, username, password, clean = clientId === '', keepalive = 60 }: Credentials): void {
     this.send({
       cmd: 'connect',
       protocolId: this.#version === 3 ? 'MQIsdp' : 'MQTT',
