@@ -20,7 +20,10 @@ function sound(report: Report): void {
   }
 }
 
-describe('the benchmarks run, with sizes that say nothing', { concurrency: true }, () => {
+/** They take a minute, and what they measure is tested elsewhere. */
+const skip = process.env['HOLDFAST_TEST_LONG'] !== '1' && 'SKIP: the benches run in test:long';
+
+describe('the benchmarks run, with sizes that say nothing', { concurrency: true, skip }, () => {
   test('accept', async () => sound(await accept({ rounds: 1, ms: 50, stored: 100 })));
   test('drain', async () => sound(await drain({ rounds: 1, near: 500, small: 0, far: 0, level: 0 })));
   test('wear', async () => sound(await wear({ rounds: 1, count: 250, single: 10, bodyBytes: [256], sqlite: false })));
