@@ -8,7 +8,7 @@ import { scratch } from './parts/scratch.ts';
 import { startWatcher } from './parts/watcher.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
-const MESSAGES = 10_000;
+const MESSAGES = LONG ? 10_000 : 3000;
 const CHILDREN = 10;
 const WINDOW = 128;
 /** How long the broker stays away, ms. */
@@ -98,7 +98,7 @@ ${children.join('\n')}
   }
 }
 
-describe('10,000 messages across 5 outages arrive in order, none missing', { concurrency: 2 }, () => {
+describe(`${MESSAGES} messages across 5 outages arrive in order, none missing`, { concurrency: 2 }, () => {
   for (const write of ['always', 'when-needed'] as const) {
     test(`over MQTT 5 (write: ${write})`, (context) => outages(context, '5', write));
     test(`over MQTT 3.1.1 (write: ${write})`, (context) => outages(context, '3.1.1', write));

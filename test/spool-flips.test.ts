@@ -13,7 +13,7 @@ import { noise, SpoolRig } from './parts/spool-rig.ts';
 const TEARS = process.env['HOLDFAST_TEST_LONG'] === '1' ? 3000 : 200;
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 const SEED = 20_261_125;
-const FLIPS = LONG ? 6000 : 400;
+const FLIPS = LONG ? 6000 : 250;
 /** Of the flips, those within contents: they are most of the bytes and the least interesting. */
 const IN_CONTENTS = 0.3;
 
