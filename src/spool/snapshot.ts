@@ -1,3 +1,4 @@
+import { StoreError } from '../store/store-error.ts';
 import type { Medium } from './late-environment.ts';
 import type { SpoolParts } from './parts.ts';
 import type { Quota } from './quota.ts';
@@ -47,13 +48,13 @@ export interface SnapshotOf extends Pick<SpoolParts, 'committer' | 'door' | 'roo
 
 export function snapshotOf(of: SnapshotOf): SpoolSnapshot {
   const { environment, quota, committer, room, wear, indexing } = of;
-  const { live, pageBytes } = environment.read((reader) => reader.livePages());
+  const { live, pageBytes, used } = pagesIn(environment);
   const fileBytes = environment.fileBytes();
   return {
     pending: of.pending,
     age: of.age,
     livePages: live,
-    freePages: Math.max(0, environment.usedPages() - live),
+    freePages: Math.max(0, used - live),
     pageBytes,
     fileBytes,
     quotaBytes: quota.bytes,
@@ -71,4 +72,25 @@ export function snapshotOf(of: SnapshotOf): SpoolSnapshot {
     lossRows: of.lossRows,
     indexed: indexing.complete,
   };
+}
+
+interface Pages {
+  readonly live: number;
+  readonly pageBytes: number;
+  readonly used: number;
+}
+
+/** What was seen last: a medium may refuse to be looked at for a moment, and how the spool is doing is asked just then. */
+const seenLast = new WeakMap<Medium, Pages>();
+
+function pagesIn(environment: Medium): Pages {
+  try {
+    const pages = { ...environment.read((reader) => reader.livePages()), used: environment.usedPages() };
+    seenLast.set(environment, pages);
+    return pages;
+  } catch (error) {
+    const before = seenLast.get(environment);
+    if (!(error instanceof StoreError) || before === undefined) throw error;
+    return before;
+  }
 }
