@@ -17,7 +17,7 @@ describe('whatever happens in whatever order', () => {
   for (const { name, settings, steps: happenings, runs, sees } of PROPERTIES) {
     const tally = emptyTally();
     // Each seed found something once, or was the day's; a failure prints its own.
-    for (const seed of LONG ? [1, 20_261_121, 2, 3] : [20_261_121]) {
+    for (const seed of [1, 20_261_121, ...(LONG ? [2, 3] : [])]) {
       test(`${name} (seed ${seed})`, async () => {
         await fc.assert(
           fc.asyncProperty(settings, happenings, (given, all) => run(all, given, tally)),
