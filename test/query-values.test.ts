@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { DEPTH_MAX, parseBody, parseText, printBody } from '../src/query/body-json.ts';
-import { compare, groupKey, order, sortable } from '../src/query/compare.ts';
+import { compare, distinctKey, order, sortable } from '../src/query/compare.ts';
 import { asDateTime, fromMicros, micros, parseIso } from '../src/query/datetime.ts';
 import { getField, pathReader, setField } from '../src/query/field.ts';
 import { like } from '../src/query/like.ts';
@@ -366,11 +366,11 @@ describe('comparison', () => {
     ascending.forEach((a, left) =>
       ascending.forEach((b, right) => {
         assert.equal(Math.sign(compare(a, b)), Math.sign(left - right), `${printBody(a)} and ${printBody(b)}`);
-        assert.equal(groupKey(a) === groupKey(b), left === right);
+        assert.equal(distinctKey(a) === distinctKey(b), left === right);
       }),
     );
     assert.equal(compare(1, new Float(1)), 0);
-    assert.equal(groupKey(1), groupKey(new Float(1)));
+    assert.equal(distinctKey(1), distinctKey(new Float(1)));
   });
 
   test('text with text by its units and with case, bits as 0 and 1, ISO text with datetimes', () => {
@@ -416,7 +416,7 @@ describe('comparison', () => {
       new DateTime(0),
       '1970-01-01T00:00:00.0000000Z',
     ];
-    assert.equal(new Set(different.map(groupKey)).size, different.length);
+    assert.equal(new Set(different.map(distinctKey)).size, different.length);
   });
 
   test('ORDER BY: NULL, numbers, datetimes; nothing else', () => {

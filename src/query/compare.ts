@@ -62,7 +62,7 @@ export function sortable(value: Value): Value {
  * A text that two values have in common exactly when they are the same group: numbers by value whatever their type, NULL as a value like
  * any other, records and arrays by all that is in them.
  */
-export function groupKey(value: Value): string {
+export function distinctKey(value: Value): string {
   if (typeof value === 'string') return `s${value}`;
   if (typeof value === 'number') return `${value}`;
   if (value instanceof Float) return `${value.value}`;

@@ -1,4 +1,4 @@
-import { groupKey } from '../compare.ts';
+import { distinctKey } from '../compare.ts';
 import type { Value } from '../value.ts';
 import { SMALL, sizeOf, type Accumulator } from './accumulator.ts';
 
@@ -13,11 +13,11 @@ export class DistinctCount implements Accumulator {
   }
 
   add([value]: readonly Value[]): void {
-    if (value !== null) this.#set(groupKey(value!), 1);
+    if (value !== null) this.#set(distinctKey(value!), 1);
   }
 
   remove([value]: readonly Value[]): void {
-    if (value !== null) this.#set(groupKey(value!), -1);
+    if (value !== null) this.#set(distinctKey(value!), -1);
   }
 
   result(): Value {
