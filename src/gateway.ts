@@ -12,25 +12,17 @@ import { driverOf } from './drivers/child-driver.ts';
 import { DriverSupervisor } from './drivers/supervisor.ts';
 import { readableBody } from './health/shown.ts';
 import { FrontDoor } from './hub/front-door.ts';
-import type { Incoming } from './message/exchange.ts';
 import type { Message, Reading } from './message/message.ts';
 import { ulidText } from './message/ulid.ts';
 import { Reception } from './registry/reception.ts';
 import { Router, type ModuleInput } from './router/router.ts';
 import { Modules } from './rules/modules.ts';
-import { compacted } from './spool/compaction.ts';
-import { lettersIn } from './spool/dead-letters.ts';
-import { spoolFile, SpoolFiles } from './spool/files.ts';
-import { peek, verifyFiles } from './spool/inspection.ts';
-import { takeIn } from './spool/intake.ts';
-import { orderLetters, type LetterOrder } from './spool/letter-orders.ts';
-import { LateEnvironment } from './spool/late-environment.ts';
+import { SpoolDesk } from './spool/desk.ts';
 import { LateState } from './spool/late-state.ts';
 import { openSpool, openSpoolLate } from './spool/opening.ts';
 import type { SpoolSettings } from './spool/settings.ts';
 import type { Spool } from './spool/spool.ts';
-import { ledgerStats, spoolStats, type SpoolStats } from './spool/stats.ts';
-import { Complaints } from './store/complaints.ts';
+import { ledgerStats } from './spool/stats.ts';
 import { State } from './store/state.ts';
 import { Twins } from './twins/twins.ts';
 import { Upstream } from './upstream/upstream.ts';
@@ -71,6 +63,8 @@ export class Gateway {
   readonly #startedAt: number;
   /** Who may connect. */
   readonly reception: Reception;
+  /** What people ask about the spool, and have done to it. */
+  readonly spoolDesk: SpoolDesk;
   #refusing = false;
   readonly #door: FrontDoor;
 
@@ -79,6 +73,7 @@ export class Gateway {
     this.#platform = platform;
     this.#state = state;
     this.#spool = spool;
+    this.spoolDesk = new SpoolDesk(spool, loaded.config.gateway.dataDir, platform.clock);
     this.#startedAt = platform.clock.monotonic();
     const { config } = loaded;
     const { clock, log } = platform;
@@ -261,29 +256,6 @@ export class Gateway {
     };
   }
 
-  spoolStats(): SpoolStats {
-    const now = this.#spool.snapshot();
-    return this.#spool.medium.read((reader) => spoolStats(reader, this.#spool.booksIn(reader), now));
-  }
-
-  peek(count: number, lane?: number) {
-    return this.#spool.medium.read((reader) => peek(reader, this.#spool.booksIn(reader), count, lane));
-  }
-
-  /** The dead letters behind number `after`, until their bodies come to `bytesMax`. */
-  deadLetters(after: number, bytesMax: number) {
-    return this.#spool.medium.read((reader) => lettersIn(reader, after, bytesMax));
-  }
-
-  orderLetters(order: LetterOrder, numbers: readonly number[] | null) {
-    return orderLetters(this.#spool, order, numbers);
-  }
-
-  /** Makes the spool's file as small as what is in it. `copied` is told how many bytes are done. */
-  compact(copied: (bytes: number) => void) {
-    return compacted(this.#spool, copied);
-  }
-
   /** Takes up what may change while it runs; the rest is named, and waits for a restart. */
   reconfigure(loaded: LoadedConfig): Reconfigured {
     const { taken, ...changed } = takenUp(this.#loaded, loaded);
@@ -291,27 +263,6 @@ export class Gateway {
     this.#spool.configure(spoolSettings(taken));
     this.#upstream?.limit(taken.config.upstream?.maxRate);
     return changed;
-  }
-
-  /** Takes messages in that another spool gave out. Resolves when each is durable (null) or refused (why). */
-  takeIn(messages: readonly Incoming[]) {
-    return takeIn(this.#spool, messages);
-  }
-
-  async verify() {
-    const complaints = new Complaints();
-    const complain = (error: Error) => complaints.add(error.message);
-    const { medium } = this.#spool;
-    const { dataDir } = this.#loaded.config.gateway;
-    const shut = medium instanceof LateEnvironment && medium.opened === null;
-    const files = shut
-      ? SpoolFiles.stopped(spoolFile(dataDir), complain)
-      : SpoolFiles.own(this.#spool.environment, complain);
-    try {
-      return await verifyFiles(files, complaints, () => this.#platform.clock.monotonic());
-    } finally {
-      await files.close();
-    }
   }
 
   #addChild(child: ChildConfig): void {

@@ -216,8 +216,8 @@ export class Stage {
     await this.#parts.gateway.stop();
 
     const again = await Gateway.open(this.#parts.loaded, this.#parts.platform);
-    const stats = again.spoolStats();
-    const { problems } = await again.verify();
+    const stats = again.spoolDesk.stats();
+    const { problems } = await again.spoolDesk.verify();
     await again.stop();
     const { epoch } = stats;
     const settled = stats.lanes.map(({ lane, nextSeq, pending }) => ({ epoch, lane, seq: nextSeq - 1 - pending }));
@@ -317,7 +317,7 @@ export class Stage {
 
 /** The spool as the medium has it; null while it has nothing. */
 function statsOf(gateway: Gateway): SpoolStats | null {
-  return gateway.status().ledger.accepted === 0 ? null : gateway.spoolStats();
+  return gateway.status().ledger.accepted === 0 ? null : gateway.spoolDesk.stats();
 }
 
 /** The last message of each lane that is on the medium. */

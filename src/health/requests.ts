@@ -2,13 +2,10 @@ import { twinRequests, type TwinsAsked } from './twin-requests.ts';
 import type { Reconfigured } from '../config/change.ts';
 import { nearest } from '../query/nearest.ts';
 import { incoming, NoMessage, type Incoming } from '../message/exchange.ts';
-import type { Stored } from '../message/message.ts';
 import { RegistryRefusal } from '../registry/registry.ts';
 import type { Compacted } from '../spool/compaction.ts';
-import type { FoundLetter } from '../spool/dead-letters.ts';
-import type { Verification } from '../spool/inspection.ts';
-import type { LetterOrder, LettersDone } from '../spool/letter-orders.ts';
-import type { SpoolStats } from '../spool/stats.ts';
+import type { LettersDone } from '../spool/letter-orders.ts';
+import type { SpoolDesk } from '../spool/desk.ts';
 import { StoreError } from '../store/store-error.ts';
 import { RequestRefused, type Handler } from './control-server.ts';
 import type { LogRing } from './log-ring.ts';
@@ -26,16 +23,12 @@ export interface Asked extends TwinsAsked {
   status(): Status;
   list(): readonly Child[];
   restart(id: string): Promise<boolean>;
-  spoolStats(): SpoolStats;
-  peek(count: number, lane?: number): readonly Stored[];
-  verify(): Promise<Verification>;
-  deadLetters(after: number, bytesMax: number): readonly FoundLetter[];
-  orderLetters(order: LetterOrder, numbers: readonly number[] | null): Promise<LettersDone>;
-  compact(copied: (bytes: number) => void): Promise<Compacted>;
+  readonly spoolDesk: Pick<
+    SpoolDesk,
+    'stats' | 'peek' | 'verify' | 'deadLetters' | 'orderLetters' | 'compact' | 'takeIn'
+  >;
   /** About children that connect; rejects with a {@link RegistryRefusal} when it cannot be done. */
   readonly reception: { carryOut(order: unknown): Promise<unknown> };
-  /** Resolves when each is durable (null) or refused (why). */
-  takeIn(messages: readonly Incoming[]): Promise<readonly (string | null)[]>;
   readonly commands: {
     invoke(
       id: string,
@@ -113,24 +106,25 @@ export function requests({ live, ring, reload, endToBeStartedAgain }: Answerer):
         });
       });
     },
-    'spool stats': (_, { send }) => send(gateway().spoolStats()),
+    'spool stats': (_, { send }) => send(gateway().spoolDesk.stats()),
     'spool peek': ({ count, lane }, { send }) => {
       const most = Math.min(typeof count === 'number' ? count : 10, PEEK_COUNT_MAX);
-      for (const stored of gateway().peek(most, typeof lane === 'number' ? lane : undefined)) send(peeked(stored));
+      for (const stored of gateway().spoolDesk.peek(most, typeof lane === 'number' ? lane : undefined))
+        send(peeked(stored));
     },
-    'spool verify': async (_, { send }) => send(await gateway().verify()),
+    'spool verify': async (_, { send }) => send(await gateway().spoolDesk.verify()),
     'spool dead-letters': ({ after }, { send }) => {
       const from = typeof after === 'number' ? after : 0;
-      for (const letter of gateway().deadLetters(from, LETTERS_BYTES_MAX)) send(shownLetter(letter));
+      for (const letter of gateway().spoolDesk.deadLetters(from, LETTERS_BYTES_MAX)) send(shownLetter(letter));
     },
     'spool dead-letters order': async ({ order, numbers }, { send }) => {
       if (order !== 'retry' && order !== 'drop') throw new RequestRefused('dead letters are retried or dropped');
       const named = Array.isArray(numbers) ? numbers.map(Number) : null;
-      send((await gateway().orderLetters(order, named)) satisfies LettersDone);
+      send((await gateway().spoolDesk.orderLetters(order, named)) satisfies LettersDone);
     },
     'spool compact': async (_, { send }) => {
       try {
-        send(await gateway().compact((copiedBytes) => send({ copiedBytes } satisfies Compacting)));
+        send(await gateway().spoolDesk.compact((copiedBytes) => send({ copiedBytes } satisfies Compacting)));
       } catch (error) {
         if (error instanceof StoreError) throw new RequestRefused(compactionFailed(error));
         throw error;
@@ -151,12 +145,12 @@ export function requests({ live, ring, reload, endToBeStartedAgain }: Answerer):
     },
     metrics: (_, { send }) => {
       const asked = gateway();
-      send(metricsText(asked.status(), asked.spoolStats()));
+      send(metricsText(asked.status(), asked.spoolDesk.stats()));
     },
     'spool import': async ({ messages }, { send }) => {
       const read = (Array.isArray(messages) ? messages : []).map(incomingOrWhy);
       const sound = read.filter((each) => typeof each !== 'string');
-      const taken = [...(await gateway().takeIn(sound))];
+      const taken = [...(await gateway().spoolDesk.takeIn(sound))];
       send(read.map((each) => (typeof each === 'string' ? each : (taken.shift() ?? null))) satisfies Imported);
     },
     invoke: async ({ child, name, payload, timeoutSecs }, { send }) => {

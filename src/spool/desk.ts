@@ -1,0 +1,69 @@
+import type { Clock } from '../clock/clock.ts';
+import type { Incoming } from '../message/exchange.ts';
+import { Complaints } from '../store/complaints.ts';
+import { compacted, type Compacted } from './compaction.ts';
+import { lettersIn, type FoundLetter } from './dead-letters.ts';
+import { spoolFile, SpoolFiles } from './files.ts';
+import { peek, verifyFiles, type Verification } from './inspection.ts';
+import { takeIn } from './intake.ts';
+import { LateEnvironment } from './late-environment.ts';
+import { orderLetters, type LetterOrder, type LettersDone } from './letter-orders.ts';
+import type { Spool } from './spool.ts';
+import { spoolStats, type SpoolStats } from './stats.ts';
+import type { Stored } from '../message/message.ts';
+
+/** What people ask about the spool of a running gateway, and have done to it. */
+export class SpoolDesk {
+  readonly #spool: Spool;
+  readonly #dataDir: string;
+  readonly #clock: Clock;
+
+  constructor(spool: Spool, dataDir: string, clock: Clock) {
+    this.#spool = spool;
+    this.#dataDir = dataDir;
+    this.#clock = clock;
+  }
+
+  stats(): SpoolStats {
+    const now = this.#spool.snapshot();
+    return this.#spool.medium.read((reader) => spoolStats(reader, this.#spool.booksIn(reader), now));
+  }
+
+  peek(count: number, lane?: number): readonly Stored[] {
+    return this.#spool.medium.read((reader) => peek(reader, this.#spool.booksIn(reader), count, lane));
+  }
+
+  /** The dead letters behind number `after`, until their bodies come to `bytesMax`. */
+  deadLetters(after: number, bytesMax: number): readonly FoundLetter[] {
+    return this.#spool.medium.read((reader) => lettersIn(reader, after, bytesMax));
+  }
+
+  orderLetters(order: LetterOrder, numbers: readonly number[] | null): Promise<LettersDone> {
+    return orderLetters(this.#spool, order, numbers);
+  }
+
+  /** Makes the spool's file as small as what is in it. `copied` is told how many bytes are done. */
+  compact(copied: (bytes: number) => void): Promise<Compacted> {
+    return compacted(this.#spool, copied);
+  }
+
+  /** Takes messages in that another spool gave out. Resolves when each is durable (null) or refused (why). */
+  takeIn(messages: readonly Incoming[]): Promise<readonly (string | null)[]> {
+    return takeIn(this.#spool, messages);
+  }
+
+  async verify(): Promise<Verification> {
+    const complaints = new Complaints();
+    const complain = (error: Error) => complaints.add(error.message);
+    const { medium } = this.#spool;
+    const shut = medium instanceof LateEnvironment && medium.opened === null;
+    const files = shut
+      ? SpoolFiles.stopped(spoolFile(this.#dataDir), complain)
+      : SpoolFiles.own(this.#spool.environment, complain);
+    try {
+      return await verifyFiles(files, complaints, () => this.#clock.monotonic());
+    } finally {
+      await files.close();
+    }
+  }
+}
