@@ -26,6 +26,8 @@ const ROOMS = [
   'registry',
   'twins',
   'commands',
+  'above',
+  'fleet',
   'board',
   'health',
 ];

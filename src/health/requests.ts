@@ -3,7 +3,6 @@ import type { Reconfigured } from '../config/change.ts';
 import { nearest } from '../query/nearest.ts';
 import { incoming, NoMessage, type Incoming } from '../message/exchange.ts';
 import { RegistryRefusal } from '../registry/registry.ts';
-import type { Compacted } from '../spool/compaction.ts';
 import type { LettersDone } from '../spool/letter-orders.ts';
 import type { SpoolDesk } from '../spool/desk.ts';
 import { StoreError } from '../store/store-error.ts';
