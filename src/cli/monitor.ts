@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { readCredentials } from '../config/credentials.ts';
 import { eventFilters, lossesTopic, parseEvent, type SeenEvent } from '../dialects/holdfast.ts';
-import { visit, type GuestOptions } from '../health/checks/guest.ts';
+import { visit, type GuestOptions } from '../upstream/guest.ts';
 import { readableBody } from '../health/shown.ts';
 import { configured, type CommonOptions } from './configured.ts';
 import { untilInterrupted } from './ending.ts';

@@ -7,7 +7,7 @@ import { readCredentials } from '../../config/credentials.ts';
 import type { LoadedConfig } from '../../config/load.ts';
 import type { UpstreamConfig } from '../../config/schema.ts';
 import { CHECK_MS_MAX, fail, ok, skip, warn, type Check, type Finding } from './check.ts';
-import { visit, type GuestRefused } from './guest.ts';
+import { visit, type GuestRefused } from '../../upstream/guest.ts';
 import type { Scene } from './scene.ts';
 
 /** Days before a certificate ends when it is time to think of it. */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import mqtt, { type MqttClient } from 'mqtt';
-import { address } from '../../upstream/address.ts';
+import { address } from './address.ts';
 
 /** CONNACK's words for a version that the broker does not speak (MQTT 3.1.1, 3.2.2.3; MQTT 5, 3.2.2.2). */
 const WRONG_VERSION = [1, 0x84];
@@ -11,7 +11,7 @@ export interface GuestOptions {
   /** The gateway's own. A guest takes another: with the same, the broker would throw the gateway out. */
   readonly clientId: string;
   /** What the guest comes for; becomes part of its client id. */
-  readonly purpose: 'monitor' | 'check';
+  readonly purpose: 'monitor' | 'check' | 'fleet';
   readonly username?: string | undefined;
   readonly password?: string | undefined;
   readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string };
