@@ -1,0 +1,85 @@
+import { desiredTopic, reportedTopic } from '../dialects/holdfast-operator.ts';
+import { patchFrom, SIZE_MAX, sizeOf } from '../twins/limits.ts';
+import { emptyObject, merged, type JsonObject } from '../twins/patch.ts';
+import type { Broker } from './broker.ts';
+import { FleetError } from './fleet-error.ts';
+import { objectIn } from './gateway-view.ts';
+import { changeRetained } from './retained-change.ts';
+
+/** Whose twin: of a child, a module of one, or the gateway itself, which is the child of its own name. */
+export interface TwinOf {
+  readonly gateway: string;
+  readonly child: string;
+  readonly module?: string | undefined;
+}
+
+/** Both sides of a twin, each with its `$version`; null: nothing is retained. */
+export interface FleetTwin {
+  readonly desired: JsonObject | null;
+  readonly reported: JsonObject | null;
+}
+
+export interface TwinChange {
+  /** What is not in the patch is deleted. */
+  readonly replace?: boolean | undefined;
+}
+
+/** The twins of a fleet, as the broker retains them. */
+export class FleetTwins {
+  readonly #broker: Broker;
+
+  constructor(broker: Broker) {
+    this.#broker = broker;
+  }
+
+  async get(of: TwinOf): Promise<FleetTwin> {
+    const { gateway, child, module } = of;
+    const [desired, reported] = [desiredTopic, reportedTopic].map((topic) => topic(gateway, child, module ?? null)) as [
+      string,
+      string,
+    ];
+    const found = await this.#broker.retained([desired, reported]);
+    const document = (topic: string) => (found.has(topic) ? objectIn(found.get(topic)) : null);
+    return { desired: document(desired), reported: document(reported) };
+  }
+
+  /**
+   * Merges a patch into the desired properties (RFC 7396: null deletes). Their `$version` goes above the retained one, and above
+   * the one that the gateway says it has (`$desiredVersion` of what is reported). Resolves when the broker retains them.
+   */
+  async set(of: TwinOf, patch: unknown, { replace = false }: TwinChange = {}): Promise<JsonObject> {
+    const wanted = patchFrom(patch);
+    if (typeof wanted === 'string') throw new FleetError(wanted);
+    const { gateway, child, module } = of;
+    const { reported } = await this.get(of);
+    const topic = desiredTopic(gateway, child, module ?? null);
+    return changeRetained(this.#broker, topic, (before) => {
+      const { $version, ...own } = before === null ? emptyObject() : documentIn(before, topic);
+      const properties = merged(replace ? emptyObject() : own, wanted);
+      const size = sizeOf(properties);
+      if (size > SIZE_MAX)
+        throw new FleetError(`the properties would have a size of ${size}; they may have ${SIZE_MAX}`);
+      const next = 1 + Math.max(whole($version), whole(reported?.['$desiredVersion']), settingsVersion(reported));
+      const document: JsonObject = { ...properties, $version: next };
+      return Promise.resolve({ body: Buffer.from(JSON.stringify(document), 'utf8'), result: document });
+    });
+  }
+}
+
+/** What cannot be read is not overwritten. */
+function documentIn(body: Buffer, topic: string): JsonObject {
+  const document = objectIn(body);
+  if (Object.keys(document).length === 0 && body.toString('utf8').trim() !== '{}')
+    throw new FleetError(`what is retained at ${topic} is no JSON object: clear it, or see who writes there`);
+  return document;
+}
+
+/** The gateway itself names in `settings` the version that it has taken up. */
+function settingsVersion(reported: JsonObject | null): number {
+  const settings = reported?.['settings'];
+  return whole((settings as JsonObject | null | undefined)?.['version']);
+}
+
+function whole(value: unknown): number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : 0;
+}
