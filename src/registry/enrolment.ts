@@ -5,6 +5,9 @@ import type { Clock } from '../clock/clock.ts';
 import type { Config } from '../config/schema.ts';
 import { Doorkeeper } from './admission.ts';
 import { Attempts } from './attempts.ts';
+import { openDocument, type OpenedDocument } from './document.ts';
+import { gatewayKey, type GatewayKey } from './gateway-key.ts';
+import type { PublicJwk } from './jwk.ts';
 import { KnownTime, type KnownTimeStore } from './known-time.ts';
 import { Passwords } from './password.ts';
 import { Registry, type ConfiguredChildren, type Grants } from './registry.ts';
@@ -61,6 +64,16 @@ export class Enrolment {
     this.time.stop();
     this.#certificates?.stop();
     await this.store.settled();
+  }
+
+  /** What registry documents are encrypted to; made when it is not there. Throws a JwkError when it cannot be used. */
+  gatewayKey(): GatewayKey {
+    return gatewayKey(keysDir(this.#options.config));
+  }
+
+  /** Opens a registry document with that key; see {@link openDocument}. */
+  openDocument(bytes: Buffer, trust: PublicJwk | null): Promise<OpenedDocument> {
+    return openDocument(bytes, this.gatewayKey(), trust);
   }
 
   get hasHub(): boolean {
