@@ -1,32 +1,52 @@
 import { readFileSync } from 'node:fs';
+import type { IPublishPacket } from 'mqtt';
 import { readCredentials } from '../config/credentials.ts';
 import { eventFilters, lossesTopic, parseEvent, type SeenEvent } from '../dialects/holdfast.ts';
-import { visit, type GuestOptions } from '../upstream/guest.ts';
+import type { GuestOptions } from '../upstream/guest.ts';
 import { readableBody } from '../health/shown.ts';
+import { BrokerWatch } from './broker-watch.ts';
 import { configured, type CommonOptions } from './configured.ts';
 import { untilInterrupted } from './ending.ts';
 import { MonitorOrder, rangeText } from './monitor-order.ts';
 import { CliError, coloured, FINE, print, printable, printJsonLine, say } from './output.ts';
 
-/** How long the broker may take to let us in, ms. */
-const CONNECT_MS_MAX = 10_000;
-/** Between attempts to come back, ms: at first, and at most. */
-const RETRY_MS = { min: 250, max: 5000 };
-
-export interface MonitorOptions extends CommonOptions {
+export interface MonitorOptions extends Omit<CommonOptions, 'json'>, ShowOptions {
   readonly url?: string;
   readonly ca?: string;
   readonly gateway?: string;
-  readonly child?: string;
   readonly all?: boolean;
-  readonly count?: number;
 }
 
 /** `holdfast monitor`: messages as they arrive at the broker, seen by a guest with a client id of its own. */
 export async function monitor(options: MonitorOptions): Promise<number> {
   const { broker, gateway } = aim(options);
-  const monitoring = new Monitor(broker, gateway, options, untilInterrupted());
-  await monitoring.run();
+  return watchEvents(broker, gateway, options);
+}
+
+export interface ShowOptions {
+  readonly json?: boolean;
+  /** Only what comes from this child. */
+  readonly child?: string;
+  /** Ends after so many. */
+  readonly count?: number;
+}
+
+/** Shows messages, and losses as they are reported, until it is interrupted; `gateway`: undefined for all of them. */
+export async function watchEvents(
+  broker: GuestOptions,
+  gateway: string | undefined,
+  options: ShowOptions,
+): Promise<number> {
+  const monitor = new Monitor(options);
+  await new BrokerWatch({
+    broker,
+    filters: [...eventFilters(gateway), lossesTopic(gateway ?? '+')],
+    whose: gateway ?? 'every gateway',
+    heard: (topic, body, properties) => monitor.heard(topic, body, properties),
+    lost: () => monitor.forget(),
+    done: () => monitor.done,
+    signal: untilInterrupted(),
+  }).run();
   return FINE;
 }
 
@@ -49,75 +69,32 @@ function aim(options: MonitorOptions): { broker: GuestOptions; gateway: string |
 }
 
 class Monitor {
-  readonly #broker: GuestOptions;
-  readonly #gateway: string | undefined;
-  readonly #options: MonitorOptions;
-  readonly #signal: AbortSignal;
+  readonly #options: ShowOptions;
   readonly #order = new MonitorOrder();
   #left: number;
 
-  constructor(broker: GuestOptions, gateway: string | undefined, options: MonitorOptions, signal: AbortSignal) {
-    this.#broker = broker;
-    this.#gateway = gateway;
+  constructor(options: ShowOptions) {
     this.#options = options;
-    this.#signal = signal;
     this.#left = options.count ?? Infinity;
   }
 
-  /** Resolves when it was interrupted or has shown what was asked for. Rejects when the first attempt to connect fails. */
-  async run(): Promise<void> {
-    let waitMs = RETRY_MS.min;
-    for (let first = true; !this.#done; first = false) {
-      try {
-        await this.#listen(first);
-        waitMs = RETRY_MS.min;
-      } catch (error) {
-        if (this.#signal.aborted) return;
-        if (first) throw new CliError(`cannot watch ${this.#where}: ${(error as Error).message}`);
-        await this.#pause(waitMs);
-        waitMs = Math.min(waitMs * 2, RETRY_MS.max);
-      }
-    }
+  get done(): boolean {
+    return this.#left <= 0;
   }
 
-  get #done(): boolean {
-    return this.#left <= 0 || this.#signal.aborted;
+  heard(topic: string, body: Buffer, properties: IPublishPacket['properties']): void {
+    const event = parseEvent(topic, properties?.contentType, properties?.userProperties);
+    if (event !== null) this.#event(event, body);
+    else if (topic.endsWith('/losses')) this.#loss(topic, body);
   }
 
-  get #where(): string {
-    return this.#broker.url.replace(/\/\/[^@/]*@/, '//');
-  }
-
-  /** One connection, to its end. Rejects when there was none. */
-  async #listen(first: boolean): Promise<void> {
-    const { client } = await visit(this.#broker, CONNECT_MS_MAX, this.#signal);
-    const end = new Promise<void>((resolve) => client.once('close', resolve));
-    const leave = () => client.end(true);
-    this.#signal.addEventListener('abort', leave);
-    client.on('message', (topic, body, { properties }) => {
-      const event = parseEvent(topic, properties?.contentType, properties?.userProperties);
-      if (event !== null) this.#event(event, body);
-      else if (topic.endsWith('/losses')) this.#loss(topic, body);
-      if (this.#done) leave();
-    });
-    try {
-      if (this.#signal.aborted) leave();
-      else {
-        await client.subscribeAsync([...eventFilters(this.#gateway), lossesTopic(this.#gateway ?? '+')], { qos: 1 });
-        say(`${first ? 'watching' : 'watching again:'} ${this.#gateway ?? 'every gateway'} at ${this.#where}`);
-        await end;
-      }
-    } finally {
-      this.#signal.removeEventListener('abort', leave);
-      leave();
-    }
-    if (this.#done) return;
-    say('the connection was lost; trying to come back. What arrives meanwhile is not seen here');
+  /** After a time of not listening. */
+  forget(): void {
     this.#order.forget();
   }
 
   #event(event: SeenEvent, body: Buffer): void {
-    if (this.#done) return;
+    if (this.done) return;
     const odd = this.#order.seen(event);
     if (odd !== null) say(coloured('yellow', printable(odd), process.stderr));
     const { gateway, child, module, output, epoch, lane, seq, id, eventTime, properties } = event;
@@ -146,19 +123,6 @@ class Monitor {
     } catch {
       say(printable(`${gateway}: a loss report that cannot be read: ${body.toString('utf8')}`));
     }
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(done, ms);
-      const signal = this.#signal;
-      signal.addEventListener('abort', done);
-      function done(): void {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', done);
-        resolve();
-      }
-    });
   }
 }
 

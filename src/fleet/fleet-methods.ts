@@ -6,7 +6,7 @@ import { rfc3339, statusTopic } from '../dialects/holdfast.ts';
 import type { Broker } from './broker.ts';
 import { FleetError } from './fleet-error.ts';
 import { gatewayView, objectIn } from './gateway-view.ts';
-import type { TwinOf } from './fleet-twins.ts';
+import { checked, type TwinOf } from './fleet-twins.ts';
 
 /** What the way there and back may take beyond the method's own time, ms. */
 const SLACK_MS = 5000;
@@ -24,11 +24,12 @@ export interface MethodResult {
 export async function invokeMethod(
   broker: Broker,
   clock: Clock,
-  { gateway, child, module }: TwinOf,
+  of: TwinOf,
   method: string,
   payload: unknown,
   timeoutSecs: number = RESPONSE_TIMEOUT_SECS,
 ): Promise<MethodResult> {
+  const { gateway, child, module } = checked(of);
   if (!/^[^/+#\0]{1,128}$/.test(method)) throw new FleetError(`${JSON.stringify(method)} is no name of a method`);
   if (!(timeoutSecs >= 1 && timeoutSecs <= RESPONSE_TIMEOUT_SECS_MAX))
     throw new FleetError(`a method takes from 1 to ${RESPONSE_TIMEOUT_SECS_MAX} s, not ${timeoutSecs}`);

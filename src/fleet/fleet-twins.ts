@@ -4,6 +4,7 @@ import { emptyObject, merged, type JsonObject } from '../twins/patch.ts';
 import type { Broker } from './broker.ts';
 import { FleetError } from './fleet-error.ts';
 import { objectIn } from './gateway-view.ts';
+import { mustBeId } from './id.ts';
 import { changeRetained } from './retained-change.ts';
 
 /** Whose twin: of a child, a module of one, or the gateway itself, which is the child of its own name. */
@@ -33,7 +34,7 @@ export class FleetTwins {
   }
 
   async get(of: TwinOf): Promise<FleetTwin> {
-    const { gateway, child, module } = of;
+    const { gateway, child, module } = checked(of);
     const [desired, reported] = [desiredTopic, reportedTopic].map((topic) => topic(gateway, child, module ?? null)) as [
       string,
       string,
@@ -50,7 +51,7 @@ export class FleetTwins {
   async set(of: TwinOf, patch: unknown, { replace = false }: TwinChange = {}): Promise<JsonObject> {
     const wanted = patchFrom(patch);
     if (typeof wanted === 'string') throw new FleetError(wanted);
-    const { gateway, child, module } = of;
+    const { gateway, child, module } = checked(of);
     const { reported } = await this.get(of);
     const topic = desiredTopic(gateway, child, module ?? null);
     return changeRetained(this.#broker, topic, (before) => {
@@ -64,6 +65,12 @@ export class FleetTwins {
       return Promise.resolve({ body: Buffer.from(JSON.stringify(document), 'utf8'), result: document });
     });
   }
+}
+
+/** Throws a {@link FleetError} for what would be other topics than are meant. */
+export function checked(of: TwinOf): TwinOf {
+  for (const id of [of.gateway, of.child, of.module]) if (id !== undefined) mustBeId(id);
+  return of;
 }
 
 /** What cannot be read is not overwritten. */
