@@ -10,8 +10,8 @@ import { CliError, FINE, printJson, say, USED_WRONGLY } from './output.ts';
 /** Longest file with a password, bytes. */
 const FILE_BYTES_MAX = 4096;
 
-export interface AddOptions extends CommonOptions {
-  readonly module?: string;
+/** How a child shows who it is, as the command line says it. */
+export interface AuthOptions {
   readonly sas?: boolean;
   readonly primaryKey?: string;
   readonly secondaryKey?: string;
@@ -19,6 +19,10 @@ export interface AddOptions extends CommonOptions {
   readonly secondaryThumbprint?: string;
   readonly x509Ca?: boolean;
   readonly passwordFile?: string;
+}
+
+export interface AddOptions extends CommonOptions, AuthOptions {
+  readonly module?: string;
   readonly disabled?: boolean;
 }
 
@@ -26,10 +30,7 @@ export interface AddOptions extends CommonOptions {
 export async function addChild(id: string, options: AddOptions): Promise<number> {
   const auth = await authOf(options);
   const where = configured(options.config);
-  const { module = null } = options;
-  if (module !== null && options.disabled === true) {
-    throw new CliError('a module is enabled and disabled with its child', USED_WRONGLY);
-  }
+  const module = moduleOf(options);
   await atDesk(where, (desk) =>
     module === null
       ? desk({ do: 'add', identity: { id, auth, status: options.disabled === true ? 'disabled' : 'enabled' } })
@@ -44,8 +45,15 @@ export async function addChild(id: string, options: AddOptions): Promise<number>
   return FINE;
 }
 
+/** The module that is to be added, if it is one: it has no status of its own. */
+export function moduleOf({ module, disabled }: Pick<AddOptions, 'module' | 'disabled'>): string | null {
+  if (module !== undefined && disabled === true)
+    throw new CliError('a module is enabled and disabled with its child', USED_WRONGLY);
+  return module ?? null;
+}
+
 /** Exactly one way must be named. Keys that are not given are made. */
-async function authOf(options: AddOptions): Promise<Auth> {
+export async function authOf(options: AuthOptions): Promise<Auth> {
   const { sas, x509Thumbprint, x509Ca, passwordFile, primaryKey, secondaryKey, secondaryThumbprint } = options;
   const ways = [sas, x509Thumbprint, x509Ca, passwordFile].filter((way) => way !== undefined);
   if (ways.length !== 1) {

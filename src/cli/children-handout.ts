@@ -12,10 +12,27 @@ export interface Handout {
   readonly hostName: string | null;
 }
 
+/** What children connect to. */
+export interface HubNames {
+  readonly hostName: string;
+  /** The hub name that SDK children carry in their user name and tokens; null: the same. */
+  readonly iothubName: string | null;
+  /** See {@link Handout}. */
+  readonly authority: string | null;
+}
+
 /** With a shared access key it is a secret. */
 export function handout({ config }: Configured, child: string, module: string | null, auth: Auth): Handout {
   const { hub } = config;
-  if (hub === undefined) return { connectionString: null, authority: null, hostName: null };
+  if (hub === undefined) return handoutBy(null, child, module, auth);
+  const { hostName, iothubName = null, cert } = hub;
+  const authority = cert === undefined ? `${keysDir(config)}/ca.pem` : null;
+  return handoutBy({ hostName, iothubName, authority }, child, module, auth);
+}
+
+/** The same by what is known of the hub; null: nothing. */
+export function handoutBy(hub: HubNames | null, child: string, module: string | null, auth: Auth): Handout {
+  if (hub === null) return { connectionString: null, authority: null, hostName: null };
   const parts = [
     // With a certificate the SDK for Node.js forgets GatewayHostName (azure-iot-device 1.18): the gateway is the hub then.
     `HostName=${'sas' in auth ? (hub.iothubName ?? hub.hostName) : hub.hostName}`,
@@ -23,22 +40,24 @@ export function handout({ config }: Configured, child: string, module: string | 
     ...(module === null ? [] : [`ModuleId=${module}`]),
     ...('sas' in auth ? [`SharedAccessKey=${auth.sas.primaryKey}`, `GatewayHostName=${hub.hostName}`] : ['x509=true']),
   ];
-  return {
-    connectionString: 'password' in auth ? null : parts.join(';'),
-    authority: hub.cert === undefined ? `${keysDir(config)}/ca.pem` : null,
-    hostName: hub.hostName,
-  };
+  const connectionString = 'password' in auth ? null : parts.join(';');
+  return { connectionString, authority: hub.authority, hostName: hub.hostName };
 }
 
 /** To people: what is secret goes to standard output alone. */
 export function printHandout(where: Configured, child: string, module: string | null, auth: Auth): void {
-  const { connectionString, authority, hostName } = handout(where, child, module, auth);
-  if (hostName === null) say('there is no hub in the configuration yet: nobody can connect until there is one');
+  const given = handout(where, child, module, auth);
+  if (given.hostName === null) say('there is no hub in the configuration yet: nobody can connect until there is one');
+  sayHandout(given, child, module, auth);
+  if (given.authority !== null) say(`it must trust ${given.authority} (\`holdfast provision ca\` prints it)`);
+}
+
+/** How the child connects, without what it must trust. */
+export function sayHandout({ connectionString }: Handout, child: string, module: string | null, auth: Auth): void {
   if (connectionString !== null) {
     say(`its connection string${'sas' in auth ? ', a secret' : ''}:`);
     print(connectionString);
   } else if ('password' in auth) {
     say(`it connects with the user name ${module === null ? child : `${child}/${module}`} and its password`);
   } else if ('sas' in auth) print(auth.sas.primaryKey);
-  if (authority !== null) say(`it must trust ${authority} (\`holdfast provision ca\` prints it)`);
 }

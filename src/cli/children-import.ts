@@ -35,7 +35,7 @@ export async function importChildren(file: string, options: CommonOptions): Prom
 }
 
 /** A JSON text (a list, or a document with `children`), or one JSON text a line. */
-function formsIn(file: string): readonly unknown[] {
+export function formsIn(file: string): readonly unknown[] {
   let text: string;
   try {
     const bytes = readFileSync(file === '-' ? 0 : file);

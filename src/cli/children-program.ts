@@ -12,20 +12,15 @@ export function addChildrenCommands(program: Command, does: Does): void {
     .addOption(json())
     .addHelpText('after', examples('holdfast children list'))
     .action(does(async (options) => (await import('./children-list.ts')).listChildren(options)));
-  children
-    .command('add')
-    .description('let a child connect, or a module of one, and print what to hand to it')
-    .argument('<id>')
-    .addOption(config())
-    .addOption(json())
-    .option('--module <id>', 'a module of this child')
-    .option('--sas', 'with a shared access key')
-    .option('--primary-key <key>', 'with --sas: this one, base64; else it is made')
-    .option('--secondary-key <key>', 'with --sas: this one, base64; else it is made')
-    .option('--x509-thumbprint <hex>', 'with the certificate of this SHA-1 or SHA-256 thumbprint')
-    .option('--secondary-thumbprint <hex>', 'with --x509-thumbprint: or with this one')
-    .option('--x509-ca', 'with a certificate of its name by an authority in hub.clientCa')
-    .option('--password-file <file>', 'with the password in this file, or its scrypt hash; - is standard input')
+  withAuth(
+    children
+      .command('add')
+      .description('let a child connect, or a module of one, and print what to hand to it')
+      .argument('<id>')
+      .addOption(config())
+      .addOption(json())
+      .option('--module <id>', 'a module of this child'),
+  )
     .option('--disabled', 'not yet')
     .addHelpText(
       'after',
@@ -98,4 +93,16 @@ export function addChildrenCommands(program: Command, does: Does): void {
     .addOption(json())
     .addHelpText('after', examples('holdfast provision rotate-key'))
     .action(does(async (options) => (await import('./provision-ca.ts')).provisionRotateKey(options)));
+}
+
+/** The ways in which a child may show who it is. */
+export function withAuth(command: Command): Command {
+  return command
+    .option('--sas', 'with a shared access key')
+    .option('--primary-key <key>', 'with --sas: this one, base64; else it is made')
+    .option('--secondary-key <key>', 'with --sas: this one, base64; else it is made')
+    .option('--x509-thumbprint <hex>', 'with the certificate of this SHA-1 or SHA-256 thumbprint')
+    .option('--secondary-thumbprint <hex>', 'with --x509-thumbprint: or with this one')
+    .option('--x509-ca', 'with a certificate of its name by an authority in hub.clientCa')
+    .option('--password-file <file>', 'with the password in this file, or its scrypt hash; - is standard input');
 }

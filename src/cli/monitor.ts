@@ -116,13 +116,20 @@ class Monitor {
 
   #loss(topic: string, body: Buffer): void {
     const gateway = topic.split('/')[2] ?? '';
-    try {
-      const { epoch, lane, reason, firstSeq, lastSeq, count } = JSON.parse(body.toString('utf8')) as LossReport;
-      const what = `lost, as it reports: ${count} of ${rangeText(firstSeq, lastSeq)}, reason ${reason}`;
-      say(coloured('yellow', printable(`${gateway}, epoch ${epoch}, lane ${lane}: ${what}`), process.stderr));
-    } catch {
-      say(printable(`${gateway}: a loss report that cannot be read: ${body.toString('utf8')}`));
-    }
+    const text = lossText(body);
+    if (text !== null) say(coloured('yellow', printable(`${gateway}, ${text}`), process.stderr));
+    else say(printable(`${gateway}: a loss report that cannot be read: ${body.toString('utf8')}`));
+  }
+}
+
+/** A loss report in words; null: it cannot be read. */
+export function lossText(body: Buffer): string | null {
+  try {
+    const { epoch, lane, reason, firstSeq, lastSeq, count } = JSON.parse(body.toString('utf8')) as LossReport;
+    const what = `lost, as it reports: ${count} of ${rangeText(firstSeq, lastSeq)}, reason ${reason}`;
+    return `epoch ${epoch}, lane ${lane}: ${what}`;
+  } catch {
+    return null;
   }
 }
 

@@ -1,7 +1,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 
 /** Where a gateway's configuration is when nothing else is said. */
-const DEFAULT_CONFIG = '/etc/holdfast/gateway.yaml';
+export const DEFAULT_CONFIG = '/etc/holdfast/gateway.yaml';
 
 export const config = () =>
   new Option('-c, --config <file>', 'the configuration').default(DEFAULT_CONFIG).env('HOLDFAST_CONFIG');

@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { VERSION } from '../config/version.ts';
 import { addChildrenCommands } from './children-program.ts';
 import { crashText, endTidily } from './ending.ts';
+import { addFleetCommands } from './fleet-program.ts';
 import { config, count, examples, json, jsonText, listed } from './options.ts';
 import { FOUND_A_PROBLEM, USED_WRONGLY, say } from './output.ts';
 import { addRulesCommands } from './rules-program.ts';
@@ -130,6 +131,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   addSpoolCommands(program, does);
   addRulesCommands(program, does);
   addTwinCommands(program, does);
+  addFleetCommands(program, does);
 
   const configuration = program.command('config').description('look at the configuration');
   configuration

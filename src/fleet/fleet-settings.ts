@@ -1,6 +1,6 @@
 import { isObject, type Json, type JsonObject } from '../twins/patch.ts';
 import type { Broker } from './broker.ts';
-import { FleetTwins } from './fleet-twins.ts';
+import type { FleetTwins } from './fleet-twins.ts';
 import { GatewayWatch } from './gateway-watch.ts';
 
 /** How long a gateway that is online may take to say what it made of new settings, seconds. */

@@ -24,11 +24,11 @@ export interface GatewayView {
 export function gatewayView(gateway: string, body: Buffer): GatewayView {
   const { state, since, version, spool, children, hub } = objectIn(body);
   const { pending, oldestAgeSecs, dropped, deadLetters, lastLoss } = isObject(spool) ? spool : ({} as JsonObject);
-  const { hostName = null, iothubName = null } = isObject(hub) ? hub : ({} as JsonObject);
+  const { hostName = null, iothubName = null } = isObject(hub) ? hub : {};
   return {
     gateway,
     state: state === 'online' || state === 'offline' ? state : 'unknown',
-    since: text(since),
+    since: time(since),
     version: text(version),
     backlog: { pending: number(pending), oldestAgeSecs: number(oldestAgeSecs) },
     dropped: isObject(dropped)
@@ -37,7 +37,7 @@ export function gatewayView(gateway: string, body: Buffer): GatewayView {
     deadLetters: number(deadLetters),
     lastLoss: isObject(lastLoss)
       ? {
-          at: text(lastLoss['at']),
+          at: time(lastLoss['at']),
           reason: text(lastLoss['reason']) ?? 'unknown',
           count: number(lastLoss['count']) ?? 0,
         }
@@ -63,4 +63,8 @@ function text(value: unknown): string | null {
 
 function number(value: unknown): number | null {
   return typeof value === 'number' && Number.isFinite(value) ? value : null;
+}
+
+function time(value: unknown): string | null {
+  return typeof value === 'string' && !Number.isNaN(Date.parse(value)) ? value : null;
 }

@@ -21,7 +21,11 @@ export function registryReport(reported: JsonObject | null): RegistryReport | nu
     children: typeof children === 'number' ? children : null,
     refused: (Array.isArray(refused) ? refused : [])
       .filter(isObject)
-      .map(({ id, why }) => ({ id: String(id), why: String(why) })),
+      .map(({ id, why }) => ({ id: said(id), why: said(why) })),
     error: typeof error === 'string' ? error : null,
   };
+}
+
+function said(value: unknown): string {
+  return typeof value === 'string' ? value : 'what cannot be read';
 }
