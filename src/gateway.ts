@@ -327,7 +327,12 @@ export class Gateway {
       reconnect: upstream.reconnect,
       credentials: () => readCredentials(upstream, this.#loaded.path),
       outbox: this.#spool,
-      status: () => ({ version: VERSION, spool: ledgerStats(this.#spool.durableBooks()) }),
+      status: () => ({
+        version: VERSION,
+        spool: this.spoolDesk.summary(),
+        children: this.list().length,
+        hub: hubNames(this.#loaded),
+      }),
       onMethod: ({ child, method }, body) => this.#commands.answer(child, method, body),
       clock,
       timeExpected: this.#platform.timeExpected,
@@ -342,6 +347,11 @@ export class Gateway {
       return Promise.resolve({ status: 200, payload: { wall: new Date(this.#platform.clock.wall()).toISOString() } });
     return Promise.resolve({ status: 404, payload: { error: `the gateway has no method "${name}"; it has ping` } });
   }
+}
+
+/** What children call the gateway: whoever adds one from afar hands it on. */
+function hubNames({ config: { hub } }: LoadedConfig) {
+  return hub === undefined ? null : { hostName: hub.hostName, iothubName: hub.iothubName };
 }
 
 function spoolSettings({ config }: LoadedConfig): SpoolSettings {

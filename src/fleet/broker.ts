@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { MqttClient } from 'mqtt';
 import type { Clock } from '../clock/clock.ts';
 import { PREFIX } from '../dialects/holdfast.ts';
@@ -46,6 +47,8 @@ export class Broker {
     this.#client = client;
     this.#clock = clock;
     this.url = url;
+    // As many wait at once as is asked for at once.
+    setMaxListeners(0, this.#ended.signal);
     client.on('close', () => this.#ended.abort());
     client.on('message', (topic, body, { properties }) => {
       const heard = { topic, body, contentType: properties?.contentType, userProperties: properties?.userProperties };

@@ -1,65 +1,106 @@
+import { isDeepStrictEqual } from 'node:util';
 import { MODULES_MAX, type Auth, type Identity, type ModuleIdentity } from '../registry/identity.ts';
 import { newSasKey } from '../registry/registry.ts';
 import { FleetError } from './fleet-error.ts';
 
-/*
- * What can be done to the children of a registry document. Nothing is changed in place. Throws a {@link FleetError} that says why
- * it cannot be done.
- */
+/** The children of a registry document. */
 export type Children = readonly Identity[];
 
-export function withChild(children: Children, added: Identity): Children {
+/** Something that is done to the children. Nothing is changed in place. */
+export interface Edit {
+  /** Throws a {@link FleetError} that says why it cannot be done. */
+  apply(children: Children): Children;
+  /** Whether it has been done. */
+  done(children: Children): boolean;
+}
+
+export function addition(added: Identity): Edit {
+  return {
+    apply: (children) => withChild(children, added),
+    done: (children) => children.some((each) => isDeepStrictEqual(each, added)),
+  };
+}
+
+/** Several at once; with `replace` they are all that there shall be. */
+export function additions(added: Children, replace: boolean): Edit {
+  return {
+    apply: (children) => added.reduce(withChild, replace ? [] : children),
+    done: (children) =>
+      added.every((one) => children.some((each) => isDeepStrictEqual(each, one))) &&
+      (!replace || children.length === added.length),
+  };
+}
+
+export function moduleAddition(child: string, module: ModuleIdentity): Edit {
+  return {
+    apply: (children) =>
+      changed(children, child, (found) => {
+        if (found.modules.some(({ id }) => id === module.id))
+          throw new FleetError(`${child} has a module ${module.id} already`);
+        if (found.modules.length >= MODULES_MAX)
+          throw new FleetError(`${child} has ${MODULES_MAX} modules, the most there may be`);
+        return { ...found, modules: [...found.modules, module] };
+      }),
+    done: (children) =>
+      children.some(({ id, modules }) => id === child && modules.some((each) => isDeepStrictEqual(each, module))),
+  };
+}
+
+/** Of a child with its modules, or of one module. */
+export function removal(child: string, module: string | null): Edit {
+  return {
+    apply: (children) => {
+      if (module === null) {
+        mustHave(children, child);
+        return children.filter(({ id }) => id !== child);
+      }
+      return changed(children, child, (found) => {
+        moduleOf(found, module);
+        return { ...found, modules: found.modules.filter(({ id }) => id !== module) };
+      });
+    },
+    done: (children) => {
+      const found = children.find(({ id }) => id === child);
+      return found === undefined || (module !== null && !found.modules.some(({ id }) => id === module));
+    },
+  };
+}
+
+export function statusChange(child: string, status: Identity['status']): Edit {
+  return {
+    apply: (children) => changed(children, child, (found) => ({ ...found, status })),
+    done: (children) => children.some((each) => each.id === child && each.status === status),
+  };
+}
+
+/** A new primary key; the one before goes on as the secondary, or with `both` neither goes on. */
+export function rotation(child: string, module: string | null, both: boolean): Edit & { readonly made: () => Auth } {
+  const primaryKey = newSasKey();
+  const other = newSasKey();
+  let auth: Auth = { sas: { primaryKey } };
+  const keysOf = (children: Children) => {
+    const found = mustHave(children, child);
+    return (module === null ? found : moduleOf(found, module)).auth;
+  };
+  return {
+    apply: (children) => {
+      const before = keysOf(children);
+      if (!('sas' in before)) throw new FleetError(`${module ?? child} has no shared access keys`);
+      auth = { sas: { primaryKey, secondaryKey: both ? other : before.sas.primaryKey } };
+      return changed(children, child, (each) =>
+        module === null
+          ? { ...each, auth }
+          : { ...each, modules: each.modules.map((one) => (one.id === module ? { id: module, auth } : one)) },
+      );
+    },
+    done: (children) => isDeepStrictEqual(keysOf(children), auth),
+    made: () => auth,
+  };
+}
+
+function withChild(children: Children, added: Identity): Children {
   if (children.some(({ id }) => id === added.id)) throw new FleetError(`there is a child ${added.id} already`);
   return [...children, added];
-}
-
-export function withModule(children: Children, child: string, module: ModuleIdentity): Children {
-  return changed(children, child, (found) => {
-    if (found.modules.some(({ id }) => id === module.id))
-      throw new FleetError(`${child} has a module ${module.id} already`);
-    if (found.modules.length >= MODULES_MAX)
-      throw new FleetError(`${child} has ${MODULES_MAX} modules, the most there may be`);
-    return { ...found, modules: [...found.modules, module] };
-  });
-}
-
-/** Without a child and its modules, or without one module. */
-export function without(children: Children, child: string, module: string | null): Children {
-  if (module === null) {
-    mustHave(children, child);
-    return children.filter(({ id }) => id !== child);
-  }
-  return changed(children, child, (found) => {
-    moduleOf(found, module);
-    return { ...found, modules: found.modules.filter(({ id }) => id !== module) };
-  });
-}
-
-export function withStatus(children: Children, child: string, status: Identity['status']): Children {
-  return changed(children, child, (found) => ({ ...found, status }));
-}
-
-/** With `fresh` as the primary key; the one before goes on as the secondary, or with `both` neither goes on. */
-export function withKey(
-  children: Children,
-  child: string,
-  module: string | null,
-  fresh: string,
-  both: boolean,
-): { readonly children: Children; readonly auth: Auth } {
-  const found = mustHave(children, child);
-  const { auth } = module === null ? found : moduleOf(found, module);
-  if (!('sas' in auth)) throw new FleetError(`${module ?? child} has no shared access keys`);
-  const { primaryKey, secondaryKey = newSasKey() } = auth.sas;
-  // Made anew because another's change came between: the key of before is the secondary already.
-  const kept = primaryKey === fresh ? secondaryKey : primaryKey;
-  const made: Auth = { sas: { primaryKey: fresh, secondaryKey: both ? newSasKey() : kept } };
-  const next = changed(children, child, (each) =>
-    module === null
-      ? { ...each, auth: made }
-      : { ...each, modules: each.modules.map((one) => (one.id === module ? { id: module, auth: made } : one)) },
-  );
-  return { children: next, auth: made };
 }
 
 function changed(children: Children, child: string, change: (found: Identity) => Identity): Children {

@@ -4,9 +4,9 @@ import { rfc3339 } from '../dialects/holdfast.ts';
 import { DocumentRefused, openDocument, sealDocument, type RegistryDocument } from '../registry/document.ts';
 import type { Auth, Identity, ModuleIdentity } from '../registry/identity.ts';
 import { publicOf, type PublicJwk } from '../registry/jwk.ts';
-import { newSasKey } from '../registry/registry.ts';
 import type { Broker } from './broker.ts';
-import { withChild, withKey, withModule, without, withStatus, type Children } from './children-edits.ts';
+import { addition, additions, moduleAddition, removal, rotation, statusChange } from './children-edits.ts';
+import type { Children, Edit } from './children-edits.ts';
 import { FleetError } from './fleet-error.ts';
 import { GatewayWatch } from './gateway-watch.ts';
 import { mustBeId } from './id.ts';
@@ -44,8 +44,7 @@ export interface ChildrenOutcome {
 interface Change {
   readonly gateway: string;
   readonly options: ChildrenWait;
-  /** Called again when another operator's change came between. */
-  readonly edit: (children: Children) => Children;
+  readonly edit: Edit;
   /** They must not be enabled elsewhere. */
   readonly enabled?: readonly string[];
   /** What there was counts no more, and need not be readable. */
@@ -76,7 +75,7 @@ export class FleetChildren {
   /** Refuses one that is there, and one that is enabled under another gateway. */
   add(gateway: string, child: Identity, options: ChildrenWait = {}): Promise<ChildrenOutcome> {
     const enabled = child.status === 'enabled' ? [child.id] : [];
-    return this.#change({ gateway, options, enabled, edit: (children) => withChild(children, child) });
+    return this.#change({ gateway, options, enabled, edit: addition(child) });
   }
 
   /** Several at once, in one version. With `replace` they are all that there shall be. */
@@ -86,8 +85,7 @@ export class FleetChildren {
     { replace = false, ...options }: ChildrenWait & { readonly replace?: boolean | undefined } = {},
   ): Promise<ChildrenOutcome> {
     const enabled = children.filter(({ status }) => status === 'enabled').map(({ id }) => id);
-    const edit = (before: Children) => children.reduce(withChild, replace ? [] : before);
-    return this.#change({ gateway, options, enabled, replace, edit });
+    return this.#change({ gateway, options, enabled, replace, edit: additions(children, replace) });
   }
 
   addModule(
@@ -96,12 +94,12 @@ export class FleetChildren {
     module: ModuleIdentity,
     options: ChildrenWait = {},
   ): Promise<ChildrenOutcome> {
-    return this.#change({ gateway, options, edit: (children) => withModule(children, child, module) });
+    return this.#change({ gateway, options, edit: moduleAddition(child, module) });
   }
 
   /** A child with its modules, or one module; who is connected as it is cut off. */
   remove(gateway: string, child: string, module: string | null, options: ChildrenWait = {}): Promise<ChildrenOutcome> {
-    return this.#change({ gateway, options, edit: (children) => without(children, child, module) });
+    return this.#change({ gateway, options, edit: removal(child, module) });
   }
 
   /** A disabled child is cut off, and keeps its credentials. */
@@ -112,7 +110,7 @@ export class FleetChildren {
     options: ChildrenWait = {},
   ): Promise<ChildrenOutcome> {
     const enabled = status === 'enabled' ? [child] : [];
-    return this.#change({ gateway, options, enabled, edit: (children) => withStatus(children, child, status) });
+    return this.#change({ gateway, options, enabled, edit: statusChange(child, status) });
   }
 
   /** Makes a new primary key; the one before goes on as the secondary, or with `both` neither does. */
@@ -121,39 +119,45 @@ export class FleetChildren {
     child: string,
     { module = null, both = false, ...options }: ChildrenWait & RotateOptions = {},
   ): Promise<{ readonly auth: Auth; readonly outcome: ChildrenOutcome }> {
-    const fresh = newSasKey();
-    let auth: Auth | null = null;
-    const edit = (children: Children) => {
-      const rotated = withKey(children, child, module, fresh, both);
-      auth = rotated.auth;
-      return rotated.children;
-    };
+    const edit = rotation(child, module, both);
     const outcome = await this.#change({ gateway, options, edit });
-    return { auth: auth!, outcome };
+    return { auth: edit.made(), outcome };
   }
 
   async #change({ gateway, options, edit, enabled = [], replace = false }: Change): Promise<ChildrenOutcome> {
     const { acceptNewKey = false, acceptUnsigned = false, wait = true, waitSecs = CHILDREN_WAIT_SECS } = options;
     mustBeId(gateway);
-    const unseen = enabled.length === 0 ? [] : await this.#mustBeFree(gateway, enabled, acceptUnsigned);
-    const watch = await GatewayWatch.start(this.#broker, gateway);
+    const watching = GatewayWatch.start(this.#broker, gateway);
     try {
-      const recipients = [await this.#gatewayKey(gateway, acceptNewKey), ...this.#operators()];
+      const [unseen, key, watch] = await Promise.all([
+        enabled.length === 0 ? [] : this.#mustBeFree(gateway, enabled, acceptUnsigned),
+        this.#gatewayKey(gateway, acceptNewKey),
+        watching,
+      ]);
+      const recipients = [key, ...this.#operators()];
       const signing = this.#folder.signingKey() ?? undefined;
       let reported = watch.now.reported;
-      const version = await changeRetained(this.#broker, childrenTopic(gateway), async (before) => {
-        const document = await this.#before(gateway, before, acceptUnsigned, replace);
-        const next = 1 + Math.max(document.version, registryReport(watch.now.reported)?.version ?? 0);
-        const children = edit(document.children);
-        const issuedAt = rfc3339(this.#clock.wall());
-        const body = await this.#seal({ version: next, issuedAt, children: [...children] }, recipients, signing);
-        reported = watch.now.reported;
-        return { body, result: next };
+      const version = await changeRetained(this.#broker, this.#clock, {
+        topic: childrenTopic(gateway),
+        make: async (before, again) => {
+          const document = await this.#before(gateway, before, acceptUnsigned, replace);
+          const next = 1 + Math.max(document.version, registryReport(watch.now.reported)?.version ?? 0);
+          const there = again && edit.done(document.children);
+          const children = there ? document.children : edit.apply(document.children);
+          const issuedAt = rfc3339(this.#clock.wall());
+          const body = await this.#seal({ version: next, issuedAt, children: [...children] }, recipients, signing);
+          reported = watch.now.reported;
+          return { body, result: next };
+        },
+        holds: async (body) => edit.done((await this.#before(gateway, body, acceptUnsigned, replace)).children),
       });
       if (!wait) return { state: 'published', version, why: null, refused: [], unseen };
       return { ...(await this.#answer(watch, version, reported, waitSecs)), version, unseen };
     } finally {
-      await watch.stop();
+      await watching.then(
+        (watch) => watch.stop(),
+        () => undefined,
+      );
     }
   }
 

@@ -1,6 +1,7 @@
+import type { Clock } from '../clock/clock.ts';
 import { desiredTopic, reportedTopic } from '../dialects/holdfast-operator.ts';
 import { patchFrom, SIZE_MAX, sizeOf } from '../twins/limits.ts';
-import { emptyObject, merged, type JsonObject } from '../twins/patch.ts';
+import { emptyObject, merged, same, type JsonObject } from '../twins/patch.ts';
 import type { Broker } from './broker.ts';
 import { FleetError } from './fleet-error.ts';
 import { objectIn } from './gateway-view.ts';
@@ -28,9 +29,11 @@ export interface TwinChange {
 /** The twins of a fleet, as the broker retains them. */
 export class FleetTwins {
   readonly #broker: Broker;
+  readonly #clock: Clock;
 
-  constructor(broker: Broker) {
+  constructor(broker: Broker, clock: Clock) {
     this.#broker = broker;
+    this.#clock = clock;
   }
 
   async get(of: TwinOf): Promise<FleetTwin> {
@@ -54,15 +57,25 @@ export class FleetTwins {
     const { gateway, child, module } = checked(of);
     const { reported } = await this.get(of);
     const topic = desiredTopic(gateway, child, module ?? null);
-    return changeRetained(this.#broker, topic, (before) => {
-      const { $version, ...own } = before === null ? emptyObject() : documentIn(before, topic);
-      const properties = merged(replace ? emptyObject() : own, wanted);
-      const size = sizeOf(properties);
-      if (size > SIZE_MAX)
-        throw new FleetError(`the properties would have a size of ${size}; they may have ${SIZE_MAX}`);
-      const next = 1 + Math.max(whole($version), whole(reported?.['$desiredVersion']), settingsVersion(reported));
-      const document: JsonObject = { ...properties, $version: next };
-      return Promise.resolve({ body: Buffer.from(JSON.stringify(document), 'utf8'), result: document });
+    const next = (body: Buffer | null) => {
+      const { $version, ...own } = body === null ? emptyObject() : documentIn(body, topic);
+      return { own, $version, properties: merged(replace ? emptyObject() : own, wanted) };
+    };
+    return changeRetained(this.#broker, this.#clock, {
+      topic,
+      make: (before) => {
+        const { $version, properties } = next(before);
+        const size = sizeOf(properties);
+        if (size > SIZE_MAX)
+          throw new FleetError(`the properties would have a size of ${size}; they may have ${SIZE_MAX}`);
+        const above = Math.max(whole($version), whole(reported?.['$desiredVersion']), settingsVersion(reported));
+        const document: JsonObject = { ...properties, $version: above + 1 };
+        return Promise.resolve({ body: Buffer.from(JSON.stringify(document), 'utf8'), result: document });
+      },
+      holds: (body) => {
+        const { own, properties } = next(body);
+        return Promise.resolve(same(own, properties));
+      },
     });
   }
 }

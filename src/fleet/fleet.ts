@@ -73,7 +73,7 @@ export class Fleet {
     this.#clock = clock;
     this.#folder = folder;
     this.children = new FleetChildren(broker, clock, folder);
-    this.twins = new FleetTwins(broker);
+    this.twins = new FleetTwins(broker, clock);
     this.settings = new FleetSettings(broker, this.twins);
   }
 

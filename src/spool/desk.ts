@@ -1,6 +1,7 @@
 import type { Clock } from '../clock/clock.ts';
 import type { Incoming } from '../message/exchange.ts';
 import { Complaints } from '../store/complaints.ts';
+import { StoreError } from '../store/store-error.ts';
 import { compacted, type Compacted } from './compaction.ts';
 import { lettersIn, type FoundLetter } from './dead-letters.ts';
 import { spoolFile, SpoolFiles } from './files.ts';
@@ -9,7 +10,7 @@ import { takeIn } from './intake.ts';
 import { LateEnvironment } from './late-environment.ts';
 import { orderLetters, type LetterOrder, type LettersDone } from './letter-orders.ts';
 import type { Spool } from './spool.ts';
-import { spoolStats, type SpoolStats } from './stats.ts';
+import { ledgerStats, spoolStats, type SpoolStats } from './stats.ts';
 import type { Stored } from '../message/message.ts';
 
 /** What people ask about the spool of a running gateway, and have done to it. */
@@ -27,6 +28,26 @@ export class SpoolDesk {
   stats(): SpoolStats {
     const now = this.#spool.snapshot();
     return this.#spool.medium.read((reader) => spoolStats(reader, this.#spool.booksIn(reader), now));
+  }
+
+  /** The account with what those above want to know besides: how long the oldest has waited, and the last loss. */
+  summary() {
+    return { ...ledgerStats(this.#spool.durableBooks()), ...this.#looked() };
+  }
+
+  #looked(): { oldestAgeSecs: number | null; lastLoss: object | null } {
+    try {
+      const ages = this.stats().lanes.flatMap(({ oldestAgeSecs }) => oldestAgeSecs ?? []);
+      const { lastLoss } = this.#spool.snapshot();
+      return {
+        oldestAgeSecs: ages.length === 0 ? null : Math.max(...ages),
+        lastLoss: lastLoss && { ...lastLoss, at: lastLoss.at === null ? null : new Date(lastLoss.at).toISOString() },
+      };
+    } catch (error) {
+      // A medium may refuse to be looked at for a moment.
+      if (error instanceof StoreError) return { oldestAgeSecs: null, lastLoss: null };
+      throw error;
+    }
   }
 
   peek(count: number, lane?: number): readonly Stored[] {

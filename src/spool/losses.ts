@@ -9,6 +9,14 @@ const ROWS_MAX = 256;
  */
 const FROZEN_MAX = 128;
 
+/** The loss that was booked last. `count`: with what has been folded into its report so far. */
+export interface LastLoss {
+  readonly reason: Loss['reason'];
+  readonly count: number;
+  /** ms since 1970; null: the time was not known, or it was before this start. */
+  readonly at: number | null;
+}
+
 /**
  * Losses that the upstream has not acknowledged yet, folded so that a million drops are a few rows. Rows from the front are
  * frozen once they are handed out, for good: through reconnects and, since the mark is written with them, restarts.
@@ -25,12 +33,25 @@ export class Losses {
   readonly #durable: Set<string>;
   #writing: readonly string[] = [];
   #changed = false;
+  #last: LastLoss | null = null;
+  #now: () => number | null = () => null;
 
   constructor(rows: readonly (Loss & Partial<LossRow>)[] = []) {
     this.#rows = rows.map((row) => ({ ...row, id: row.id ?? idFor(row) }));
     const firstOpen = this.#rows.findIndex(({ sent }) => sent !== true);
     this.#frozen = firstOpen === -1 ? this.#rows.length : firstOpen;
     this.#durable = new Set(this.#frozenIds());
+    for (const row of this.#rows) this.#remember(row);
+  }
+
+  /** The time for {@link last}; null from it: not known. */
+  tellTime(now: () => number | null): void {
+    this.#now = now;
+  }
+
+  /** Null: none that is known of. A dead letter is not lost, and a new epoch alone loses nothing. */
+  get last(): LastLoss | null {
+    return this.#last;
   }
 
   get rows(): readonly LossRow[] {
@@ -49,9 +70,11 @@ export class Losses {
     );
     if (last >= this.#frozen) {
       this.#rows[last] = fold(this.#rows[last]!, loss);
+      this.#remember(this.#rows[last]);
       return;
     }
     this.#rows.push({ ...loss, id: idFor(loss) });
+    this.#remember(loss);
     if (this.#rows.length > ROWS_MAX) this.#foldOldest();
   }
 
@@ -118,6 +141,10 @@ export class Losses {
   markChanged(): void {
     this.#changed = true;
     this.#writing = [];
+  }
+
+  #remember({ reason, count }: Loss): void {
+    if (reason !== 'dead-letter' && count > 0) this.#last = { reason, count, at: this.#now() };
   }
 
   #freeze(): void {

@@ -1,5 +1,6 @@
 import { StoreError } from '../store/store-error.ts';
 import type { Medium } from './late-environment.ts';
+import type { LastLoss, Losses } from './losses.ts';
 import type { SpoolParts } from './parts.ts';
 import type { Quota } from './quota.ts';
 import type { Filling } from './room.ts';
@@ -33,6 +34,7 @@ export interface SpoolSnapshot {
   readonly commits: number;
   readonly wear: WearFigures;
   readonly lossRows: number;
+  readonly lastLoss: LastLoss | null;
   /** The index of the blocks is complete: thinning and expiry know them all. */
   readonly indexed: boolean;
 }
@@ -43,7 +45,7 @@ export interface SnapshotOf extends Pick<SpoolParts, 'committer' | 'door' | 'roo
   readonly pending: number;
   readonly age: number;
   readonly commitEveryMs: number;
-  readonly lossRows: number;
+  readonly losses: Losses;
 }
 
 export function snapshotOf(of: SnapshotOf): SpoolSnapshot {
@@ -69,7 +71,8 @@ export function snapshotOf(of: SnapshotOf): SpoolSnapshot {
     commitUnderWay: committer.underWay,
     commits: wear.commits,
     wear: wear.figures(of.commitEveryMs),
-    lossRows: of.lossRows,
+    lossRows: of.losses.size,
+    lastLoss: of.losses.last,
     indexed: indexing.complete,
   };
 }

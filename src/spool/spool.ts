@@ -341,7 +341,7 @@ export class Spool {
       pending: pendingOf(this.#books),
       age: this.#age.now(),
       commitEveryMs: this.#settings.commitEveryMs,
-      lossRows: this.#losses.size,
+      losses: this.#losses,
     });
   }
 
