@@ -1,13 +1,17 @@
-// Bundles src/main.ts into dist/holdfast.cjs, the one file that `holdfast` runs from.
-// CommonJS, since Node's ES module loader costs start-up time and memory that a small board feels.
+// Bundles src/main.ts into dist/holdfast.cjs, the one file that `holdfast` runs from, and src/fleet/fleet.ts into
+// dist/fleet.mjs, which programs import as `holdfast/fleet`, with its types in dist/types.
+// The first is CommonJS, since Node's ES module loader costs start-up time and memory that a small board feels.
+import { execFile } from 'node:child_process';
 import { chmod, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { build } from 'esbuild';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const ENTRY = resolve(ROOT, 'src/main.ts');
 const OUT = resolve(ROOT, 'dist/holdfast.cjs');
+const LIBRARY = resolve(ROOT, 'dist/fleet.mjs');
 
 // They find their compiled halves relative to their own folders, so they stay there and are required at run time.
 const NATIVE = ['node-lmdb', 'epoll', 'koffi', '@serialport/bindings-cpp'];
@@ -21,7 +25,12 @@ const { version } = JSON.parse(await readFile(resolve(ROOT, 'package.json'), 'ut
 // SOURCE_DATE_EPOCH: reproducible-builds.org/specs/source-date-epoch
 const builtAt = process.env.SOURCE_DATE_EPOCH ? new Date(Number(process.env.SOURCE_DATE_EPOCH) * 1000) : new Date();
 
-const { outputFiles } = await build({
+const define = {
+  __HOLDFAST_VERSION__: JSON.stringify(version),
+  __HOLDFAST_BUILT_AT__: JSON.stringify(builtAt.toISOString()),
+};
+
+const program = build({
   absWorkingDir: ROOT,
   entryPoints: [ENTRY],
   outfile: OUT,
@@ -40,13 +49,29 @@ const { outputFiles } = await build({
   banner: {
     js: '#!/usr/bin/env node\n"use strict";const holdfastModuleUrl=require("node:url").pathToFileURL(__filename).href;',
   },
-  define: {
-    'import.meta.url': 'holdfastModuleUrl',
-    __HOLDFAST_VERSION__: JSON.stringify(version),
-    __HOLDFAST_BUILT_AT__: JSON.stringify(builtAt.toISOString()),
-  },
+  define: { 'import.meta.url': 'holdfastModuleUrl', ...define },
   write: false,
-}).catch(() => process.exit(1)); // esbuild has printed what is wrong and where
+});
+
+// Whoever imports it has our dependencies installed, and perhaps shares them.
+const library = build({
+  absWorkingDir: ROOT,
+  entryPoints: [resolve(ROOT, 'src/fleet/fleet.ts')],
+  outfile: LIBRARY,
+  bundle: true,
+  packages: 'external',
+  platform: 'node',
+  target: 'node20',
+  format: 'esm',
+  legalComments: 'none',
+  sourcemap: 'linked',
+  define,
+  write: false,
+});
+
+const built = await Promise.all([program, library]).catch(() => process.exit(1)); // esbuild has printed what is wrong and where
+const outputFiles = built.flatMap((each) => each.outputFiles);
+await writeTypes();
 
 await mkdir(dirname(OUT), { recursive: true });
 for (const { path, contents } of outputFiles) {
@@ -58,3 +83,12 @@ for (const { path, contents } of outputFiles) {
 const bundle = outputFiles.find(({ path }) => path === OUT);
 const kib = Math.round((bundle?.contents.length ?? 0) / 1024);
 process.stdout.write(`dist/holdfast.cjs ${version}: ${kib} KiB in ${Math.round(performance.now() - started)} ms\n`);
+
+/** Declarations of what the library exports and of what those mention. */
+async function writeTypes() {
+  const tsc = resolve(ROOT, 'node_modules/.bin/tsc');
+  await promisify(execFile)(tsc, ['-p', 'tsconfig.types.json'], { cwd: ROOT }).catch(({ stdout, message }) => {
+    process.stderr.write(`build: ${stdout || message}\n`);
+    process.exit(1);
+  });
+}
