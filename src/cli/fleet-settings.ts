@@ -34,10 +34,10 @@ export function fleetConfigSet(pairs: readonly string[], options: FleetCommandOp
   });
 }
 
-function sayReport({ applied, problems }: SettingsReport): void {
-  const text = (value: unknown) => printable(typeof value === 'string' ? value : JSON.stringify(value));
-  if (applied.length > 0) say(`in force from above: ${applied.map(text).join(', ')}`);
-  for (const problem of problems) say(text(problem));
+function sayReport({ applied, needRestart, problems, warnings }: SettingsReport): void {
+  if (applied.length > 0) say(printable(`in force from above: ${applied.join(', ')}`));
+  if (needRestart.length > 0) say(printable(`after a restart only: ${needRestart.join(', ')}`));
+  for (const each of [...problems, ...warnings]) say(printable(each));
 }
 
 /** `a.b=1` as `{a: {b: 1}}`. What is not JSON is a text; `null` takes a key back. */

@@ -15,7 +15,8 @@ const METHOD_SECS_MAX = 300;
 /** Runs one command line; resolves with the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
   // As with most variables: set to nothing is not set.
-  if (process.env['HOLDFAST_CONFIG'] === '') delete process.env['HOLDFAST_CONFIG'];
+  for (const name of ['HOLDFAST_CONFIG', 'HOLDFAST_FLEET_CONFIG'])
+    if (process.env[name] === '') delete process.env[name];
   let code = 0;
   // Each command is imported when it is used: `run` on a small board must not pay for the others.
   const does =

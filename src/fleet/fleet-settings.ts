@@ -10,9 +10,14 @@ export const SETTINGS_WAIT_SECS = 20;
 export interface SettingsReport {
   /** Of the desired properties that it looked at last. */
   readonly version: number | null;
-  readonly applied: readonly Json[];
+  /** Keys that are in force over its configuration's file. */
+  readonly applied: readonly string[];
+  /** Of these, what acts after a restart only. */
+  readonly needRestart: readonly string[];
   /** Why it did not apply them: the ones before stay. */
-  readonly problems: readonly Json[];
+  readonly problems: readonly string[];
+  /** Applied, but probably not what was meant. */
+  readonly warnings: readonly string[];
 }
 
 /** What became of a change. `offline`: the gateway takes it up when it returns. `silent`: it did not say in time. */
@@ -68,10 +73,17 @@ export class FleetSettings {
 function reportIn(reported: JsonObject): SettingsReport | null {
   const { settings } = reported;
   if (!isObject(settings)) return null;
-  const { version, applied, problems } = settings;
+  const { version, applied, needRestart, problems, warnings } = settings;
   return {
     version: typeof version === 'number' ? version : null,
-    applied: Array.isArray(applied) ? applied : [],
-    problems: Array.isArray(problems) ? problems : [],
+    applied: texts(applied),
+    needRestart: texts(needRestart),
+    problems: texts(problems),
+    warnings: texts(warnings),
   };
+}
+
+/** What is no text is shown as JSON: a gateway of another version may say more. */
+function texts(value: Json | undefined): string[] {
+  return Array.isArray(value) ? value.map((each) => (typeof each === 'string' ? each : JSON.stringify(each))) : [];
 }

@@ -69,8 +69,8 @@ export class FleetTwins {
         if (size > SIZE_MAX)
           throw new FleetError(`the properties would have a size of ${size}; they may have ${SIZE_MAX}`);
         const above = Math.max(whole($version), whole(reported?.['$desiredVersion']), settingsVersion(reported));
-        const document: JsonObject = { ...properties, $version: above + 1 };
-        return Promise.resolve({ body: Buffer.from(JSON.stringify(document), 'utf8'), result: document });
+        const body = Buffer.from(JSON.stringify({ ...properties, $version: above + 1 }), 'utf8');
+        return Promise.resolve({ body, result: objectIn(body) });
       },
       holds: (body) => {
         const { own, properties } = next(body);

@@ -13,7 +13,7 @@ const FROZEN_MAX = 128;
 export interface LastLoss {
   readonly reason: Loss['reason'];
   readonly count: number;
-  /** ms since 1970; null: the time was not known, or it was before this start. */
+  /** ms since 1970 by the wall clock of then, which may have been wrong; null: it was before this start. */
   readonly at: number | null;
 }
 
@@ -44,8 +44,8 @@ export class Losses {
     for (const row of this.#rows) this.#remember(row);
   }
 
-  /** The time for {@link last}; null from it: not known. */
-  tellTime(now: () => number | null): void {
+  /** The wall clock, for {@link last}. */
+  tellTime(now: () => number): void {
     this.#now = now;
   }
 

@@ -137,7 +137,7 @@ interface Beginning extends SpoolOptions {
 
 async function begun({ state, found, crashes, ...options }: Beginning): Promise<Spool> {
   const { settings, clock, log, books, losses } = options;
-  losses.tellTime(() => (clock.known() ? clock.wall() : null));
+  losses.tellTime(() => clock.wall());
   if (!books.clean && books.write === 'when-needed') {
     log.warn('the gateway did not stop properly: numbers may have been used that nobody remembers, a new epoch begins');
     beginEpoch(books, losses);
