@@ -1,4 +1,6 @@
 import type { Logger } from 'pino';
+import { Errands } from './above/errands.ts';
+import { Liaison } from './above/liaison.ts';
 import type { Clock } from './clock/clock.ts';
 import { Commands } from './commands/commands.ts';
 import { Orders, type OrderSeen } from './commands/orders.ts';
@@ -8,12 +10,14 @@ import type { LoadedConfig } from './config/load.ts';
 import type { ChildConfig, UpstreamConfig } from './config/schema.ts';
 import { namedRoutes } from './config/routes.ts';
 import { catalogue } from './drivers/catalogue.ts';
+import { holdfastUpstream } from './dialects/holdfast-upstream.ts';
 import { driverOf } from './drivers/child-driver.ts';
 import { DriverSupervisor } from './drivers/supervisor.ts';
 import { readableBody } from './health/shown.ts';
 import { FrontDoor } from './hub/front-door.ts';
 import type { Message, Reading } from './message/message.ts';
 import { ulidText } from './message/ulid.ts';
+import type { Enrolment } from './registry/enrolment.ts';
 import { Reception } from './registry/reception.ts';
 import { Router, type ModuleInput } from './router/router.ts';
 import { Modules } from './rules/modules.ts';
@@ -24,7 +28,7 @@ import type { SpoolSettings } from './spool/settings.ts';
 import type { Spool } from './spool/spool.ts';
 import { ledgerStats } from './spool/stats.ts';
 import { State } from './store/state.ts';
-import { Twins } from './twins/twins.ts';
+import { Twins, type TwinChange } from './twins/twins.ts';
 import { Upstream } from './upstream/upstream.ts';
 import { BUILT_AT, VERSION } from './config/version.ts';
 
@@ -60,6 +64,8 @@ export class Gateway {
   readonly #commands: Commands;
   readonly #children = new Map<string, DriverSupervisor>();
   readonly #upstream: Upstream | null;
+  readonly #liaison: Liaison | null;
+  #twins: Twins | null = null;
   readonly #startedAt: number;
   /** Who may connect. */
   readonly reception: Reception;
@@ -91,6 +97,7 @@ export class Gateway {
         noticesWanted: () => this.#router.takesNotices,
       },
       () => this.reception.start(),
+      (enrolment) => this.#twinsIn(enrolment),
     );
     this.#orders = new Orders(this.#commands, clock, log, platform.onOrder);
     this.#router = new Router({
@@ -117,7 +124,8 @@ export class Gateway {
     });
     this.#commands.register(config.gateway.id, { command: (name) => this.#own(name) });
     for (const child of config.children) if (child.connected === undefined) this.#addChild(child);
-    this.#upstream = config.upstream === undefined ? null : this.#makeUpstream(config.upstream);
+    this.#liaison = config.upstream === undefined ? null : this.#makeLiaison();
+    this.#upstream = this.#liaison === null ? null : this.#makeUpstream(config.upstream!, this.#liaison);
   }
 
   /** Opens the data directory. Throws when it cannot be used: the message says what to do. */
@@ -208,8 +216,22 @@ export class Gateway {
 
   /** The twins, with a hub or without one. Rejects while what is sealed cannot be opened. */
   async twins(): Promise<Twins> {
-    if (this.#door.front !== null) return this.#door.front.twins;
-    return new Twins({ store: (await this.reception.enrolment()).store, changed: () => undefined });
+    return this.#twinsIn(await this.reception.enrolment());
+  }
+
+  /** It is opened once: with what is sealed, or not at all. */
+  #twinsIn({ store }: Enrolment): Twins {
+    this.#twins ??= new Twins({
+      store,
+      changed: (change) => this.#twinChanged(change),
+      forgotten: (child, module) => this.#liaison?.twinPost.forgotten(child, module),
+    });
+    return this.#twins;
+  }
+
+  #twinChanged(change: TwinChange): void {
+    this.#door.front?.twinChanged(change);
+    this.#liaison?.twinPost.changed(change);
   }
 
   /** All that have a twin: the gateway, its children, and their modules as `child/module`. */
@@ -312,23 +334,44 @@ export class Gateway {
     this.#platform.clock.after(60_000, () => (this.#refusing = false));
   }
 
-  #makeUpstream(upstream: UpstreamConfig): Upstream {
+  #makeLiaison(): Liaison {
+    const { clock, log } = this.#platform;
+    const gateway = this.#loaded.config.gateway.id;
+    const isWired = (child: string) => this.#children.has(child);
+    const isRegistered = (child: string, module: string | null) => this.#door.front?.has(child, module) ?? false;
+    return new Liaison({
+      gateway,
+      version: VERSION,
+      dialect: holdfastUpstream(gateway),
+      open: async () => ({ twins: await this.twins(), registry: null, key: null }),
+      settings: null,
+      isOurs: (child, module) =>
+        child === gateway || (module === null && isWired(child)) || isRegistered(child, module),
+      errands: new Errands({
+        gateway,
+        clock,
+        log,
+        invoke: (...order) => this.#commands.invoke(...order),
+        isWired,
+        takesMessages: isRegistered,
+        queue: (child, module, message) => this.#door.front!.queue(child, module, message, message.expiresAfterSecs),
+      }),
+      below: null,
+      clock,
+      log,
+    });
+  }
+
+  #makeUpstream(upstream: UpstreamConfig, downlink: Liaison): Upstream {
     const { clock, log, random } = this.#platform;
-    const { gateway } = this.#loaded.config;
+    const { username, ...settings } = upstream;
     return new Upstream({
-      gateway: gateway.id,
-      url: upstream.url,
-      protocol: upstream.protocol,
-      clientId: upstream.clientId,
-      username: upstream.username,
-      keepaliveSecs: upstream.keepaliveSecs,
-      window: upstream.window,
-      maxRate: upstream.maxRate,
-      reconnect: upstream.reconnect,
-      credentials: () => readCredentials(upstream, this.#loaded.path),
+      ...settings,
+      dialect: downlink.dialect,
+      credentials: () => ({ username, ...readCredentials(upstream, this.#loaded.path) }),
       outbox: this.#spool,
       status: () => ({ version: VERSION, spool: ledgerStats(this.#spool.durableBooks()) }),
-      onMethod: ({ child, method }, body) => this.#commands.answer(child, method, body),
+      downlink,
       clock,
       timeExpected: this.#platform.timeExpected,
       log,

@@ -68,37 +68,22 @@ export function lossesTopic(gateway: string): string {
   return `${PREFIX}/${gateway}/losses`;
 }
 
+/** The registry document, sealed for the gateway. */
+export function registryTopic(gateway: string): string {
+  return `${PREFIX}/${gateway}/children`;
+}
+
+/** The gateway's public key. */
+export function keyTopic(gateway: string): string {
+  return `${PREFIX}/${gateway}/key`;
+}
+
 /** The body of a loss report. */
 export function lossBody({ sent: _, ...loss }: LossRow): Buffer {
   const time = (ms: number | null) => (ms === null ? null : rfc3339(ms));
   return Buffer.from(
     JSON.stringify({ ...loss, firstEventTime: time(loss.firstEventTime), lastEventTime: time(loss.lastEventTime) }),
   );
-}
-
-/** All method requests for the gateway and its children. */
-export function methodRequests(gateway: string): string {
-  return `${PREFIX}/${gateway}/+/methods/+/req/+`;
-}
-
-export interface MethodRequestTopic {
-  readonly child: string;
-  readonly method: string;
-  readonly requestId: string;
-}
-
-/** Takes a method request's topic apart; null when it is none of ours. */
-export function parseMethodRequest(gateway: string, topic: string): MethodRequestTopic | null {
-  const start = `${PREFIX}/${gateway}/`;
-  if (!topic.startsWith(start)) return null;
-  const [child, methods, method, req, requestId, ...rest] = topic.slice(start.length).split('/');
-  if (methods !== 'methods' || req !== 'req' || rest.length > 0) return null;
-  if (child === undefined || method === undefined || requestId === undefined) return null;
-  return { child, method, requestId };
-}
-
-export function methodResponseTopic(gateway: string, request: MethodRequestTopic): string {
-  return `${PREFIX}/${gateway}/${request.child}/methods/${request.method}/res/${request.requestId}`;
 }
 
 /** Filters for one who watches: all events (with and without an output or a bag), or all of one gateway. */

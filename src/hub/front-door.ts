@@ -1,4 +1,5 @@
 import type { Enrolment } from '../registry/enrolment.ts';
+import type { Twins } from '../twins/twins.ts';
 import { Front, type FrontOptions } from './front.ts';
 
 /** When it is tried again to let children connect, ms. */
@@ -9,15 +10,21 @@ const AGAIN_MS = 30_000;
  * and it is tried again. Nothing else in the gateway waits for it.
  */
 export class FrontDoor {
-  readonly #options: Omit<FrontOptions, 'enrolment'>;
+  readonly #options: Omit<FrontOptions, 'enrolment' | 'twins'>;
   readonly #enrolment: () => Promise<Enrolment | null>;
+  readonly #twins: (enrolment: Enrolment) => Twins;
   #front: Front | null = null;
   #stopped = false;
 
   /** `enrolment` gives null where there is no hub. */
-  constructor(options: Omit<FrontOptions, 'enrolment'>, enrolment: () => Promise<Enrolment | null>) {
+  constructor(
+    options: Omit<FrontOptions, 'enrolment' | 'twins'>,
+    enrolment: () => Promise<Enrolment | null>,
+    twins: (enrolment: Enrolment) => Twins,
+  ) {
     this.#options = options;
     this.#enrolment = enrolment;
+    this.#twins = twins;
   }
 
   /** Null while nobody can connect. */
@@ -31,7 +38,7 @@ export class FrontDoor {
     try {
       const enrolment = await this.#enrolment();
       if (enrolment === null || this.#stopped) return;
-      const front = new Front({ ...this.#options, enrolment });
+      const front = new Front({ ...this.#options, enrolment, twins: this.#twins(enrolment) });
       await front.start();
       this.#front = front;
     } catch (error) {

@@ -5,9 +5,10 @@ import type { Commands } from '../commands/commands.ts';
 import type { Config } from '../config/schema.ts';
 import { holdfastChild } from '../dialects/holdfast-child.ts';
 import { iothubChild } from '../dialects/iothub.ts';
+import type { ToChild } from '../dialects/child-dialect.ts';
 import type { Message } from '../message/message.ts';
 import type { Enrolment } from '../registry/enrolment.ts';
-import { Twins } from '../twins/twins.ts';
+import type { TwinChange, Twins } from '../twins/twins.ts';
 import { Hub } from './hub.ts';
 import type { Address, ListenOptions } from './listeners.ts';
 import { methodsListener } from './methods-https.ts';
@@ -20,6 +21,7 @@ const CHAIN_MAX = 8;
 export interface FrontOptions {
   readonly config: Config;
   readonly enrolment: Enrolment;
+  readonly twins: Twins;
   readonly commands: Commands;
   readonly clock: Clock;
   readonly log: Logger;
@@ -60,8 +62,8 @@ export interface ConnectedChild {
 
 /** The hub with all that stands behind it: the registry's doorkeeper, twins, commands and the router. */
 export class Front {
-  readonly twins: Twins;
   readonly #hub: Hub;
+  readonly #switchboard: Switchboard;
   readonly #options: FrontOptions;
   readonly #startedAt: number;
 
@@ -74,13 +76,12 @@ export class Front {
     this.#startedAt = clock.wall();
     const gatekeeper = enrolment.gatekeeper();
     const certificates = enrolment.certificates();
-    this.twins = new Twins({ store: enrolment.store, changed: (change) => switchboard.twinChanged(change) });
     const wired = new Set(config.children.flatMap(({ id, connected }) => (connected === undefined ? id : [])));
-    const switchboard = new Switchboard({
+    this.#switchboard = new Switchboard({
       gateway,
       clock,
       commands,
-      twins: this.twins,
+      twins: options.twins,
       hub: () => this.#hub,
       accept: options.accept,
       hasRoom: options.hasRoom,
@@ -96,14 +97,14 @@ export class Front {
           {
             gatekeeper,
             hubName: hub.iothubName ?? hub.hostName,
-            services: switchboard,
+            services: this.#switchboard,
           },
           ({ socket }) => chainOf(socket as TLSSocket),
         ),
       },
       limits: { clientsMax: hub.maxConnectedClients },
       gatekeeper,
-      services: switchboard,
+      services: this.#switchboard,
       dialects: { iothub: iothubChild(gateway), holdfast: holdfastChild(gateway) },
       store: enrolment.store,
       clock,
@@ -115,7 +116,7 @@ export class Front {
       const found = enrolment.registry.find(child);
       if (found !== undefined && (module === null || found.modules.some(({ id }) => id === module))) return;
       this.#hub.forget(child, module);
-      this.twins.forget(child, module).catch((error: unknown) => log.error({ err: error, child }, 'its twin stays'));
+      options.twins.forget(child, module).catch((error: unknown) => log.error({ err: error, child }, 'its twin stays'));
     });
     certificates.onRenewed((certificate) => this.#hub.setCertificate(certificate));
     commands.seekAmong(this.#hub);
@@ -163,6 +164,22 @@ export class Front {
         };
       }),
     );
+  }
+
+  /** Whether it is a child that may connect, or one of its modules. */
+  has(child: string, module: string | null): boolean {
+    const found = this.#options.enrolment.registry.find(child);
+    return found !== undefined && (module === null || found.modules.some(({ id }) => id === module));
+  }
+
+  /** A twin has changed: its child is told, and routes. */
+  twinChanged(change: TwinChange): void {
+    this.#switchboard.twinChanged(change);
+  }
+
+  /** Queues a message from above. Resolves when it is durable; rejects when there is no room for it. */
+  queue(child: string, module: string | null, message: ToChild, expiresAfterSecs: number): Promise<void> {
+    return this.#hub.deliver(child, module, 'command', message, expiresAfterSecs);
   }
 
   observe(message: Message): void {
