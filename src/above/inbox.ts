@@ -62,8 +62,7 @@ export class Inbox {
   hold(stage: Stage, until: Promise<unknown>): void {
     const connection = this.#connection;
     this.#underWay[stage]++;
-    const done = () => this.#done(stage, connection);
-    until.then(done, done);
+    void until.catch(() => undefined).then(() => this.#done(stage, connection));
   }
 
   #carryOut(stage: Stage, item: Item): void {

@@ -226,7 +226,7 @@ function bare(document: JsonObject): JsonObject {
 function jsonObject(body: Buffer): JsonObject | null {
   try {
     const value: unknown = JSON.parse(body.toString('utf8'));
-    return isObject(value) ? (value as JsonObject) : null;
+    return isObject(value) ? value : null;
   } catch {
     return null;
   }

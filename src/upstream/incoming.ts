@@ -52,7 +52,7 @@ export class Incoming {
       qos,
       retain,
       contentType: properties?.contentType,
-      userProperties: properties?.userProperties as DownPublication['userProperties'],
+      userProperties: properties?.userProperties,
       messageExpirySecs: properties?.messageExpiryInterval,
     };
     return { publication, stored: qos === 0 ? () => undefined : this.#held(messageId ?? 0, packet.length) };
