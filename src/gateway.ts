@@ -261,6 +261,7 @@ export class Gateway {
     const { taken, ...changed } = takenUp(this.#loaded, loaded);
     this.#loaded = taken;
     this.#spool.configure(spoolSettings(taken));
+    this.#router.configure(namedRoutes(taken.config.routes));
     this.#upstream?.limit(taken.config.upstream?.maxRate);
     return changed;
   }
