@@ -1,6 +1,8 @@
 import type { Logger } from 'pino';
+import { Settings } from './above/settings.ts';
 import type { Clock } from './clock/clock.ts';
 import { Commands } from './commands/commands.ts';
+import { GatewayMethods, type ProcessServices } from './commands/gateway-methods.ts';
 import { Orders, type OrderSeen } from './commands/orders.ts';
 import { readCredentials } from './config/credentials.ts';
 import { takenUp, type Reconfigured } from './config/change.ts';
@@ -11,6 +13,7 @@ import { catalogue } from './drivers/catalogue.ts';
 import { driverOf } from './drivers/child-driver.ts';
 import { DriverSupervisor } from './drivers/supervisor.ts';
 import { readableBody } from './health/shown.ts';
+import { statusOf } from './health/status.ts';
 import { FrontDoor } from './hub/front-door.ts';
 import type { Message, Reading } from './message/message.ts';
 import { ulidText } from './message/ulid.ts';
@@ -35,7 +38,7 @@ const SEND_OFF_MS_MAX = 1500;
 const SEND_OFF_LOOK_MS = 50;
 
 /** The platform, passed in. */
-export interface Platform {
+export interface Platform extends ProcessServices {
   readonly clock: Clock;
   readonly log: Logger;
   /** Chance, 0 to 1. */
@@ -65,10 +68,14 @@ export class Gateway {
   readonly reception: Reception;
   /** What people ask about the spool, and have done to it. */
   readonly spoolDesk: SpoolDesk;
+  /** What comes from above and lies over the file. */
+  readonly settings: Settings;
   #refusing = false;
   readonly #door: FrontDoor;
 
-  private constructor(loaded: LoadedConfig, platform: Platform, state: State | LateState, spool: Spool) {
+  private constructor(settings: Settings, platform: Platform, state: State | LateState, spool: Spool) {
+    const loaded = settings.laid;
+    this.settings = settings;
     this.#loaded = loaded;
     this.#platform = platform;
     this.#state = state;
@@ -115,9 +122,14 @@ export class Gateway {
       order: (order) => this.#orders.give(order),
       touch: () => spool.touch(false),
     });
-    this.#commands.register(config.gateway.id, { command: (name) => this.#own(name) });
+    const own = { id: config.gateway.id, gateway: this, process: platform, clock, statusText: statusOf };
+    this.#commands.register(config.gateway.id, new GatewayMethods(own));
     for (const child of config.children) if (child.connected === undefined) this.#addChild(child);
     this.#upstream = config.upstream === undefined ? null : this.#makeUpstream(config.upstream);
+    settings.start((laid, logLevel) => {
+      platform.level?.fromAbove(logLevel);
+      return this.#takeUp(laid);
+    });
   }
 
   /** Opens the data directory. Throws when it cannot be used: the message says what to do. */
@@ -142,8 +154,10 @@ export class Gateway {
     open: typeof openSpool,
   ): Promise<Gateway> {
     try {
-      const spool = await open(spoolSettings(loaded), state, platform.clock, platform.log);
-      return new Gateway(loaded, platform, state, spool);
+      // Before the spool is opened: its quota may come from above.
+      const settings = new Settings({ base: loaded, keep: state, log: platform.log });
+      const spool = await open(spoolSettings(settings.laid), state, platform.clock, platform.log);
+      return new Gateway(settings, platform, state, spool);
     } catch (error) {
       await state.close();
       throw error;
@@ -243,6 +257,7 @@ export class Gateway {
       uptimeSecs: Math.round((clock.monotonic() - this.#startedAt) / 1000),
       clock: { known: clock.known(), wall: new Date(clock.wall()).toISOString() },
       upstream: this.#upstream?.snapshot() ?? null,
+      settings: this.settings.report(),
       spool: this.#spool.snapshot(),
       ledger: ledgerStats(this.#spool.durableBooks()),
       children: {
@@ -257,7 +272,11 @@ export class Gateway {
   }
 
   /** Takes up what may change while it runs; the rest is named, and waits for a restart. */
-  reconfigure(loaded: LoadedConfig): Reconfigured {
+  reconfigure(file: LoadedConfig): Reconfigured {
+    return this.settings.rebase(file);
+  }
+
+  #takeUp(loaded: LoadedConfig): Reconfigured {
     const { taken, ...changed } = takenUp(this.#loaded, loaded);
     this.#loaded = taken;
     this.#spool.configure(spoolSettings(taken));
@@ -335,13 +354,6 @@ export class Gateway {
       log,
       random,
     });
-  }
-
-  /** Methods of the gateway itself. */
-  #own(name: string) {
-    if (name === 'ping')
-      return Promise.resolve({ status: 200, payload: { wall: new Date(this.#platform.clock.wall()).toISOString() } });
-    return Promise.resolve({ status: 404, payload: { error: `the gateway has no method "${name}"; it has ping` } });
   }
 }
 
