@@ -1,19 +1,20 @@
 import type { Logger } from 'pino';
 import { Errands } from './above/errands.ts';
 import { Liaison } from './above/liaison.ts';
+import { Settings } from './above/settings.ts';
 import type { Clock } from './clock/clock.ts';
 import { Commands } from './commands/commands.ts';
+import { GatewayMethods, type ProcessServices } from './commands/gateway-methods.ts';
 import { Orders, type OrderSeen } from './commands/orders.ts';
 import { readCredentials } from './config/credentials.ts';
 import { takenUp, type Reconfigured } from './config/change.ts';
 import type { LoadedConfig } from './config/load.ts';
-import type { ChildConfig, UpstreamConfig } from './config/schema.ts';
+import type { UpstreamConfig } from './config/schema.ts';
 import { namedRoutes } from './config/routes.ts';
-import { catalogue } from './drivers/catalogue.ts';
 import { holdfastUpstream } from './dialects/holdfast-upstream.ts';
-import { driverOf } from './drivers/child-driver.ts';
-import { DriverSupervisor } from './drivers/supervisor.ts';
+import { WiredChildren } from './drivers/wired-children.ts';
 import { readableBody } from './health/shown.ts';
+import { statusOf } from './health/status.ts';
 import { FrontDoor } from './hub/front-door.ts';
 import type { Message, Reading } from './message/message.ts';
 import { ulidText } from './message/ulid.ts';
@@ -25,6 +26,7 @@ import { SpoolDesk } from './spool/desk.ts';
 import { LateState } from './spool/late-state.ts';
 import { openSpool, openSpoolLate } from './spool/opening.ts';
 import type { SpoolSettings } from './spool/settings.ts';
+import { sendOff } from './spool/send-off.ts';
 import type { Spool } from './spool/spool.ts';
 import { ledgerStats } from './spool/stats.ts';
 import { State } from './store/state.ts';
@@ -32,14 +34,8 @@ import { Twins, type TwinChange } from './twins/twins.ts';
 import { Upstream } from './upstream/upstream.ts';
 import { BUILT_AT, VERSION } from './config/version.ts';
 
-/** How long children may take to stop, ms: with the broker's farewell and the last commit it stays under 5 s. */
-const CHILDREN_STOP_MS_MAX = 1500;
-/** How long a stop waits for the upstream to take what the medium does not, ms, and how often it looks. */
-const SEND_OFF_MS_MAX = 1500;
-const SEND_OFF_LOOK_MS = 50;
-
 /** The platform, passed in. */
-export interface Platform {
+export interface Platform extends ProcessServices {
   readonly clock: Clock;
   readonly log: Logger;
   /** Chance, 0 to 1. */
@@ -62,7 +58,7 @@ export class Gateway {
   readonly #modules: Modules;
   readonly #orders: Orders;
   readonly #commands: Commands;
-  readonly #children = new Map<string, DriverSupervisor>();
+  readonly #children: WiredChildren;
   readonly #upstream: Upstream | null;
   readonly #liaison: Liaison | null;
   #twins: Twins | null = null;
@@ -71,10 +67,14 @@ export class Gateway {
   readonly reception: Reception;
   /** What people ask about the spool, and have done to it. */
   readonly spoolDesk: SpoolDesk;
+  /** What comes from above and lies over the file. */
+  readonly settings: Settings;
   #refusing = false;
   readonly #door: FrontDoor;
 
-  private constructor(loaded: LoadedConfig, platform: Platform, state: State | LateState, spool: Spool) {
+  private constructor(settings: Settings, platform: Platform, state: State | LateState, spool: Spool) {
+    const loaded = settings.laid;
+    this.settings = settings;
     this.#loaded = loaded;
     this.#platform = platform;
     this.#state = state;
@@ -122,10 +122,25 @@ export class Gateway {
       order: (order) => this.#orders.give(order),
       touch: () => spool.touch(false),
     });
-    this.#commands.register(config.gateway.id, { command: (name) => this.#own(name) });
-    for (const child of config.children) if (child.connected === undefined) this.#addChild(child);
+    const own = { id: config.gateway.id, gateway: this, process: platform, clock, statusText: statusOf };
+    this.#commands.register(config.gateway.id, new GatewayMethods(own));
+    this.#children = new WiredChildren({
+      children: config.children,
+      profile: loaded.profile,
+      clock,
+      log,
+      onReading: (child, reading) => {
+        platform.onReading?.(child, reading);
+        this.#router.reading(child, reading, false).catch((error: unknown) => this.#refused(child, error as Error));
+      },
+    });
+    for (const [id, target] of this.#children) this.#commands.register(id, target);
     this.#liaison = config.upstream === undefined ? null : this.#makeLiaison();
     this.#upstream = this.#liaison === null ? null : this.#makeUpstream(config.upstream!, this.#liaison);
+    settings.start((laid, logLevel) => {
+      platform.level?.fromAbove(logLevel);
+      return this.#takeUp(laid);
+    });
   }
 
   /** Opens the data directory. Throws when it cannot be used: the message says what to do. */
@@ -150,8 +165,10 @@ export class Gateway {
     open: typeof openSpool,
   ): Promise<Gateway> {
     try {
-      const spool = await open(spoolSettings(loaded), state, platform.clock, platform.log);
-      return new Gateway(loaded, platform, state, spool);
+      // Before the spool is opened: its quota may come from above.
+      const settings = new Settings({ base: loaded, keep: state, log: platform.log });
+      const spool = await open(spoolSettings(settings.laid), state, platform.clock, platform.log);
+      return new Gateway(settings, platform, state, spool);
     } catch (error) {
       await state.close();
       throw error;
@@ -166,7 +183,7 @@ export class Gateway {
     await this.#modules.start(records);
     await this.#door.open();
     this.#upstream?.start();
-    await Promise.all([...this.#children.values()].map((child) => child.start()));
+    await this.#children.start();
     this.#orders.start();
     // The first readings are on the medium when we say that we run. What fails here has been said and is tried again.
     await this.#spool.flush().catch((error: unknown) => this.#platform.log.debug({ err: error }, 'flush at the start'));
@@ -180,38 +197,21 @@ export class Gateway {
   /** Stops in the order in which messages flow, within 5 s; everything accepted is on the medium when it resolves. */
   async stop(): Promise<void> {
     const { clock, log } = this.#platform;
-    const children = Promise.all([...this.#children.values()].map((child) => child.stop()));
-    // A driver that hangs keeps nobody else waiting: it ends with the process.
-    await Promise.race([children, new Promise((resolve) => clock.after(CHILDREN_STOP_MS_MAX, () => resolve(null)))]);
+    await this.#children.stop();
     await this.#door.stop();
     await this.#modules.stop();
     await this.reception.stop();
     // Now rather than after the farewell to a broker that may not answer. What fails here is said by `close`.
     await this.#spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush before stopping'));
-    await this.#sendOff();
+    await sendOff(this.#spool, clock);
     await this.#upstream?.stop();
     await this.#spool.close();
     await this.#state.close();
   }
 
-  /** What a medium that takes nothing would lose goes upstream, as far as there is time. */
-  async #sendOff(): Promise<void> {
-    const { clock } = this.#platform;
-    const until = clock.monotonic() + SEND_OFF_MS_MAX;
-    while (this.#spool.sending && clock.monotonic() < until) {
-      const { fault, waitingBytes } = this.#spool.snapshot();
-      if (fault === null || waitingBytes === 0) return;
-      await new Promise<void>((resolve) => clock.after(SEND_OFF_LOOK_MS, resolve));
-      // What is not taken is ready to be sent, and what was acknowledged waits no more.
-      await this.#spool.flush().catch(() => undefined);
-    }
-  }
-
   /** Stops and starts one child's driver. False when there is no such child. */
-  async restart(id: string): Promise<boolean> {
-    const child = this.#children.get(id);
-    await child?.restart();
-    return child !== undefined;
+  restart(id: string): Promise<boolean> {
+    return this.#children.restart(id);
   }
 
   /** The twins, with a hub or without one. Rejects while what is sealed cannot be opened. */
@@ -250,14 +250,14 @@ export class Gateway {
 
   /** The children, and how each is doing. */
   list() {
-    const wired = [...this.#children.values()].map((child) => ({ type: 'child' as const, ...child.snapshot() }));
+    const wired = this.#children.snapshots().map((child) => ({ type: 'child' as const, ...child }));
     return [...wired, ...(this.#door.front?.children() ?? [])];
   }
 
   status() {
     const { clock } = this.#platform;
     const { config, profile } = this.#loaded;
-    const children = [...this.#children.values()].map((child) => child.snapshot());
+    const children = this.#children.snapshots();
     return {
       gateway: config.gateway.id,
       version: VERSION,
@@ -265,6 +265,7 @@ export class Gateway {
       uptimeSecs: Math.round((clock.monotonic() - this.#startedAt) / 1000),
       clock: { known: clock.known(), wall: new Date(clock.wall()).toISOString() },
       upstream: this.#upstream?.snapshot() ?? null,
+      settings: this.settings.report(),
       spool: this.#spool.snapshot(),
       ledger: ledgerStats(this.#spool.durableBooks()),
       children: {
@@ -279,31 +280,17 @@ export class Gateway {
   }
 
   /** Takes up what may change while it runs; the rest is named, and waits for a restart. */
-  reconfigure(loaded: LoadedConfig): Reconfigured {
+  reconfigure(file: LoadedConfig): Reconfigured {
+    return this.settings.rebase(file);
+  }
+
+  #takeUp(loaded: LoadedConfig): Reconfigured {
     const { taken, ...changed } = takenUp(this.#loaded, loaded);
     this.#loaded = taken;
     this.#spool.configure(spoolSettings(taken));
+    this.#router.configure(namedRoutes(taken.config.routes));
     this.#upstream?.limit(taken.config.upstream?.maxRate);
     return changed;
-  }
-
-  #addChild(child: ChildConfig): void {
-    const { clock, log } = this.#platform;
-    const { kind, create } = driverOf(child, this.#loaded.profile);
-    const supervisor = new DriverSupervisor({
-      child: child.id,
-      kind,
-      create,
-      clock,
-      log,
-      onReading: (id, reading) => {
-        this.#platform.onReading?.(id, reading);
-        this.#router.reading(id, reading, false).catch((error: unknown) => this.#refused(id, error as Error));
-      },
-      ...(catalogue[kind].backoff === undefined ? {} : { backoff: catalogue[kind].backoff }),
-    });
-    this.#children.set(child.id, supervisor);
-    this.#commands.register(child.id, supervisor);
   }
 
   /** Rules, and modules of connected children that no rule has the name of. */
@@ -344,7 +331,7 @@ export class Gateway {
       version: VERSION,
       dialect: holdfastUpstream(gateway),
       open: async () => ({ twins: await this.twins(), registry: null, key: null }),
-      settings: null,
+      settings: this.settings,
       isOurs: (child, module) =>
         child === gateway || (module === null && isWired(child)) || isRegistered(child, module),
       errands: new Errands({
@@ -377,13 +364,6 @@ export class Gateway {
       log,
       random,
     });
-  }
-
-  /** Methods of the gateway itself. */
-  #own(name: string) {
-    if (name === 'ping')
-      return Promise.resolve({ status: 200, payload: { wall: new Date(this.#platform.clock.wall()).toISOString() } });
-    return Promise.resolve({ status: 404, payload: { error: `the gateway has no method "${name}"; it has ping` } });
   }
 }
 

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { readRoute } from '../router/route.ts';
 import type { LoadedConfig } from './load.ts';
 import type { Config } from './schema.ts';
 
@@ -28,6 +29,7 @@ export function takenUp(running: LoadedConfig, next: LoadedConfig): Reconfigured
   const after = next.config;
   const config: Config = {
     ...before,
+    routes: routesFit(before, after) ? after.routes : before.routes,
     storeAndForward: withKeys(before.storeAndForward, after.storeAndForward, STORAGE_KEYS),
     ...(before.upstream && { upstream: withKeys(before.upstream, after.upstream ?? before.upstream, UPSTREAM_KEYS) }),
   };
@@ -35,6 +37,21 @@ export function takenUp(running: LoadedConfig, next: LoadedConfig): Reconfigured
   const others = differences(config, after);
   if (!sameProfile && !others.includes('gateway.profile')) others.unshift('gateway.profile');
   return { taken: { ...running, config }, applied: differences(before, config), needRestart: others };
+}
+
+/** Whether nothing that the new routes lead to waits for a restart itself. Who is named nowhere connects, and is there or not. */
+function routesFit(running: Config, next: Config): boolean {
+  const named = <T extends { readonly id: string }>(list: readonly T[], id: string) =>
+    list.find((each) => each.id === id);
+  return Object.values(next.routes).every(({ route }) => {
+    const { sink } = readRoute(route);
+    if (sink.kind === 'upstream') return true;
+    if (sink.kind === 'child')
+      return named(next.children, sink.child) === undefined || named(running.children, sink.child) !== undefined;
+    const module = named(next.modules, sink.module);
+    // With another query it may have other inputs.
+    return module === undefined || isDeepStrictEqual(named(running.modules, sink.module), module);
+  });
 }
 
 /** `base` with these keys as they are in `from`: also absent where they are absent there. */

@@ -1,3 +1,4 @@
+import type { SettingsReport } from '../above/settings.ts';
 import type { HubStatus } from '../hub/front.ts';
 import type { ModuleShown } from '../rules/modules.ts';
 import type { SpoolSnapshot } from '../spool/snapshot.ts';
@@ -39,6 +40,8 @@ export interface Status {
     readonly lastError: string | null;
     readonly retryInMs: number | null;
   } | null;
+  /** What came from above and lies over the configuration's file. */
+  readonly settings: SettingsReport;
   readonly spool: SpoolSnapshot;
   readonly ledger: SpoolStats['ledger'];
   readonly children: { readonly total: number; readonly running: number; readonly failing: readonly string[] };
