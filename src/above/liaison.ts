@@ -67,6 +67,8 @@ export class Liaison {
   readonly #options: LiaisonOptions;
   readonly #inbox: Inbox;
   #line: Line | null = null;
+  /** The broker had kept our session. */
+  #kept = false;
   #unknown = 0;
 
   constructor(options: LiaisonOptions) {
@@ -90,17 +92,18 @@ export class Liaison {
 
   connected(line: Line, kept: boolean): void {
     this.#line = line;
+    this.#kept = kept;
     this.#inbox.begin();
-    const publish: Line['publish'] = (publication, done) => line.publish(publication, done);
-    this.#inbox.hold(
-      'twins',
-      this.#published(line)
-        .then(() => this.twinPost.connected(publish, kept))
-        .catch((error: unknown) => this.#options.log.error(`twins are not known above: ${(error as Error).message}`)),
-    );
   }
 
   asked(stage: Stage): void {
+    const line = this.#line;
+    if (stage === 'twins' && line !== null) {
+      const said = this.#greet(line, this.#kept).catch((error: unknown) =>
+        this.#options.log.error(`above is not told of our twins: ${(error as Error).message}`),
+      );
+      this.#inbox.hold('twins', said);
+    }
     this.#inbox.asked(stage);
   }
 
@@ -180,11 +183,13 @@ export class Liaison {
     if ('errorCode' in done) log.warn(`what the gateway reports of itself is not kept: ${done.message}`);
   }
 
-  async #published(line: Line): Promise<void> {
+  /** Says who we are, and what has changed here meanwhile. Resolves when our own twin has come, where it has to be asked for. */
+  async #greet(line: Line, kept: boolean): Promise<void> {
     const { key } = await this.#options.open();
     const publication = key === null ? null : this.#options.dialect.key(key);
     if (publication !== null) line.publish(publication);
     await this.#reportOwn();
+    await this.twinPost.connected((publication, done) => line.publish(publication, done), kept);
   }
 
   #askAgain(stage: Stage): void {

@@ -25,7 +25,7 @@ export interface TwinPostOptions {
   readonly log: Logger;
 }
 
-type Publish = (publication: UpPublication, done: (reason: number) => void) => void;
+type Publish = (publication: UpPublication, done?: (reason: number) => void) => void;
 
 /**
  * Twins between here and above. Desired properties are decided above: a document of a version that was not had from there yet takes the
@@ -156,7 +156,7 @@ export class TwinPost {
           resolve();
         },
       };
-      publish(publication, () => undefined);
+      publish(publication);
     });
   }
 
@@ -199,6 +199,11 @@ export class TwinPost {
   }
 
   #answered(requestId: string, status: number): void {
+    if (requestId === this.#asking?.requestId) {
+      this.#say(`our own twin cannot be had: status ${status}`);
+      this.#asking.done();
+      return;
+    }
     const name = this.#underWay.get(requestId);
     if (!this.#underWay.delete(requestId)) return;
     if (status >= 300) this.#say(`the reported properties of ${name} are refused above: ${status}`);

@@ -168,6 +168,11 @@ export class Drain {
     this.#pumpLater();
   }
 
+  /** The broker has answered over this session: it is not the line that breaks at whatever is sent. */
+  carried(): void {
+    this.#carries = true;
+  }
+
   puback(packetId: number, reason: number): void {
     this.#carries = true;
     this.#stall.acknowledged();

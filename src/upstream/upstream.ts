@@ -201,6 +201,7 @@ export class Upstream {
         const refused = (error: Error) => refusals.push(`${filters.join(', ')} (${error.message})`);
         await session.subscribe(filters, qos).catch(refused);
         if (this.#session !== session) return;
+        this.#drain.carried();
       }
       this.#options.downlink.asked(stage);
     }
