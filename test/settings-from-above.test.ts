@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test, type TestContext } from 'node:test';
+import fc from 'fast-check';
 import { pino } from 'pino';
 import { Settings, type SettingsReport } from '../src/above/settings.ts';
 import { loadConfig, type LoadedConfig } from '../src/config/load.ts';
@@ -110,6 +111,10 @@ describe('settings from above', () => {
     assert.deepEqual(laid({ schemaVersion: '1.0', routes: { old: '', up: UP } }).loaded.config.routes, {
       up: { route: UP },
     });
+    assert.deepEqual(problems({ schemaVersion: '1.1', routes: [], storeAndForwardConfiguration: 5 }), [
+      'storeAndForwardConfiguration: 5 is not a mapping',
+      `routes: a list is not a mapping; write for example "telemetry: ${UP}"`,
+    ]);
     assert.deepEqual(problems({ ...hub, schemaVersion: '2.0' }), [
       'schemaVersion: "2.0" is not known; there are 1.0, 1.1, 1.2, 1.3',
     ]);
@@ -151,6 +156,28 @@ describe('settings from above', () => {
       ],
     ];
     for (const [desired, ...expected] of cases) assert.deepEqual(problems(desired), expected);
+  });
+
+  test('of any form at all are taken or refused, with a reason', () => {
+    const said = fc.oneof(
+      { weight: 3, arbitrary: fc.jsonValue({ maxDepth: 3 }) },
+      { weight: 1, arbitrary: fc.constantFrom(UP, TO_COOLDOWN, '1GiB', 60, -1, '1.1', { route: UP }, { quota: 1 }) },
+    );
+    const keys = ['storeAndForward', 'routes', 'upstream', 'logLevel', 'schemaVersion', 'storeAndForwardConfiguration'];
+    const nested = fc.oneof(
+      said,
+      fc.dictionary(fc.constantFrom('quota', 'lanes', 'maxRate', 'timeToLiveSecs', '__proto__', 'a', 'write'), said),
+    );
+    const desired = fc.dictionary(fc.oneof(fc.constantFrom(...keys), fc.string()), nested);
+    fc.assert(
+      fc.property(desired, fc.option(desired), (own, hub) => {
+        const found = settingsFromAbove(base, own as JsonObject, hub as JsonObject | null);
+        if ('problems' in found)
+          assert.ok(found.problems.length > 0 && found.sections.length > 0, 'no reason is given');
+        else assert.deepEqual(found.loaded.config.gateway, base.config.gateway);
+      }),
+      { numRuns: 500, seed: 20261126 },
+    );
   });
 
   test('name twenty problems at the most, and none at length', () => {

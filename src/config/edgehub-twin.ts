@@ -2,6 +2,7 @@ import { asMapping } from './document.ts';
 import { SCHEMAS, schemaVersionOf } from './edgehub.ts';
 import { RouteNames } from './route-names.ts';
 import { TIME_TO_LIVE_SECS_MAX } from './storage.ts';
+import { show } from './values.ts';
 
 /*
  * The desired properties of IoT Edge's hub, as they stand in a twin: "Properties of the IoT Edge agent and IoT Edge hub module
@@ -13,10 +14,10 @@ const HUB_KEYS = ['schemaVersion', 'storeAndForwardConfiguration'];
 /** An edge hub's desired properties in our form, before they are checked. */
 export interface EdgeHubTwin {
   /** Absent: it says nothing of them. */
-  readonly routes?: Readonly<Record<string, unknown>>;
+  readonly routes?: unknown;
   readonly timeToLiveSecs?: unknown;
-  /** What is wrong with its `schemaVersion`. */
-  readonly problem: string | null;
+  /** What is wrong with it before anything of it is looked at, by its key. */
+  readonly problems: readonly (readonly [key: string, message: string])[];
 }
 
 /** Whether desired properties are an edge hub's, rather than ours. */
@@ -25,15 +26,20 @@ export function isEdgeHubTwin(desired: Readonly<Record<string, unknown>>): boole
 }
 
 export function edgeHubTwin(desired: Readonly<Record<string, unknown>>): EdgeHubTwin {
+  const problems: [string, string][] = [];
   const version = schemaVersionOf(desired['schemaVersion']);
-  const known = SCHEMAS.includes(version);
-  const problem = known ? null : `${JSON.stringify(version)} is not known; there are ${SCHEMAS.join(', ')}`;
-  const life = lifeSecs(asMapping(desired['storeAndForwardConfiguration'])?.['timeToLiveSecs']);
-  const routes = asMapping(desired['routes']);
+  if (!SCHEMAS.includes(version))
+    problems.push(['schemaVersion', `${show(version)} is not known; there are ${SCHEMAS.join(', ')}`]);
+  const { routes, storeAndForwardConfiguration: stored = {} } = desired;
+  const keys = asMapping(stored);
+  if (keys === undefined) problems.push(['storeAndForwardConfiguration', `${show(stored)} is not a mapping`]);
+  const life = lifeSecs(keys?.['timeToLiveSecs']);
+  const mapping = asMapping(routes);
   return {
-    ...(routes === undefined ? {} : { routes: routesOf(routes, version) }),
+    // What is no mapping stays as it is, to be complained about.
+    ...(routes === undefined ? {} : { routes: mapping === undefined ? routes : routesOf(mapping, version) }),
     ...(life === undefined ? {} : { timeToLiveSecs: life }),
-    problem,
+    problems,
   };
 }
 

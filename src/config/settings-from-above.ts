@@ -134,7 +134,7 @@ function wantedOf(desired: JsonObject, edgeHub: JsonObject | null): Wanted {
   };
   return {
     root,
-    problems: hubs.flatMap(({ problem }) => (problem === null ? [] : [problemOf(['schemaVersion'], problem)])),
+    problems: hubs.flatMap(({ problems }) => problems.map(([key, why]) => problemOf([key], why))),
   };
 }
 
