@@ -71,6 +71,8 @@ export class Upstream {
   #retryAt: number | null = null;
   #lastError: string | null = null;
   #refusedSaid = '';
+  /** The dialect has a status to publish: that is acknowledged before messages under suspicion go. */
+  readonly #says: boolean;
   #attempts = 0;
   readonly #madeAt: number;
   #timeWait: TimeWait | null = null;
@@ -81,6 +83,7 @@ export class Upstream {
     this.#log = options.log;
     this.#drain = new Drain({ ...options });
     this.#waits = this.#newWaits();
+    this.#says = options.dialect.status(Buffer.alloc(0), true) !== null;
     this.#version = options.dialect.onlyVersion ?? (options.protocol === '3.1.1' ? 4 : 5);
     this.#since = options.clock.wall();
     this.#madeAt = options.clock.monotonic();
@@ -201,7 +204,7 @@ export class Upstream {
         const refused = (error: Error) => refusals.push(`${filters.join(', ')} (${error.message})`);
         await session.subscribe(filters, qos).catch(refused);
         if (this.#session !== session) return;
-        this.#drain.carried();
+        if (!this.#says) this.#drain.carried();
       }
       this.#options.downlink.asked(stage);
     }
