@@ -284,6 +284,8 @@ export class Gateway {
     this.#loaded = taken;
     this.#spool.configure(spoolSettings(taken));
     this.#upstream?.limit(taken.config.upstream?.maxRate);
+    this.reception.configure(taken.config);
+    this.#door.configure(taken.config);
     return changed;
   }
 

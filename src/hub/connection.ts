@@ -129,6 +129,16 @@ export class Connection implements Line {
     }
   }
 
+  /** The house's limits are others now. */
+  limitsChanged(): void {
+    const now = this.#house.clock.monotonic();
+    const { messagesPerSec, bytesPerSec } = this.#house.limits;
+    this.#messages.change(messagesPerSec, now);
+    this.#bytes.change(bytesPerSec, now, Math.max(bytesPerSec, BODY_BYTES_MAX));
+    // How long it waits was reckoned by the rate of before.
+    this.#wire.release('rate');
+  }
+
   /** Called now and then: whether it is alive, and may still be here. */
   look(): void {
     const { clock } = this.#house;

@@ -1,3 +1,4 @@
+import type { Config } from '../config/schema.ts';
 import type { Enrolment } from '../registry/enrolment.ts';
 import type { Twins } from '../twins/twins.ts';
 import { Front, type FrontOptions } from './front.ts';
@@ -13,6 +14,7 @@ export class FrontDoor {
   readonly #options: Omit<FrontOptions, 'enrolment' | 'twins'>;
   readonly #enrolment: () => Promise<Enrolment | null>;
   readonly #twins: (enrolment: Enrolment) => Twins;
+  #config: Config;
   #front: Front | null = null;
   #stopped = false;
 
@@ -23,6 +25,7 @@ export class FrontDoor {
     twins: (enrolment: Enrolment) => Twins,
   ) {
     this.#options = options;
+    this.#config = options.config;
     this.#enrolment = enrolment;
     this.#twins = twins;
   }
@@ -38,14 +41,21 @@ export class FrontDoor {
     try {
       const enrolment = await this.#enrolment();
       if (enrolment === null || this.#stopped) return;
-      const front = new Front({ ...this.#options, enrolment, twins: this.#twins(enrolment) });
+      const front = new Front({ ...this.#options, config: this.#config, enrolment, twins: this.#twins(enrolment) });
       await front.start();
       this.#front = front;
+      front.configure(this.#config);
     } catch (error) {
       if (this.#stopped) return;
       log.error(`no child can connect, it is tried again in ${AGAIN_MS / 1000} s: ${(error as Error).message}`);
       clock.after(AGAIN_MS, () => void this.open());
     }
+  }
+
+  /** Takes up what may change while it is open; what is read over a wire, and where it listens, is as it was. */
+  configure(config: Config): void {
+    this.#config = config;
+    this.#front?.configure(config);
   }
 
   async stop(): Promise<void> {

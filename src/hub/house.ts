@@ -33,6 +33,7 @@ export interface Newcomer {
 
 /** Of the hub, what each of its connections needs. */
 export interface House {
+  /** Always the same object; what is in it may change while the hub runs. */
   readonly limits: HubLimits;
   readonly clock: Clock;
   readonly log: Logger;

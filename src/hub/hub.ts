@@ -65,6 +65,7 @@ export interface Presence {
 /** Where children are connected. Not a general broker: what a client says goes where {@link Services} bring it. */
 export class Hub {
   readonly #options: HubOptions;
+  readonly #limits: { -readonly [limit in keyof HubLimits]: HubLimits[limit] };
   readonly #house: House;
   readonly #sessions: Sessions;
   readonly #observers: Observers;
@@ -82,6 +83,7 @@ export class Hub {
     const { gateway, clock, log, gatekeeper, store, age, services, dialects } = options;
     const limits = { ...LIMITS, ...options.limits };
     this.#options = options;
+    this.#limits = limits;
     this.#sessions = new Sessions(store, limits, age, clock, log);
     this.#observers = new Observers(gateway);
     this.#questions = new Questions(clock);
@@ -144,6 +146,27 @@ export class Hub {
   /** New connections are shown this certificate. Throws when it and its key do not fit. */
   setCertificate(certificate: ServerCertificate): void {
     this.#listeners.setCertificate(certificate);
+  }
+
+  /** From now on these limits. Whoever is in stays, also where there are more than may come. */
+  setLimits(limits: HubLimits): void {
+    Object.assign(this.#limits, limits);
+    this.#listeners.limitsChanged();
+    for (const connection of this.#connections.values()) connection.limitsChanged();
+  }
+
+  /** Who may be here, and what each may do, is no longer as it was: whoever may not stay is cut off, and what it may not do any more ends. */
+  reconsider(): void {
+    this.#revocations++;
+    for (const connection of this.#connections.values()) {
+      const objection = this.#options.gatekeeper.objection(connection.client);
+      if (objection !== null) {
+        connection.close(objection, 0x87, false);
+        continue;
+      }
+      if (this.#withinGrants(connection)) void this.#sessions.save(connection.session);
+      this.#observers.regrant(connection);
+    }
   }
 
   /** Invokes a method of a client. Never rejects: 404 it is not there or does not listen, 413 too large, 504 no answer. */
@@ -270,10 +293,12 @@ export class Hub {
     return connection;
   }
 
-  /** What it was allowed once it may no longer be: its kept subscriptions are asked about again. */
-  #withinGrants({ client, dialect, session }: Connection): void {
+  /** What it was allowed once it may no longer be: its subscriptions are asked about again. True: some went. */
+  #withinGrants({ client, dialect, session }: Connection): boolean {
+    let changed = false;
     for (const [filter, qos] of session.subscriptions)
-      if (dialect.subscribes(client, filter, qos) === null) session.subscriptions.delete(filter);
+      if (dialect.subscribes(client, filter, qos) === null) changed = session.subscriptions.delete(filter);
+    return changed;
   }
 
   #left(connection: Connection, will: Testament | null): void {

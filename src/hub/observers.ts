@@ -24,6 +24,12 @@ export class Observers {
     connection.onRoom = () => this.#pump(connection);
   }
 
+  /** Its grants may be others than before. */
+  regrant(connection: Connection): void {
+    if (connection.client.grants.observe.length === 0) this.remove(connection);
+    else if (!this.#all.has(connection)) this.add(connection);
+  }
+
   remove(connection: Connection): void {
     this.#all.delete(connection);
   }
