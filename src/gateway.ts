@@ -272,7 +272,7 @@ export class Gateway {
         running: children.filter(({ state }) => state === 'running' || state === 'finished').length,
         failing: children.filter(({ state }) => state === 'waiting').map(({ id }) => id),
       },
-      hub: this.#door.front?.status() ?? null,
+      ...this.#door.status(),
       modules: this.#modules.status(),
       memory: { rssBytes: process.memoryUsage.rss() },
     };

@@ -42,8 +42,10 @@ export interface Status {
   readonly spool: SpoolSnapshot;
   readonly ledger: SpoolStats['ledger'];
   readonly children: { readonly total: number; readonly running: number; readonly failing: readonly string[] };
-  /** Null without a hub. */
+  /** Null without a hub, and while nobody can connect. */
   readonly hub: HubStatus | null;
+  /** Why nobody can connect, where there is a hub; it is tried again. */
+  readonly hubFault: string | null;
   readonly modules: readonly ModuleShown[];
   readonly memory: { readonly rssBytes: number };
 }

@@ -20,16 +20,9 @@ export class Reception {
     this.#config = options.config;
   }
 
-  /** Opens it when there is a hub that needs it; null when there is none, or it cannot be opened, which is said then. */
+  /** Opens it when there is a hub that needs it; null when there is none. Rejects as {@link enrolment}. */
   async start(): Promise<Enrolment | null> {
-    if (this.#config.hub === undefined) return null;
-    try {
-      return await this.enrolment();
-    } catch (error) {
-      if (!(error instanceof SealError)) throw error;
-      this.#options.log.error(`no child can connect: ${error.message}`);
-      return null;
-    }
+    return this.#config.hub === undefined ? null : this.enrolment();
   }
 
   /** Takes up what the configuration says of children that connect; see {@link Enrolment.configure}. */
