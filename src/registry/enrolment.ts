@@ -66,10 +66,11 @@ export class Enrolment {
     await this.store.settled();
   }
 
-  /** Takes up who may come in, and what each may do; nobody who is in is cut off by it. */
+  /** Takes up who may come in, and what each may do; nobody who is in is cut off by it. Certificates are looked at again. */
   configure(config: Config): void {
     this.#config = config;
     this.#policy = null;
+    this.#certificates?.look();
     this.registry.configure(configuredChildren(config));
   }
 
