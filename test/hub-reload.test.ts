@@ -130,6 +130,14 @@ children: [ ${children} ]
   gateway.process.kill('SIGHUP');
   await until('the lost one to be cut off', () => !lostOne.connected);
   await assert.rejects(certified('lost', lost!), /Not authorized/);
+  // One attempt is one line, and it is counted.
+  assert.match((await holdfast(['status', '-c', gateway.config])).stdout, /refused: 1 not authorised/);
+  await gateway.waitForLog(/not let in/);
+  const refusals = gateway.log.filter((line) => /not let in|"msg":"refused"/.test(line));
+  assert.deepEqual(
+    refusals.map((line) => (JSON.parse(line) as { msg: string }).msg),
+    ['not let in: the certificate does not count: it is revoked'],
+  );
   await gateway.waitForLog(
     /"child":"lost",.*"why":"the certificate does not count: it is revoked".*a client is disconnected/,
   );

@@ -22,8 +22,8 @@ export type Refusal = 'unavailable' | 'bad credentials' | 'not authorised' | 'ba
 
 export type Admission =
   | { readonly client: Client }
-  /** `why` is for the log; never a secret. */
-  | { readonly refused: Refusal; readonly why: string };
+  /** `why` is for the log; never a secret. `said`: the log has it already. */
+  | { readonly refused: Refusal; readonly why: string; readonly said?: true };
 
 /** Who may come in. */
 export interface Gatekeeper {

@@ -98,7 +98,7 @@ export class Hub {
       subscribed: (session) => this.#subscribed(session),
       answered: ({ child, module }, rid, status, body) =>
         this.#questions.answered(nameOf(child, module), rid, status, body),
-      refused: (what, why, origin) => this.#refusals.add(what, why, origin.address),
+      refused: (what, why, origin, said) => this.#refusals.add(what, why, origin.address, said),
     };
     this.#listeners = new Listeners(
       options.listen,

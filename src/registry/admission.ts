@@ -73,8 +73,9 @@ export class Doorkeeper implements Gatekeeper {
         : await this.#judged(presented, name);
     if ('refused' in judged || name === null) {
       const verdict = judged as Verdict;
-      if (verdict.refused !== 'unavailable') await attempts.failed(presented.address, name?.child ?? null, verdict.why);
-      return verdict;
+      if (verdict.refused === 'unavailable') return verdict;
+      await attempts.failed(presented.address, name?.child ?? null, verdict.why);
+      return { ...verdict, said: true };
     }
     attempts.succeeded(name.child);
     const { child, module, dialect } = name;
