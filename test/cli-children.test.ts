@@ -123,6 +123,8 @@ async function everything({ dir, run, json }: ReturnType<typeof bench>): Promise
 
 /** What cannot be done, after {@link everything}. */
 async function refusals({ dir, run }: ReturnType<typeof bench>): Promise<void> {
+  writeFileSync(join(dir, 'utf16'), Buffer.from('correct horse', 'utf16le'));
+  writeFileSync(join(dir, 'empty'), '\n');
   const orders: [string[], RegExp][] = [
     [['add', 'panel', '--sas'], /^holdfast: there is a child panel already, added here\n$/],
     [['add', 'line-4', '--sas'], /is an id of the configuration/],
@@ -132,6 +134,11 @@ async function refusals({ dir, run }: ReturnType<typeof bench>): Promise<void> {
     [['add', 'x', '--x509-thumbprint', 'abc'], /a thumbprint is SHA-1 or SHA-256 in hex/],
     [['add', 'x', '--module', 'm', '--sas'], /there is no child x with credentials/],
     [['add', 'x', '--password-file', join(dir, 'none')], /none: cannot be read \(ENOENT\)/],
+    [
+      ['add', 'x', '--password-file', join(dir, 'utf16')],
+      /utf16: a password has no NUL \(zero byte\) in it; .*UTF-8\n$/,
+    ],
+    [['add', 'x', '--password-file', join(dir, 'empty')], /empty: a password has 1 to 1024 bytes/],
     [['remove', 'nobody'], /there is no child nobody with credentials/],
     [['remove', 'panel', '--module', 'm'], /panel has no module m/],
     [['show', 'nobody'], /there is no child nobody that connects/],
