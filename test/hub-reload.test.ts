@@ -108,7 +108,9 @@ children: [ ${children} ]
   };
   const { certificate: ca } = await run('provision', 'ca');
   for (const id of ['lost', 'kept']) await run('children', 'add', id, '--x509-ca');
-  writeFileSync(join(dir, 'password'), 'correct horse');
+  // No UTF-8: MQTT carries any bytes.
+  const password = Buffer.from('correct horse \xff', 'latin1');
+  writeFileSync(join(dir, 'password'), password);
   await run('children', 'add', 'panel', '--password-file', join(dir, 'password'));
   const join5 = async (url: string, options: IClientOptions) => {
     const client = await mqtt.connectAsync(url, { protocolVersion: 5, reconnectPeriod: 0, ...options }, false);
@@ -121,7 +123,7 @@ children: [ ${children} ]
   const panel = await join5(`mqtt://127.0.0.1:${plain}`, {
     clientId: 'p',
     username: 'panel',
-    password: 'correct horse',
+    password,
   });
 
   assert.deepEqual(await reload(yaml(`revoked: ${revoked}`)), { applied: ['hub.revoked'], needRestart: [] });

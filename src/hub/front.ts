@@ -89,6 +89,10 @@ export class Front {
       accept: options.accept,
       hasRoom: options.hasRoom,
       isWired: (child) => wired.has(child),
+      isRegistered: (child, module) => {
+        const found = enrolment.registry.find(child);
+        return found !== undefined && (module === null || found.modules.some(({ id }) => id === module));
+      },
       noticesWanted: options.noticesWanted,
     });
     this.#hub = new Hub({

@@ -3,6 +3,7 @@ import type { Clock, Timer } from '../clock/clock.ts';
 import type { ChildDialect, ToChild } from '../dialects/child-dialect.ts';
 import type { Message } from '../message/message.ts';
 import { Arrival } from './arrival.ts';
+import { Awaited } from './awaited.ts';
 import { Connection, keepingOf } from './connection.ts';
 import type { Admission, Client, Gatekeeper, Presented } from './gatekeeper.ts';
 import type { House, Newcomer, Testament } from './house.ts';
@@ -70,6 +71,7 @@ export class Hub {
   readonly #sessions: Sessions;
   readonly #observers: Observers;
   readonly #questions: Questions;
+  readonly #awaited: Awaited;
   readonly #refusals: Refusals;
   readonly #listeners: Listeners;
   readonly #connections = new Map<Session, Connection>();
@@ -87,6 +89,7 @@ export class Hub {
     this.#sessions = new Sessions(store, limits, age, clock, log);
     this.#observers = new Observers(gateway);
     this.#questions = new Questions(clock);
+    this.#awaited = new Awaited(clock);
     this.#refusals = new Refusals(clock, log);
     this.#house = {
       limits,
@@ -132,6 +135,7 @@ export class Hub {
     this.#stopping = true;
     this.#looking?.cancel();
     this.#questions.end();
+    this.#awaited.end();
     for (const timer of this.#wills.values()) timer.cancel();
     for (const connection of this.#connections.values()) connection.close('the gateway stops', 0x8b, false);
     await this.#listeners.stop();
@@ -167,6 +171,18 @@ export class Hub {
       if (this.#withinGrants(connection)) void this.#sessions.save(connection.session);
       this.#observers.regrant(connection);
     }
+  }
+
+  /** Resolves when a client is there and has subscribed to this method, or has been waited for long enough. Never rejects. */
+  whenItTakes(child: string, module: string | null, method: string, secs: number): Promise<void> {
+    const takes = () => {
+      const session = this.#sessions.find(child, module);
+      const line = session?.line ?? null;
+      if (session === undefined || line === null) return false;
+      const { topic } = line.dialect.methodRequest(line.client, method, '0', Buffer.alloc(0));
+      return session.granted(topic) !== null;
+    };
+    return this.#awaited.until(takes, secs);
   }
 
   /** Invokes a method of a client. Never rejects: 404 it is not there or does not listen, 413 too large, 504 no answer. */
@@ -290,6 +306,7 @@ export class Hub {
     );
     this.#options.services.present(client, true);
     connection.begin(present);
+    this.#awaited.look();
     return connection;
   }
 
@@ -338,11 +355,14 @@ export class Hub {
 
   #subscribed(session: Session): Promise<void> {
     return new Promise((resolve) => {
-      const timer = this.#house.clock.after(SUBSCRIBED_MS, resolve);
-      void this.#sessions.save(session).then(() => {
+      const settled = () => {
         timer.cancel();
         resolve();
-      });
+        // Its SUBACK goes first.
+        setImmediate(() => this.#awaited.look());
+      };
+      const timer = this.#house.clock.after(SUBSCRIBED_MS, settled);
+      void this.#sessions.save(session).then(settled);
     });
   }
 }
