@@ -73,6 +73,16 @@ test('what the schema has for limits is what the hub has by itself', () => {
   assert.deepEqual(limitsOf(loadConfig(file).config.hub!), LIMITS);
 });
 
+interface Answer {
+  readonly certificate: string;
+  readonly applied: string[];
+  readonly needRestart: string[];
+}
+interface Presence {
+  readonly id: string;
+  readonly presence: { connected: boolean; since: string | null; lastSeenAt: string | null } | null;
+}
+
 test('a reload takes up limits, grants and what is revoked, and cuts off whoever is; the rest of the hub waits for a restart', async (t) => {
   const dir = scratch();
   const maker = new CertificateMaker(dir);
@@ -97,10 +107,10 @@ children: [ ${children} ]
     for (const client of clients) client.end(true);
     await gateway.kill();
   });
-  const run = async (...args: string[]) => {
+  const run = async <T = Answer>(...args: string[]): Promise<T> => {
     const { code, stdout, stderr } = await holdfast([...args, '--json', '-c', gateway.config]);
     assert.equal(code, 0, stderr);
-    return JSON.parse(stdout) as { certificate: string; applied: string[]; needRestart: string[] };
+    return JSON.parse(stdout) as T;
   };
   const reload = (text: string) => {
     writeFileSync(gateway.config, text);
@@ -132,6 +142,16 @@ children: [ ${children} ]
   gateway.process.kill('SIGHUP');
   await until('the lost one to be cut off', () => !lostOne.connected);
   await assert.rejects(certified('lost', lost!), /Not authorized/);
+  const listed = await run<Presence[]>('children', 'list');
+  const [there, gone] = ['kept', 'lost'].map((id) => listed.find((one) => one.id === id)!.presence!);
+  assert.deepEqual([there!.connected, gone!.connected], [true, false]);
+  for (const time of [there!.since, there!.lastSeenAt, gone!.since, gone!.lastSeenAt])
+    assert.ok(Math.abs(Date.parse(time!) - Date.now()) < 60_000, `${time} is not just now`);
+  assert.ok(gone!.lastSeenAt! <= gone!.since!, 'it was heard after it had left');
+  const shown = (await holdfast(['list', '-c', gateway.config])).stdout;
+  assert.match(shown, /^kept +connected +connected for \d+ s +heard \d+ s ago /m);
+  assert.match(shown, /^lost +connected +absent +heard \d+ s ago /m);
+  assert.match((await holdfast(['children', 'list', '-c', gateway.config])).stdout, /^kept .* connected, for \d+ s$/m);
   // One attempt is one line, and it is counted.
   assert.match((await holdfast(['status', '-c', gateway.config])).stdout, /refused: 1 not authorised/);
   await gateway.waitForLog(/not let in/);

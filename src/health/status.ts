@@ -14,6 +14,8 @@ export interface Child {
   readonly malformed: number;
   readonly restarts: number;
   readonly lastReadingAt: number | null;
+  /** Of children that connect: when they were last heard. */
+  readonly lastSeenAt?: number | null;
   readonly lastError: string | null;
   readonly retryInMs: number | null;
 }
@@ -62,7 +64,9 @@ export type ListedModule = TimeAsText<ModuleShown, 'lastOutput'> & { readonly ty
 
 /** What `list` answers, one by one: children, then modules. */
 export type Listed = ListedChild | ListedModule;
-export type ListedChild = TimeAsText<Child, 'since' | 'lastReadingAt'>;
+export type ListedChild = TimeAsText<Omit<Child, 'lastSeenAt'>, 'since' | 'lastReadingAt'> & {
+  readonly lastSeenAt?: string | null;
+};
 
 type TimeAsText<T, Keys extends keyof T> = Omit<T, Keys> & {
   readonly [Key in Keys]: T[Key] extends number ? string : string | null;
@@ -81,11 +85,12 @@ export function listedModule({ lastOutput, ...module }: ModuleShown): ListedModu
   return { type: 'module', ...module, lastOutput: lastOutput === null ? null : timeText(lastOutput) };
 }
 
-export function listed({ since, lastReadingAt, ...child }: Child): ListedChild {
+export function listed({ since, lastReadingAt, lastSeenAt, ...child }: Child): ListedChild {
   return {
     ...child,
     since: timeText(since),
     lastReadingAt: lastReadingAt === null ? null : timeText(lastReadingAt),
+    ...(lastSeenAt === undefined ? {} : { lastSeenAt: lastSeenAt === null ? null : timeText(lastSeenAt) }),
   };
 }
 

@@ -85,6 +85,12 @@ export class Connection implements Line {
     return this.#wire.mqtt5;
   }
 
+  /** When something last came from it, wall ms. */
+  get heardAt(): number {
+    const { clock } = this.#house;
+    return Math.round(clock.wall() - (clock.monotonic() - this.#wire.heardAt));
+  }
+
   get roomy(): boolean {
     return this.#wire.open && this.#wire.unsent < limits.UNSENT_BYTES_MAX;
   }

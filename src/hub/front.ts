@@ -59,6 +59,8 @@ export interface ConnectedChild {
   readonly malformed: number;
   readonly restarts: number;
   readonly lastReadingAt: number | null;
+  /** When it was last heard, wall ms; null: not since the gateway started. */
+  readonly lastSeenAt: number | null;
   readonly lastError: string | null;
   readonly retryInMs: number | null;
 }
@@ -172,6 +174,7 @@ export class Front {
           malformed: client?.refused ?? 0,
           restarts: 0,
           lastReadingAt: null,
+          lastSeenAt: client?.seenAt ?? null,
           lastError: null,
           retryInMs: null,
         };

@@ -48,8 +48,10 @@ export interface Presence {
   readonly child: string;
   readonly module: string | null;
   readonly connected: boolean;
-  /** Wall ms; null: not connected. */
+  /** Wall ms: since when it is connected, or away; null: it has not been here since the hub started. */
   readonly since: number | null;
+  /** Wall ms at which it was last heard; null likewise. */
+  readonly seenAt: number | null;
   readonly address: string | null;
   readonly protocol: string | null;
   readonly dialect: string | null;
@@ -249,7 +251,8 @@ export class Hub {
         child: session.child,
         module: session.module,
         connected: connection !== undefined,
-        since: connection?.since ?? null,
+        since: connection?.since ?? session.leftAt,
+        seenAt: connection?.heardAt ?? session.seenAt,
         address: connection?.origin.address ?? null,
         protocol: connection?.origin.protocol ?? null,
         dialect: connection?.client.dialect ?? null,
@@ -323,6 +326,8 @@ export class Hub {
     if (this.#connections.get(session) !== connection) return;
     this.#connections.delete(session);
     this.#observers.remove(connection);
+    session.seenAt = connection.heardAt;
+    session.leftAt = this.#house.clock.wall();
     session.detach(connection);
     this.#sessions.end(session);
     this.#options.services.present(client, false);
