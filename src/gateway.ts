@@ -14,6 +14,7 @@ import { holdfastUpstream } from './dialects/holdfast-upstream.ts';
 import { driverOf } from './drivers/child-driver.ts';
 import { DriverSupervisor } from './drivers/supervisor.ts';
 import { readableBody } from './health/shown.ts';
+import { twinIds } from './health/twin-requests.ts';
 import { FrontDoor } from './hub/front-door.ts';
 import type { Message, Reading } from './message/message.ts';
 import { ulidText } from './message/ulid.ts';
@@ -236,12 +237,7 @@ export class Gateway {
 
   /** All that have a twin: the gateway, its children, and their modules as `child/module`. */
   async twinIds(): Promise<readonly string[]> {
-    const { registry } = await this.reception.enrolment();
-    const { gateway, children } = this.#loaded.config;
-    const registered = registry
-      .all()
-      .flatMap(({ id, modules }) => [id, ...modules.map((module) => `${id}/${module.id}`)]);
-    return [...new Set([gateway.id, ...children.map(({ id }) => id), ...registered])];
+    return twinIds(this.#loaded.config, (await this.reception.enrolment()).registry);
   }
 
   get commands(): Commands {
