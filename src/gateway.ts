@@ -15,6 +15,7 @@ import { holdfastUpstream } from './dialects/holdfast-upstream.ts';
 import { WiredChildren } from './drivers/wired-children.ts';
 import { readableBody } from './health/shown.ts';
 import { statusOf } from './health/status.ts';
+import { twinIds } from './health/twin-requests.ts';
 import { FrontDoor } from './hub/front-door.ts';
 import type { Message, Reading } from './message/message.ts';
 import { ulidText } from './message/ulid.ts';
@@ -236,12 +237,7 @@ export class Gateway {
 
   /** All that have a twin: the gateway, its children, and their modules as `child/module`. */
   async twinIds(): Promise<readonly string[]> {
-    const { registry } = await this.reception.enrolment();
-    const { gateway, children } = this.#loaded.config;
-    const registered = registry
-      .all()
-      .flatMap(({ id, modules }) => [id, ...modules.map((module) => `${id}/${module.id}`)]);
-    return [...new Set([gateway.id, ...children.map(({ id }) => id), ...registered])];
+    return twinIds(this.#loaded.config, (await this.reception.enrolment()).registry);
   }
 
   get commands(): Commands {
@@ -273,7 +269,7 @@ export class Gateway {
         running: children.filter(({ state }) => state === 'running' || state === 'finished').length,
         failing: children.filter(({ state }) => state === 'waiting').map(({ id }) => id),
       },
-      hub: this.#door.front?.status() ?? null,
+      ...this.#door.status(),
       modules: this.#modules.status(),
       memory: { rssBytes: process.memoryUsage.rss() },
     };
@@ -290,6 +286,8 @@ export class Gateway {
     this.#spool.configure(spoolSettings(taken));
     this.#router.configure(namedRoutes(taken.config.routes));
     this.#upstream?.limit(taken.config.upstream?.maxRate);
+    this.reception.configure(taken.config);
+    this.#door.configure(taken.config);
     return changed;
   }
 

@@ -36,6 +36,7 @@ function rows(now: GatewayStatus): [string, string][] {
     ['ledger', ledgerText(now.ledger)],
     ['children', `${children.running} of ${children.total} running${failing}`],
     ...(now.hub === null ? [] : [['hub', hubText(now.hub)] satisfies [string, string]]),
+    ...(now.hubFault === null ? [] : [['hub', closedText(now.hubFault)] satisfies [string, string]]),
     ...(now.modules.length === 0 ? [] : [['modules', modulesText(now.modules)] satisfies [string, string]]),
     ['memory', bytesText(now.memory.rssBytes)],
   ];
@@ -60,6 +61,10 @@ function hubText({ connected, registered, ports, refused, queued }: NonNullable<
   if (queued > 0) parts.push(`${queued} messages wait for them`);
   if (turned.length > 0) parts.push(`refused: ${turned.map(([what, count]) => `${count} ${what}`).join(', ')}`);
   return parts.join('; ');
+}
+
+function closedText(fault: string): string {
+  return coloured('red', `no child can connect: ${printable(fault)}`);
 }
 
 function spoolText(spool: GatewayStatus['spool']): string {

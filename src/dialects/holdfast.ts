@@ -1,6 +1,7 @@
 import type { LossRow } from '../message/loss.ts';
 import type { Source, Stored } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
+import { encoded } from './bag.ts';
 
 /*
  * The `holdfast` dialect: topics and forms with which a gateway talks to any MQTT broker. Everything stands under
@@ -53,9 +54,9 @@ export function eventProperties(stored: Stored, known: KnownTime): string[] {
 
 /** The same as one topic level for MQTT 3.1.1, which has no properties. */
 export function propertyLevel(contentType: string | undefined, pairs: readonly string[]): string {
-  let level = contentType === undefined ? '' : `content-type=${encodeURIComponent(contentType)}`;
+  let level = contentType === undefined ? '' : `content-type=${encoded(contentType)}`;
   for (let i = 0; i < pairs.length; i += 2) {
-    level += `${level === '' ? '' : '&'}${encodeURIComponent(pairs[i]!)}=${encodeURIComponent(pairs[i + 1]!)}`;
+    level += `${level === '' ? '' : '&'}${encoded(pairs[i]!)}=${encoded(pairs[i + 1]!)}`;
   }
   return `?${level}`;
 }

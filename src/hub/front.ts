@@ -2,7 +2,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
 import type { Commands } from '../commands/commands.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config, HubConfig } from '../config/schema.ts';
 import { holdfastChild } from '../dialects/holdfast-child.ts';
 import { iothubChild } from '../dialects/iothub.ts';
 import type { ToChild } from '../dialects/child-dialect.ts';
@@ -10,6 +10,7 @@ import type { Message } from '../message/message.ts';
 import type { Enrolment } from '../registry/enrolment.ts';
 import type { TwinChange, Twins } from '../twins/twins.ts';
 import { Hub } from './hub.ts';
+import { LIMITS, type HubLimits } from './limits.ts';
 import type { Address, ListenOptions } from './listeners.ts';
 import { methodsListener } from './methods-https.ts';
 import { Switchboard, toChild, type SwitchboardOptions } from './switchboard.ts';
@@ -17,6 +18,8 @@ import { Switchboard, toChild, type SwitchboardOptions } from './switchboard.ts'
 /** Where a bare port listens. */
 const EVERYWHERE = '::';
 const CHAIN_MAX = 8;
+/** How many seconds' worth of connections may come at once. */
+const BURST_SECS = 10;
 
 export interface FrontOptions {
   readonly config: Config;
@@ -56,6 +59,8 @@ export interface ConnectedChild {
   readonly malformed: number;
   readonly restarts: number;
   readonly lastReadingAt: number | null;
+  /** When it was last heard, wall ms; null: not since the gateway started. */
+  readonly lastSeenAt: number | null;
   readonly lastError: string | null;
   readonly retryInMs: number | null;
 }
@@ -86,6 +91,10 @@ export class Front {
       accept: options.accept,
       hasRoom: options.hasRoom,
       isWired: (child) => wired.has(child),
+      isRegistered: (child, module) => {
+        const found = enrolment.registry.find(child);
+        return found !== undefined && (module === null || found.modules.some(({ id }) => id === module));
+      },
       noticesWanted: options.noticesWanted,
     });
     this.#hub = new Hub({
@@ -102,7 +111,7 @@ export class Front {
           ({ socket }) => chainOf(socket as TLSSocket),
         ),
       },
-      limits: { clientsMax: hub.maxConnectedClients },
+      limits: limitsOf(hub),
       gatekeeper,
       services: this.#switchboard,
       dialects: { iothub: iothubChild(gateway), holdfast: holdfastChild(gateway) },
@@ -120,6 +129,12 @@ export class Front {
     });
     certificates.onRenewed((certificate) => this.#hub.setCertificate(certificate));
     commands.seekAmong(this.#hub);
+  }
+
+  /** Takes up limits; who may come, and what each may do, the enrolment has taken up before. */
+  configure({ hub }: Config): void {
+    if (hub !== undefined) this.#hub.setLimits(limitsOf(hub));
+    this.#hub.reconsider();
   }
 
   start(): Promise<void> {
@@ -159,6 +174,7 @@ export class Front {
           malformed: client?.refused ?? 0,
           restarts: 0,
           lastReadingAt: null,
+          lastSeenAt: client?.seenAt ?? null,
           lastError: null,
           retryInMs: null,
         };
@@ -203,6 +219,20 @@ export class Front {
   #deliver(child: string, module: string | null, input: string, message: Message): Promise<void> {
     return this.#hub.deliver(child, module, { input }, toChild(message), message.expiresAfterSecs ?? null);
   }
+}
+
+export function limitsOf({ maxConnectedClients, limits }: HubConfig): HubLimits {
+  return {
+    ...LIMITS,
+    clientsMax: maxConnectedClients,
+    connectionsPerSec: limits.connectionsPerSec,
+    connectionsBurst: limits.connectionsPerSec * BURST_SECS,
+    messagesPerSec: limits.messagesPerSec,
+    bytesPerSec: limits.bytesPerSec,
+    subscriptionsMax: limits.subscriptions,
+    queuedMax: limits.queuedMessages,
+    queuedBytesMax: limits.queuedBytes,
+  };
 }
 
 function places(listen: NonNullable<Config['hub']>['listen']): Pick<ListenOptions, 'mqtts' | 'wss' | 'https' | 'mqtt'> {
