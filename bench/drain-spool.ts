@@ -1,3 +1,5 @@
+import { holdfastUpstream } from '../src/dialects/holdfast-upstream.ts';
+import type { Downlink } from '../src/upstream/downlink.ts';
 import { Upstream } from '../src/upstream/upstream.ts';
 import { openInProcess, quiet, store } from './stored.ts';
 import { contend, processorTime } from './worker.ts';
@@ -12,24 +14,32 @@ interface Args {
   readonly protocol: '5' | '3.1.1';
 }
 
+/** Nothing comes from above. */
+const DEAF: Downlink = {
+  connected: () => undefined,
+  asked: () => undefined,
+  heard: (_, stored) => stored(),
+  oversized: () => undefined,
+  lost: () => undefined,
+};
+
 await contend<Args>(async ({ folder, url, count, window, protocol }) => {
   const open = await openInProcess(folder);
   await store(open, count);
   await quiet(open);
   const { spool, clock, log } = open;
   const upstream = new Upstream({
-    gateway: 'line-4',
+    dialect: holdfastUpstream('line-4'),
     url,
     protocol,
     clientId: 'line-4',
-    username: undefined,
     keepaliveSecs: 30,
     window,
     reconnect: { minSecs: 1, maxSecs: 1 },
     credentials: () => ({ tls: {} }),
     outbox: spool,
     status: () => ({}),
-    onMethod: () => Promise.resolve(null),
+    downlink: DEAF,
     clock,
     log,
     random: Math.random,

@@ -1,19 +1,25 @@
 import type { Logger } from 'pino';
+import { Errands } from './above/errands.ts';
+import { Liaison } from './above/liaison.ts';
+import { Settings } from './above/settings.ts';
 import type { Clock } from './clock/clock.ts';
 import { Commands } from './commands/commands.ts';
+import { GatewayMethods, type ProcessServices } from './commands/gateway-methods.ts';
 import { Orders, type OrderSeen } from './commands/orders.ts';
 import { readCredentials } from './config/credentials.ts';
 import { takenUp, type Reconfigured } from './config/change.ts';
 import type { LoadedConfig } from './config/load.ts';
-import type { ChildConfig, UpstreamConfig } from './config/schema.ts';
+import type { UpstreamConfig } from './config/schema.ts';
 import { namedRoutes } from './config/routes.ts';
-import { catalogue } from './drivers/catalogue.ts';
-import { driverOf } from './drivers/child-driver.ts';
-import { DriverSupervisor } from './drivers/supervisor.ts';
+import { holdfastUpstream } from './dialects/holdfast-upstream.ts';
+import { WiredChildren } from './drivers/wired-children.ts';
 import { readableBody } from './health/shown.ts';
+import { statusOf } from './health/status.ts';
+import { twinIds } from './health/twin-requests.ts';
 import { FrontDoor } from './hub/front-door.ts';
 import type { Message, Reading } from './message/message.ts';
 import { ulidText } from './message/ulid.ts';
+import type { Enrolment } from './registry/enrolment.ts';
 import { Reception } from './registry/reception.ts';
 import { Router, type ModuleInput } from './router/router.ts';
 import { Modules } from './rules/modules.ts';
@@ -21,21 +27,16 @@ import { SpoolDesk } from './spool/desk.ts';
 import { LateState } from './spool/late-state.ts';
 import { openSpool, openSpoolLate } from './spool/opening.ts';
 import type { SpoolSettings } from './spool/settings.ts';
+import { sendOff } from './spool/send-off.ts';
 import type { Spool } from './spool/spool.ts';
 import { ledgerStats } from './spool/stats.ts';
 import { State } from './store/state.ts';
-import { Twins } from './twins/twins.ts';
+import { Twins, type TwinChange } from './twins/twins.ts';
 import { Upstream } from './upstream/upstream.ts';
 import { BUILT_AT, VERSION } from './config/version.ts';
 
-/** How long children may take to stop, ms: with the broker's farewell and the last commit it stays under 5 s. */
-const CHILDREN_STOP_MS_MAX = 1500;
-/** How long a stop waits for the upstream to take what the medium does not, ms, and how often it looks. */
-const SEND_OFF_MS_MAX = 1500;
-const SEND_OFF_LOOK_MS = 50;
-
 /** The platform, passed in. */
-export interface Platform {
+export interface Platform extends ProcessServices {
   readonly clock: Clock;
   readonly log: Logger;
   /** Chance, 0 to 1. */
@@ -58,17 +59,23 @@ export class Gateway {
   readonly #modules: Modules;
   readonly #orders: Orders;
   readonly #commands: Commands;
-  readonly #children = new Map<string, DriverSupervisor>();
+  readonly #children: WiredChildren;
   readonly #upstream: Upstream | null;
+  readonly #liaison: Liaison | null;
+  #twins: Twins | null = null;
   readonly #startedAt: number;
   /** Who may connect. */
   readonly reception: Reception;
   /** What people ask about the spool, and have done to it. */
   readonly spoolDesk: SpoolDesk;
+  /** What comes from above and lies over the file. */
+  readonly settings: Settings;
   #refusing = false;
   readonly #door: FrontDoor;
 
-  private constructor(loaded: LoadedConfig, platform: Platform, state: State | LateState, spool: Spool) {
+  private constructor(settings: Settings, platform: Platform, state: State | LateState, spool: Spool) {
+    const loaded = settings.laid;
+    this.settings = settings;
     this.#loaded = loaded;
     this.#platform = platform;
     this.#state = state;
@@ -91,6 +98,7 @@ export class Gateway {
         noticesWanted: () => this.#router.takesNotices,
       },
       () => this.reception.start(),
+      (enrolment) => this.#twinsIn(enrolment),
     );
     this.#orders = new Orders(this.#commands, clock, log, platform.onOrder);
     this.#router = new Router({
@@ -115,9 +123,25 @@ export class Gateway {
       order: (order) => this.#orders.give(order),
       touch: () => spool.touch(false),
     });
-    this.#commands.register(config.gateway.id, { command: (name) => this.#own(name) });
-    for (const child of config.children) if (child.connected === undefined) this.#addChild(child);
-    this.#upstream = config.upstream === undefined ? null : this.#makeUpstream(config.upstream);
+    const own = { id: config.gateway.id, gateway: this, process: platform, clock, statusText: statusOf };
+    this.#commands.register(config.gateway.id, new GatewayMethods(own));
+    this.#children = new WiredChildren({
+      children: config.children,
+      profile: loaded.profile,
+      clock,
+      log,
+      onReading: (child, reading) => {
+        platform.onReading?.(child, reading);
+        this.#router.reading(child, reading, false).catch((error: unknown) => this.#refused(child, error as Error));
+      },
+    });
+    for (const [id, target] of this.#children) this.#commands.register(id, target);
+    this.#liaison = config.upstream === undefined ? null : this.#makeLiaison();
+    this.#upstream = this.#liaison === null ? null : this.#makeUpstream(config.upstream!, this.#liaison);
+    settings.start((laid, logLevel) => {
+      platform.level?.fromAbove(logLevel);
+      return this.#takeUp(laid);
+    });
   }
 
   /** Opens the data directory. Throws when it cannot be used: the message says what to do. */
@@ -142,8 +166,10 @@ export class Gateway {
     open: typeof openSpool,
   ): Promise<Gateway> {
     try {
-      const spool = await open(spoolSettings(loaded), state, platform.clock, platform.log);
-      return new Gateway(loaded, platform, state, spool);
+      // Before the spool is opened: its quota may come from above.
+      const settings = new Settings({ base: loaded, keep: state, log: platform.log });
+      const spool = await open(spoolSettings(settings.laid), state, platform.clock, platform.log);
+      return new Gateway(settings, platform, state, spool);
     } catch (error) {
       await state.close();
       throw error;
@@ -158,7 +184,7 @@ export class Gateway {
     await this.#modules.start(records);
     await this.#door.open();
     this.#upstream?.start();
-    await Promise.all([...this.#children.values()].map((child) => child.start()));
+    await this.#children.start();
     this.#orders.start();
     // The first readings are on the medium when we say that we run. What fails here has been said and is tried again.
     await this.#spool.flush().catch((error: unknown) => this.#platform.log.debug({ err: error }, 'flush at the start'));
@@ -172,54 +198,46 @@ export class Gateway {
   /** Stops in the order in which messages flow, within 5 s; everything accepted is on the medium when it resolves. */
   async stop(): Promise<void> {
     const { clock, log } = this.#platform;
-    const children = Promise.all([...this.#children.values()].map((child) => child.stop()));
-    // A driver that hangs keeps nobody else waiting: it ends with the process.
-    await Promise.race([children, new Promise((resolve) => clock.after(CHILDREN_STOP_MS_MAX, () => resolve(null)))]);
+    await this.#children.stop();
     await this.#door.stop();
     await this.#modules.stop();
     await this.reception.stop();
     // Now rather than after the farewell to a broker that may not answer. What fails here is said by `close`.
     await this.#spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush before stopping'));
-    await this.#sendOff();
+    await sendOff(this.#spool, clock);
     await this.#upstream?.stop();
     await this.#spool.close();
     await this.#state.close();
   }
 
-  /** What a medium that takes nothing would lose goes upstream, as far as there is time. */
-  async #sendOff(): Promise<void> {
-    const { clock } = this.#platform;
-    const until = clock.monotonic() + SEND_OFF_MS_MAX;
-    while (this.#spool.sending && clock.monotonic() < until) {
-      const { fault, waitingBytes } = this.#spool.snapshot();
-      if (fault === null || waitingBytes === 0) return;
-      await new Promise<void>((resolve) => clock.after(SEND_OFF_LOOK_MS, resolve));
-      // What is not taken is ready to be sent, and what was acknowledged waits no more.
-      await this.#spool.flush().catch(() => undefined);
-    }
-  }
-
   /** Stops and starts one child's driver. False when there is no such child. */
-  async restart(id: string): Promise<boolean> {
-    const child = this.#children.get(id);
-    await child?.restart();
-    return child !== undefined;
+  restart(id: string): Promise<boolean> {
+    return this.#children.restart(id);
   }
 
   /** The twins, with a hub or without one. Rejects while what is sealed cannot be opened. */
   async twins(): Promise<Twins> {
-    if (this.#door.front !== null) return this.#door.front.twins;
-    return new Twins({ store: (await this.reception.enrolment()).store, changed: () => undefined });
+    return this.#twinsIn(await this.reception.enrolment());
+  }
+
+  /** It is opened once: with what is sealed, or not at all. */
+  #twinsIn({ store }: Enrolment): Twins {
+    this.#twins ??= new Twins({
+      store,
+      changed: (change) => this.#twinChanged(change),
+      forgotten: (child, module) => this.#liaison?.twinPost.forgotten(child, module),
+    });
+    return this.#twins;
+  }
+
+  #twinChanged(change: TwinChange): void {
+    this.#door.front?.twinChanged(change);
+    this.#liaison?.twinPost.changed(change);
   }
 
   /** All that have a twin: the gateway, its children, and their modules as `child/module`. */
   async twinIds(): Promise<readonly string[]> {
-    const { registry } = await this.reception.enrolment();
-    const { gateway, children } = this.#loaded.config;
-    const registered = registry
-      .all()
-      .flatMap(({ id, modules }) => [id, ...modules.map((module) => `${id}/${module.id}`)]);
-    return [...new Set([gateway.id, ...children.map(({ id }) => id), ...registered])];
+    return twinIds(this.#loaded.config, (await this.reception.enrolment()).registry);
   }
 
   get commands(): Commands {
@@ -228,14 +246,14 @@ export class Gateway {
 
   /** The children, and how each is doing. */
   list() {
-    const wired = [...this.#children.values()].map((child) => ({ type: 'child' as const, ...child.snapshot() }));
+    const wired = this.#children.snapshots().map((child) => ({ type: 'child' as const, ...child }));
     return [...wired, ...(this.#door.front?.children() ?? [])];
   }
 
   status() {
     const { clock } = this.#platform;
     const { config, profile } = this.#loaded;
-    const children = [...this.#children.values()].map((child) => child.snapshot());
+    const children = this.#children.snapshots();
     return {
       gateway: config.gateway.id,
       version: VERSION,
@@ -243,6 +261,7 @@ export class Gateway {
       uptimeSecs: Math.round((clock.monotonic() - this.#startedAt) / 1000),
       clock: { known: clock.known(), wall: new Date(clock.wall()).toISOString() },
       upstream: this.#upstream?.snapshot() ?? null,
+      settings: this.settings.report(),
       spool: this.#spool.snapshot(),
       ledger: ledgerStats(this.#spool.durableBooks()),
       children: {
@@ -250,38 +269,26 @@ export class Gateway {
         running: children.filter(({ state }) => state === 'running' || state === 'finished').length,
         failing: children.filter(({ state }) => state === 'waiting').map(({ id }) => id),
       },
-      hub: this.#door.front?.status() ?? null,
+      ...this.#door.status(),
       modules: this.#modules.status(),
       memory: { rssBytes: process.memoryUsage.rss() },
     };
   }
 
   /** Takes up what may change while it runs; the rest is named, and waits for a restart. */
-  reconfigure(loaded: LoadedConfig): Reconfigured {
+  reconfigure(file: LoadedConfig): Reconfigured {
+    return this.settings.rebase(file);
+  }
+
+  #takeUp(loaded: LoadedConfig): Reconfigured {
     const { taken, ...changed } = takenUp(this.#loaded, loaded);
     this.#loaded = taken;
     this.#spool.configure(spoolSettings(taken));
+    this.#router.configure(namedRoutes(taken.config.routes));
     this.#upstream?.limit(taken.config.upstream?.maxRate);
+    this.reception.configure(taken.config);
+    this.#door.configure(taken.config);
     return changed;
-  }
-
-  #addChild(child: ChildConfig): void {
-    const { clock, log } = this.#platform;
-    const { kind, create } = driverOf(child, this.#loaded.profile);
-    const supervisor = new DriverSupervisor({
-      child: child.id,
-      kind,
-      create,
-      clock,
-      log,
-      onReading: (id, reading) => {
-        this.#platform.onReading?.(id, reading);
-        this.#router.reading(id, reading, false).catch((error: unknown) => this.#refused(id, error as Error));
-      },
-      ...(catalogue[kind].backoff === undefined ? {} : { backoff: catalogue[kind].backoff }),
-    });
-    this.#children.set(child.id, supervisor);
-    this.#commands.register(child.id, supervisor);
   }
 
   /** Rules, and modules of connected children that no rule has the name of. */
@@ -312,20 +319,41 @@ export class Gateway {
     this.#platform.clock.after(60_000, () => (this.#refusing = false));
   }
 
-  #makeUpstream(upstream: UpstreamConfig): Upstream {
+  #makeLiaison(): Liaison {
+    const { clock, log } = this.#platform;
+    const gateway = this.#loaded.config.gateway.id;
+    const isWired = (child: string) => this.#children.has(child);
+    const isRegistered = (child: string, module: string | null) => this.#door.front?.has(child, module) ?? false;
+    return new Liaison({
+      gateway,
+      version: VERSION,
+      dialect: holdfastUpstream(gateway),
+      open: async () => ({ twins: await this.twins(), registry: null, key: null }),
+      settings: this.settings,
+      isOurs: (child, module) =>
+        child === gateway || (module === null && isWired(child)) || isRegistered(child, module),
+      errands: new Errands({
+        gateway,
+        clock,
+        log,
+        invoke: (...order) => this.#commands.invoke(...order),
+        isWired,
+        takesMessages: isRegistered,
+        queue: (child, module, message) => this.#door.front!.queue(child, module, message, message.expiresAfterSecs),
+      }),
+      below: null,
+      clock,
+      log,
+    });
+  }
+
+  #makeUpstream(upstream: UpstreamConfig, downlink: Liaison): Upstream {
     const { clock, log, random } = this.#platform;
-    const { gateway } = this.#loaded.config;
+    const { username, ...settings } = upstream;
     return new Upstream({
-      gateway: gateway.id,
-      url: upstream.url,
-      protocol: upstream.protocol,
-      clientId: upstream.clientId,
-      username: upstream.username,
-      keepaliveSecs: upstream.keepaliveSecs,
-      window: upstream.window,
-      maxRate: upstream.maxRate,
-      reconnect: upstream.reconnect,
-      credentials: () => readCredentials(upstream, this.#loaded.path),
+      ...settings,
+      dialect: downlink.dialect,
+      credentials: () => ({ username, ...readCredentials(upstream, this.#loaded.path) }),
       outbox: this.#spool,
       status: () => ({
         version: VERSION,
@@ -333,19 +361,12 @@ export class Gateway {
         children: this.list().length,
         hub: hubNames(this.#loaded),
       }),
-      onMethod: ({ child, method }, body) => this.#commands.answer(child, method, body),
+      downlink,
       clock,
       timeExpected: this.#platform.timeExpected,
       log,
       random,
     });
-  }
-
-  /** Methods of the gateway itself. */
-  #own(name: string) {
-    if (name === 'ping')
-      return Promise.resolve({ status: 200, payload: { wall: new Date(this.#platform.clock.wall()).toISOString() } });
-    return Promise.resolve({ status: 404, payload: { error: `the gateway has no method "${name}"; it has ping` } });
   }
 }
 

@@ -462,14 +462,19 @@ test('a broker that stops reading: the keepalive ends it, and memory stays bound
 
 test('a broker that refuses our subscription is told of once, and messages flow', async () => {
   const manners: Manners = {
-    onSubscribe: (connection, messageId) => connection.send({ cmd: 'suback', messageId, granted: [0x87] }),
+    onSubscribe: (connection, { messageId, subscriptions }) =>
+      connection.send({ cmd: 'suback', messageId: messageId!, granted: subscriptions.map(() => 0x87) }),
   };
   await against(manners, {}, async (broker, rig) => {
     await rig.fill(10);
     rig.upstream.start();
     await rig.drained();
     inOrder(broker, 10);
-    await until('a word about it', () => rig.complaints().some((msg) => /does not let us receive methods/.test(msg)));
+    const said = () => rig.complaints().filter((msg) => /does not let us receive/.test(msg));
+    await until('a word about it', () => said().length > 0);
+    broker.connections.at(-1)!.close();
+    await until('another connection', () => broker.connects.length > 1 && rig.upstream.snapshot().state === 'online');
+    assert.equal(said().length, 1);
   });
 });
 

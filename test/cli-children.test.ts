@@ -3,6 +3,7 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { holdfast, type Ended } from './parts/command.ts';
+import { freePort } from './parts/free-port.ts';
 import { startGateway } from './parts/gateway-process.ts';
 import { scratch } from './parts/scratch.ts';
 
@@ -32,9 +33,9 @@ function bench(yaml = YAML): {
   return { dir, run, json };
 }
 
-async function everything({ dir, run, json }: ReturnType<typeof bench>): Promise<void> {
+async function everything({ dir, run, json }: ReturnType<typeof bench>, running: boolean): Promise<void> {
   assert.deepEqual(await json('children', 'list'), [
-    { id: 'panel', status: 'enabled', origin: 'config', auth: null, modules: [] },
+    { id: 'panel', status: 'enabled', origin: 'config', auth: null, presence: null, modules: [] },
   ]);
   const added = await run('children', 'add', 'panel', '--sas', '--primary-key', KEY, '--secondary-key', OTHER);
   assert.equal(added.code, 0, added.stderr);
@@ -64,15 +65,17 @@ async function everything({ dir, run, json }: ReturnType<typeof bench>): Promise
   assert.equal((await run('children', 'add', 'scale', '--x509-ca')).code, 0);
 
   const list = await run('children', 'list');
+  // Whether they are there only a gateway that runs can say.
+  const presence = (text: string) => (running ? `   ${text}` : '');
   assert.equal(
     list.stdout,
     [
-      'ID            STATUS    AUTH             ORIGIN',
-      'panel         enabled   sas              local',
-      'panel/filter  enabled   sas              local',
-      'pump          enabled   password         local',
-      'scale         enabled   x509-ca          local',
-      'valve         disabled  x509-thumbprint  local',
+      `ID            STATUS    AUTH             ORIGIN${presence('PRESENCE').slice(1)}`,
+      `panel         enabled   sas              local${presence('absent')}`,
+      `panel/filter  enabled   sas              local${presence('absent')}`,
+      `pump          enabled   password         local${presence('absent')}`,
+      `scale         enabled   x509-ca          local${presence('absent')}`,
+      `valve         disabled  x509-thumbprint  local${presence('absent')}`,
       '',
     ].join('\n'),
   );
@@ -123,6 +126,8 @@ async function everything({ dir, run, json }: ReturnType<typeof bench>): Promise
 
 /** What cannot be done, after {@link everything}. */
 async function refusals({ dir, run }: ReturnType<typeof bench>): Promise<void> {
+  writeFileSync(join(dir, 'utf16'), Buffer.from('correct horse', 'utf16le'));
+  writeFileSync(join(dir, 'empty'), '\n');
   const orders: [string[], RegExp][] = [
     [['add', 'panel', '--sas'], /^holdfast: there is a child panel already, added here\n$/],
     [['add', 'line-4', '--sas'], /is an id of the configuration/],
@@ -132,6 +137,11 @@ async function refusals({ dir, run }: ReturnType<typeof bench>): Promise<void> {
     [['add', 'x', '--x509-thumbprint', 'abc'], /a thumbprint is SHA-1 or SHA-256 in hex/],
     [['add', 'x', '--module', 'm', '--sas'], /there is no child x with credentials/],
     [['add', 'x', '--password-file', join(dir, 'none')], /none: cannot be read \(ENOENT\)/],
+    [
+      ['add', 'x', '--password-file', join(dir, 'utf16')],
+      /utf16: a password has no NUL \(zero byte\) in it; .*UTF-8\n$/,
+    ],
+    [['add', 'x', '--password-file', join(dir, 'empty')], /empty: a password has 1 to 1024 bytes/],
     [['remove', 'nobody'], /there is no child nobody with credentials/],
     [['remove', 'panel', '--module', 'm'], /panel has no module m/],
     [['show', 'nobody'], /there is no child nobody that connects/],
@@ -148,14 +158,16 @@ async function refusals({ dir, run }: ReturnType<typeof bench>): Promise<void> {
 
 test('children are added, shown, changed and removed in the files of a gateway that has never run', async () => {
   const it = bench();
-  await everything(it);
+  await everything(it, false);
   assert.equal(statSync(join(it.dir, 'data/keys/holdfast-key')).mode & 0o777, 0o600);
 });
 
 test('the same in a gateway that runs, whose log has no secret; what was done is there after SIGKILL', async () => {
-  const it = bench();
-  const gateway = await startGateway({ dir: it.dir, yaml: YAML, logLevel: 'trace' });
-  await everything(it);
+  const listen = `listen: { mqtt: ${await freePort()} }`;
+  const yaml = YAML.replace('gateway.local,', `gateway.local, ${listen},`);
+  const it = bench(yaml);
+  const gateway = await startGateway({ dir: it.dir, yaml, logLevel: 'trace' });
+  await everything(it, true);
   await refusals(it);
   const before = await it.json('children', 'show', 'panel', '--secrets');
   const { sas } = before as { sas: { primaryKey: string; secondaryKey: string } };
@@ -164,7 +176,7 @@ test('the same in a gateway that runs, whose log has no secret; what was done is
   for (const secret of [KEY, OTHER, sas.primaryKey, sas.secondaryKey, 'horse', 'scrypt$'])
     assert.ok(!said.includes(secret));
   assert.deepEqual(await it.json('children', 'show', 'panel', '--secrets'), before);
-  const again = await startGateway({ dir: it.dir, yaml: YAML });
+  const again = await startGateway({ dir: it.dir, yaml });
   assert.deepEqual(await it.json('children', 'show', 'panel', '--secrets'), before);
   assert.equal(await again.stop(), 0);
   const medium = readFileSync(join(it.dir, 'data/state/data.mdb'));

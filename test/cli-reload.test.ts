@@ -164,6 +164,30 @@ describe('reload', () => {
     assert.equal((await stats(gateway)).file.quotaBytes, 24 * MIB);
   });
 
+  test('takes up routes, unless they lead to what itself waits for a restart', async (t) => {
+    const press = '{ id: press-1, simulated: { sendIntervalMs: 20, messageCount: -1 } }';
+    const lamp = '{ id: lamp, simulated: { messageCount: 0 } }';
+    const text = (routes: string, children = press) => `${yaml({})}routes: { ${routes} }\nchildren: [${children}]\n`;
+    const gateway = await startGateway({ dir: scratch(), yaml: text('') });
+    t.after(() => gateway.kill());
+    const write = (routes: string, children?: string) => {
+      writeFileSync(gateway.config, text(routes, children));
+      return json<{ applied: string[]; needRestart: string[] }>(gateway, 'reload');
+    };
+    const dropped = async () => (await stats(gateway)).ledger.dropped['no-route'] ?? 0;
+    const pending = async () => (await stats(gateway)).ledger.pending;
+    assert.equal(await dropped(), 0);
+    const none = 'none: FROM /messages/modules/x INTO $upstream';
+    assert.deepEqual(await write(none), { applied: ['routes.upstream', 'routes.none'], needRestart: [] });
+    await until('readings that no route takes', async () => (await dropped()) > 0);
+    const toLamp = `lamp: 'FROM /messages/* INTO BrokeredEndpoint("/children/lamp/inputs/set")'`;
+    const waits = { applied: [], needRestart: ['routes.none', 'routes.lamp', 'children.lamp'] };
+    assert.deepEqual(await write(toLamp, `${press}, ${lamp}`), waits);
+    assert.deepEqual((await write('')).applied, ['routes.none', 'routes.upstream']);
+    const before = await pending();
+    await until('readings that are stored again', async () => (await pending()) > before);
+  });
+
   test('takes up upstream.maxRate while it sends', async (t) => {
     const broker = await startMosquitto();
     t.after(() => broker.end());

@@ -9,6 +9,7 @@ import { ControlServer } from '../src/health/control-server.ts';
 import { twinRequests } from '../src/health/twin-requests.ts';
 import { Twins } from '../src/twins/twins.ts';
 import { holdfast } from './parts/command.ts';
+import { startGateway } from './parts/gateway-process.ts';
 import { MemoryStore } from './parts/memory-store.ts';
 import { scratch } from './parts/scratch.ts';
 
@@ -36,6 +37,32 @@ before(async () => {
 after(() => server.stop());
 
 const ask = (...args: string[]) => holdfast(['twin', ...args, '--config', config]);
+
+test('twins of wired children without a hub: in the files, live, and kept from one to the other', async () => {
+  const dir = scratch();
+  const yaml = 'gateway: { id: line-4, dataDir: data }\nchildren: [{ id: press-1, simulated: { messageCount: 1 } }]\n';
+  writeFileSync(join(dir, 'gateway.yaml'), yaml);
+  const twin = async (...args: string[]) => {
+    const { code, stdout, stderr } = await holdfast(['twin', ...args, '--json', '-c', join(dir, 'gateway.yaml')]);
+    assert.equal(code, 0, stderr);
+    return JSON.parse(stdout) as unknown;
+  };
+  const unset = { desired: { $version: 1 }, reported: { $version: 1 } };
+  assert.deepEqual(await twin('get', 'press-1'), unset);
+  assert.deepEqual(await twin('set', 'press-1', '--desired', '{"speed": 5}'), { version: 2 });
+  const gateway = await startGateway({ dir, yaml });
+  assert.deepEqual(await twin('get', 'press-1'), { ...unset, desired: { speed: 5, $version: 2 } });
+  // At once, and each counts.
+  const keys = ['a', 'b', 'c', 'd'];
+  await Promise.all(keys.map((key) => twin('set', 'press-1', '--desired', `{"${key}": true}`)));
+  await twin('set', 'line-4', '--desired', '{"site": "north"}');
+  await gateway.kill();
+  const all = Object.fromEntries(keys.map((key) => [key, true]));
+  assert.deepEqual(await twin('get', 'press-1'), { ...unset, desired: { speed: 5, ...all, $version: 6 } });
+  assert.deepEqual(await twin('get', 'line-4'), { ...unset, desired: { site: 'north', $version: 2 } });
+  const { code, stderr } = await holdfast(['twin', 'get', 'pres-1', '-c', join(dir, 'gateway.yaml')]);
+  assert.deepEqual([code, stderr], [1, 'holdfast: "pres-1" has no twin; did you mean "press-1"?\n']);
+});
 
 describe('twin', () => {
   test('set changes, deletes and replaces; get shows both sides', async () => {

@@ -58,6 +58,44 @@ test('who has the grant sees events by wildcard; MQTT 5 sees what travels beside
     assert.equal(panel.packets.length, 0);
   }));
 
+test('with MQTT 3.1.1 what goes with a body is in the topic for filters that end in #, and other filters get the body alone', () =>
+  rigged(async ({ hub, doorkeeper, port }, join) => {
+    const events = `holdfast/v1/${GATEWAY}/press-1/events`;
+    const filters: Readonly<Record<string, string>> = {
+      all: `holdfast/v1/${GATEWAY}/press-1/#`,
+      tree: `holdfast/v1/${GATEWAY}/+/events/#`,
+      named: events,
+      outputs: `${events}/+`,
+    };
+    const seen: Record<string, string[]> = {};
+    const observers: [string, RawClient][] = [];
+    for (const [id, filter] of Object.entries(filters)) {
+      doorkeeper.grants.set(id, { observe: ['#'] });
+      const observer = await join(port, id);
+      observer.subscribe(1, filter);
+      assert.deepEqual(((await observer.next()) as ISubackPacket).granted, [1]);
+      observers.push([id, observer]);
+    }
+    // A name or a value may have half of a surrogate pair in it, which has no UTF-8; a bag may be too long for a topic.
+    const odd = { ...message('press-1', 'odd'), properties: { 'a/b': 'c d&\ud800' } };
+    const much = { ...message('press-1', 'much'), properties: { x: 'y'.repeat(20_000) } };
+    const all = [message('press-1', 'one'), message('press-1', 'two', 'hot'), odd, much];
+    for (const each of all) hub.observe(each);
+    const counts: Readonly<Record<string, number>> = { all: 4, tree: 4, named: 3, outputs: 1 };
+    for (const [id, observer] of observers) {
+      seen[id] = [];
+      for (let count = 0; count < counts[id]!; count++) {
+        const { topic, payload } = (await observer.next()) as IPublishPacket;
+        const told = topic.slice(events.length).replaceAll(/id=[0-9A-Z]{26}/g, 'id=ID');
+        seen[id].push(`${told} ${payload.toString()}`);
+      }
+      assert.equal(observer.packets.length, 0, id);
+    }
+    const bag = '/?content-type=text%2Fplain&id=ID&at=2025-06-15T15%3A06%3A40.000Z&clock=synced&p-';
+    const withBag = [`${bag}level=high one`, `/hot${bag}level=high two`, `${bag}a%2Fb=c%20d%26%EF%BF%BD odd`, ' much'];
+    assert.deepEqual(seen, { all: withBag, tree: withBag, named: [' one', ' odd', ' much'], outputs: ['/hot two'] });
+  }));
+
 test('without the grant there is nothing to see', () =>
   rigged(async ({ hub, port }, join) => {
     const nosy = await join(port, 'nosy');

@@ -350,4 +350,53 @@ children:
         }
       }),
   );
+
+  const FED = `
+routes:
+  up: FROM /messages/* INTO $upstream
+  fed: FROM /messages/* WHERE $connectionDeviceId = 'press-1' INTO BrokeredEndpoint("/modules/filter/inputs/raw")
+`;
+
+  test(
+    "by the gateway's own authority: a module is fed on an input by what another child says, and a method waits for a child that comes",
+    { skip },
+    (context) =>
+      scene(context, { yaml: FED, ownAuthority: true }, async ({ gateway }) => {
+        const [press, edge, filter] = [newKey(), newKey(), newKey()];
+        await gateway.addChild('press-1', ['--sas', '--primary-key', press]);
+        await gateway.addChild('edge', ['--sas', '--primary-key', edge]);
+        await gateway.addChild('edge', ['--module', 'filter', '--sas', '--primary-key', filter]);
+        const stranger = gateway.sasDevice('press-1', press);
+        await gateway.start();
+        await gateway.trustOwn();
+        const module = gateway.sasDevice('edge', filter, {}, 'filter');
+        const device = gateway.sasDevice('press-1', press);
+        let owner: SdkDevice | null = null;
+        try {
+          await assert.rejects(stranger.open(), /certificate/);
+          await module.tell('receive', {});
+          await module.open();
+          await device.open();
+          for (let n = 0; n < 5; n++)
+            await device.send(JSON.stringify({ n }), { unit: '°C' }, { contentType: 'application/json' });
+          await module.until('its inputs', (sdk) => sdk.received().length >= 5);
+          assert.deepEqual(
+            module
+              .received()
+              .map(({ input, message }) => [input, message.body, message.contentType, message.properties['unit']]),
+            [0, 1, 2, 3, 4].map((n) => ['raw', `{"n":${n}}`, 'application/json', '°C']),
+          );
+
+          // Its own device is not there yet: the SDK's connectTimeoutInSeconds says how long it is waited for.
+          const call = { device: 'edge', name: 'reset', payload: 1, timeoutSecs: 60 };
+          const called = module.tell('invoke', call);
+          owner = gateway.sasDevice('edge', edge);
+          await owner.tell('method', { name: 'reset', status: 200 });
+          await owner.open();
+          assert.deepEqual(await called, { status: 200, payload: { heard: 1 } });
+        } finally {
+          for (const sdk of [stranger, module, device, owner]) await sdk?.kill();
+        }
+      }),
+  );
 });

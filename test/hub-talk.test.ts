@@ -14,6 +14,7 @@ import { carryOut } from '../src/registry/desk.ts';
 import { Enrolment } from '../src/registry/enrolment.ts';
 import { hashPassword } from '../src/registry/password.ts';
 import { State } from '../src/store/state.ts';
+import { Twins } from '../src/twins/twins.ts';
 import { scratch } from './parts/scratch.ts';
 import { until } from './parts/until.ts';
 
@@ -42,6 +43,7 @@ class Gateway {
   #state!: State;
   #enrolment!: Enrolment;
   #front!: Front;
+  twins!: Twins;
 
   async start(): Promise<void> {
     const dir = scratch();
@@ -72,9 +74,11 @@ class Gateway {
     }
     const accept = (source: Source, { body, properties }: { body: Buffer; properties?: object }) =>
       void this.accepted.push({ source, body: body.toString(), properties: { ...properties } });
+    this.twins = new Twins({ store: this.#enrolment.store, changed: (change) => this.#front.twinChanged(change) });
     this.#front = new Front({
       config: { ...config, hub: { ...config.hub!, listen } },
       enrolment: this.#enrolment,
+      twins: this.twins,
       commands,
       clock,
       log,
@@ -93,10 +97,6 @@ class Gateway {
     await this.#front.stop();
     await this.#enrolment.stop();
     await this.#state.close();
-  }
-
-  get twins() {
-    return this.#front.twins;
   }
 
   get port(): number {

@@ -21,11 +21,11 @@ function admit({ clientId, username, password }: Presented): Promise<Admission> 
   return Promise.resolve({ client: { child: 'd', module: 'm', dialect: 'iothub', grants, expiresAt: null } });
 }
 
-type Invoked = [child: string, module: string | null, method: string, body: string, timeoutSecs: number];
+type Invoked = [child: string, module: string | null, method: string, body: string, secs: number, connectSecs: number];
 const invoked: Invoked[] = [];
 const services: MethodServices = {
-  invoke: (_, child, module, method, body, timeoutSecs) => {
-    invoked.push([child, module, method, body.toString(), timeoutSecs]);
+  invoke: (_, child, module, method, body, timeoutSecs, connectSecs) => {
+    invoked.push([child, module, method, body.toString(), timeoutSecs, connectSecs]);
     const error = (text: string) => Buffer.from(JSON.stringify({ error: text }));
     if (method === 'absent') return Promise.resolve({ status: 404, payload: error('not; connected'), failed: true });
     if (method === 'slow') return Promise.resolve({ status: 504, payload: error('no answer'), failed: true });
@@ -68,13 +68,13 @@ describe('a module invokes a method over HTTPS', () => {
     const body = { methodName: 'go', payload: { a: [1] }, responseTimeoutInSeconds: 7, connectTimeoutInSeconds: 3 };
     const { status, answer } = await call({ path: '/twins/press-1/methods?api-version=2018-06-30', body });
     assert.deepEqual([status, answer], [200, { status: 200, payload: { a: [1] } }]);
-    assert.deepEqual(invoked.at(-1), ['press-1', null, 'go', '{"a":[1]}', 7]);
+    assert.deepEqual(invoked.at(-1), ['press-1', null, 'go', '{"a":[1]}', 7, 3]);
   });
 
   test('of another module; without a payload, and with 30 s when it does not say', async () => {
     const { status, answer } = await call({ path: '/twins/cam/modules/lens/methods', body: { methodName: 'silent' } });
     assert.deepEqual([status, answer], [200, { status: 200, payload: null }]);
-    assert.deepEqual(invoked.at(-1), ['cam', 'lens', 'silent', '', 30]);
+    assert.deepEqual(invoked.at(-1), ['cam', 'lens', 'silent', '', 30, 0]);
   });
 
   test('of its own device without a grant, and says who it is by its token alone', async () => {
@@ -108,6 +108,8 @@ describe('a module invokes a method over HTTPS', () => {
     ['a long name', { body: { methodName: 'n'.repeat(129) } }, 400],
     ['4 s', { body: { methodName: 'go', responseTimeoutInSeconds: 4 } }, 400],
     ['301 s', { body: { methodName: 'go', responseTimeoutInSeconds: 301 } }, 400],
+    ['301 s until it connects', { body: { methodName: 'go', connectTimeoutInSeconds: 301 } }, 400],
+    ['no number of seconds', { body: { methodName: 'go', connectTimeoutInSeconds: '5' } }, 400],
     ['a payload of more than 128 KB', { body: { methodName: 'go', payload: 'x'.repeat(128 * 1024 - 1) } }, 413],
     ['a request far too large', { body: 'x'.repeat(REQUEST_BYTES_MAX * 3) }, 413],
   ];

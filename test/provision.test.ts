@@ -4,6 +4,7 @@ import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { holdfast, RunningCommand, type Ended } from './parts/command.ts';
+import { freePort } from './parts/free-port.ts';
 import { startGateway } from './parts/gateway-process.ts';
 import { scratch } from './parts/scratch.ts';
 
@@ -79,20 +80,25 @@ test('the seal is changed in a gateway that runs and in a stopped one; the old k
   assert.equal((await run('children', 'show', 'panel', '--secrets')).stdout, shown);
 });
 
-test('a gateway whose key is gone runs all the same, says so, and takes it up when it is back', async () => {
-  const { dir, run } = bench();
+test('a gateway whose key is gone runs all the same, says so once, and lets children in by itself when it is back', async () => {
+  const yaml = YAML.replace('gateway.local }', `gateway.local, listen: { mqtts: "127.0.0.1:${await freePort()}" } }`);
+  const { dir, run } = bench(yaml);
   const key = join(dir, 'data/keys/holdfast-key');
   await run('children', 'add', 'panel', '--sas');
   renameSync(key, join(dir, 'away'));
-  const gateway = await startGateway({ dir, yaml: YAML });
+  const gateway = await startGateway({ dir, yaml });
   await gateway.waitForLog(/no child can connect: .*the key is not in/);
   const refused = await run('children', 'list');
   assert.equal(refused.code, 1);
   assert.match(refused.stderr, /the key is not in .*holdfast-key: bring it back/);
   assert.match((await run('list')).stdout, /board/);
+  assert.match((await run('status')).stdout, /^hub +no child can connect: .*the key is not in/m);
   assert.ok(!existsSync(key));
   renameSync(join(dir, 'away'), key);
+  await gateway.waitForLog(/children may connect/);
+  assert.match((await run('status')).stdout, /^hub +0 of 1 connected; listens on mqtts/m);
   assert.match((await run('children', 'list')).stdout, /panel +enabled +sas/);
+  assert.equal(gateway.messages().filter((message) => message.startsWith('no child can connect')).length, 1);
   assert.equal(await gateway.stop(), 0);
   rmSync(dir, { recursive: true, force: true });
 });

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import mqtt, { type IPublishPacket } from 'mqtt-packet';
-import { PublishBatch, type Publication } from '../src/upstream/publish-packet.ts';
+import type { UpPublication } from '../src/dialects/upstream-dialect.ts';
+import { PublishBatch } from '../src/upstream/publish-packet.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 
@@ -24,7 +25,7 @@ const text = fc
     fc.constantFrom('', 'é', '𝄞', 'x'.repeat(5000)),
   )
   .filter((one) => !one.includes('\0'));
-const publication: fc.Arbitrary<{ packetId: number; publication: Publication }> = fc
+const publication: fc.Arbitrary<{ packetId: number; publication: UpPublication }> = fc
   .record({
     packetId: fc.integer({ min: 1, max: 65_535 }),
     topic: text.filter((topic) => topic !== ''),
@@ -71,7 +72,7 @@ for (const version of [4, 5] as const) {
 
   test(`MQTT ${version === 4 ? '3.1.1' : '5'}: what is too large, or too long for MQTT, is left out whole`, () => {
     const batch = new PublishBatch(version, 16);
-    const small: Publication = { topic: 'small', body: Buffer.from('small') };
+    const small: UpPublication = { topic: 'small', body: Buffer.from('small') };
     const size = batch.add(1, small);
     assert.equal(batch.add(2, { topic: 'a', body: Buffer.alloc(100) }, 100), -1);
     assert.equal(batch.add(3, small, size), size);

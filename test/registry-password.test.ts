@@ -92,7 +92,7 @@ test('a child that is disabled while its password is being reckoned stays out', 
   const rig = await rigWithPump();
   const answer = rig.enrolment.gatekeeper().admit(plain('pump', secret));
   await rig.enrolment.registry.setStatus('pump', 'disabled');
-  assert.deepEqual(await answer, { refused: 'not authorised', why: 'the child is disabled' });
+  assert.deepEqual(await answer, { refused: 'not authorised', why: 'the child is disabled', said: true });
   await rig.close();
 });
 

@@ -10,6 +10,13 @@ import { routeMessage } from './parts/route-message.ts';
 
 type Written = string | { readonly route: string; readonly priority?: number; readonly timeToLiveSecs?: number };
 
+function named(routes: Readonly<Record<string, Written>>): NamedRoute[] {
+  return Object.entries(routes).map(([name, route]): NamedRoute => {
+    const { route: text, ...others } = typeof route === 'string' ? { route } : route;
+    return { name, route: readRoute(text), ...others };
+  });
+}
+
 /** A router, and what it does with messages: each line one thing, in order. */
 class Rig {
   readonly router: Router;
@@ -20,10 +27,6 @@ class Rig {
   onModule: (message: Message) => void = () => undefined;
 
   constructor(routes: Readonly<Record<string, Written>>) {
-    const named = Object.entries(routes).map(([name, route]): NamedRoute => {
-      const { route: text, ...others } = typeof route === 'string' ? { route } : route;
-      return { name, route: readRoute(text), ...others };
-    });
     const did = (what: string, message: Message) => {
       this.log.push(what);
       this.messages.push(message);
@@ -48,7 +51,7 @@ class Rig {
         return Promise.resolve();
       },
     };
-    this.router = new Router({ gateway: 'line-4', destinations, routes: named });
+    this.router = new Router({ gateway: 'line-4', destinations, routes: named(routes) });
   }
 
   async reading(reading: Partial<Reading> & { json?: unknown } = {}, child = 'press-1'): Promise<string[]> {
@@ -101,6 +104,22 @@ describe('the router', () => {
       second: { route: `FROM /messages/* ${UP}`, timeToLiveSecs: 8 },
     });
     assert.deepEqual(await rig.reading(), ['up 10 7 waits']);
+  });
+
+  test('takes other routes while it runs: a message that is under way keeps its own, and its place', async () => {
+    const rig = new Rig({ old: `FROM /messages/* ${UP}` });
+    let stored = (): void => undefined;
+    rig.accepts = () => new Promise((resolve) => (stored = resolve));
+    const first = rig.reading();
+    rig.router.configure(named({ new: { route: `FROM /messages/* ${UP}`, priority: 2 }, m: `FROM /* ${module('m')}` }));
+    assert.equal(rig.router.takesNotices, true);
+    rig.accepts = () => Promise.resolve();
+    const second = rig.reading();
+    stored();
+    assert.deepEqual([await first, await second].flat(), ['up 10 - waits', 'up 2 - waits', 'module m.in']);
+    rig.router.configure(named({ gone: `FROM /messages/modules/x ${UP}` }));
+    assert.deepEqual(await rig.reading(), ['discard no-route']);
+    assert.equal(rig.router.takesNotices, false);
   });
 
   test('accepts and drops what no route takes', async () => {

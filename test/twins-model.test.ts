@@ -39,6 +39,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 interface Known {
   version: number;
+  /** Of the last document from above. */
+  above: number;
   properties: JsonObject;
 }
 
@@ -47,19 +49,25 @@ class Model {
   readonly #sides = new Map<string, Known>();
 
   side(key: string): Known {
-    const known = this.#sides.get(key) ?? { version: 1, properties: emptyObject() };
+    const known = this.#sides.get(key) ?? { version: 1, above: 0, properties: emptyObject() };
     this.#sides.set(key, known);
     return known;
   }
 
   apply(key: string, properties: JsonObject, version?: number): number {
     const known = this.side(key);
-    if (version !== undefined && version <= known.version) return known.version;
-    if (version === undefined && same(properties, known.properties)) return known.version;
-    known.version = version ?? known.version + 1;
+    if (version !== undefined && version <= known.above) return known.version;
+    known.above = version ?? known.above;
+    const takes = version !== undefined && (version > known.version || isFirst(known, version));
+    if (!takes && same(properties, known.properties)) return known.version;
+    known.version = takes ? version : known.version + 1;
     known.properties = properties;
     return known.version;
   }
+}
+
+function isFirst({ version, properties }: Known, given: number): boolean {
+  return given === version && Object.keys(properties).length === 0;
 }
 
 /** Makes a change of both; resolves when it was answered as the model says. */

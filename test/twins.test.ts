@@ -130,7 +130,17 @@ describe('a twin', () => {
     assert.equal(JSON.stringify(changes.at(-1)?.patch), '{"a":null,"b":{"d":null},"e":5}');
   });
 
-  test('of who counts versions itself, only a later one is taken', async () => {
+  test('what was set here gives way to what comes from above, whatever the numbers', async () => {
+    const { twins } = fresh();
+    await twins.desire('d', null, { a: 1 });
+    await twins.desire('d', null, { a: 2 });
+    assert.deepEqual(await twins.replaceDesired('d', null, { a: 9 }, 1), { version: 4 });
+    assert.deepEqual(await twins.replaceDesired('d', null, { a: 8 }, 1), { version: 4 });
+    assert.deepEqual(await twins.replaceDesired('d', null, { a: 7 }, 20), { version: 20 });
+    assert.deepEqual(shown(twins, 'd'), { desired: { a: 7, $version: 20 }, reported: { $version: 1 } });
+  });
+
+  test('of what comes from above, only a later version is taken', async () => {
     const { twins, changes } = fresh();
     assert.deepEqual(await twins.replaceDesired('d', null, { a: 1 }, 9), { version: 9 });
     assert.deepEqual(await twins.replaceDesired('d', null, { a: 2 }, 9), { version: 9 });

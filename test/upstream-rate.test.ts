@@ -7,6 +7,7 @@ import { ManualClock } from './manual-clock.ts';
 import { startMosquitto } from './parts/mosquitto.ts';
 import { startRogueBroker } from './parts/rogue-broker.ts';
 import { noise } from './parts/spool-rig.ts';
+import { Ponging } from './parts/downlinks.ts';
 import { UpstreamRig } from './parts/upstream-rig.ts';
 import { startWatcher } from './parts/watcher.ts';
 
@@ -148,7 +149,7 @@ test('status and answers to methods do not wait for the rate', async () => {
   const broker = await startRogueBroker();
   const rig = await UpstreamRig.open(broker.url, {
     maxRate: { messagesPerSec: 1 },
-    onMethod: () => Promise.resolve(Buffer.from('pong')),
+    downlink: new Ponging(),
   });
   await rig.fill(50);
   rig.upstream.start();

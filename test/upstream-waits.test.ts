@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock, settle } from './manual-clock.ts';
 import { startRogueBroker, type RogueBroker } from './parts/rogue-broker.ts';
+import { Ponging } from './parts/downlinks.ts';
 import { UpstreamRig, type UpstreamRigOptions } from './parts/upstream-rig.ts';
 import { until } from './parts/until.ts';
 
@@ -45,7 +46,6 @@ test('with the time known, nothing waits', async () => {
 
 test('messages wait until the time is known; connection, status and methods do not', async () => {
   const clock = new ManualClock({ known: false, wall: 0 });
-  const onMethod = () => Promise.resolve(Buffer.from('pong'));
   await withClock(
     clock,
     async (broker, rig) => {
@@ -66,7 +66,7 @@ test('messages wait until the time is known; connection, status and methods do n
       await rig.fill(1, 11);
       await broker.until('one more', ({ events }) => events.length === 11);
     },
-    { onMethod },
+    { downlink: new Ponging() },
   );
 });
 

@@ -111,8 +111,8 @@ async function neighbour(named: string, loaded: LoadedConfig): Promise<Neighbour
 /** Throws when no check has that name. */
 function known(name: string, checks: readonly Check[]): void {
   if (checks.some(({ id }) => means(name, id))) return;
-  // Children that have none, or a configuration that cannot be read: such a name is no slip.
-  if (/^(serial|gpio)(:|$)/.test(name)) return;
+  // Children that have none, no hub, or a configuration that cannot be read: such a name is no slip.
+  if (/^(serial|gpio)(:|$)|^hub(-|$)/.test(name)) return;
   const meant = nearest(
     name,
     checks.map(({ id }) => id),

@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs';
 import type { Auth } from '../registry/identity.ts';
-import { hashPassword, isPasswordHash, PASSWORD_BYTES_MAX } from '../registry/password.ts';
+import { hashPassword, isPasswordHash, passwordFault } from '../registry/password.ts';
 import { newSasKey } from '../registry/registry.ts';
 import { atDesk } from './children-desk.ts';
 import { handout, printHandout } from './children-handout.ts';
 import { configured, type CommonOptions } from './configured.ts';
 import { CliError, FINE, printJson, say, USED_WRONGLY } from './output.ts';
 
-/** Longest file with a password, bytes. */
-const FILE_BYTES_MAX = 4096;
+/** Longest hash that a file may hold, bytes. */
+const HASH_BYTES_MAX = 4096;
 
 /** How a child shows who it is, as the command line says it. */
 export interface AuthOptions {
@@ -80,6 +80,12 @@ export async function authOf(options: AuthOptions): Promise<Auth> {
   return { x509: { ca: true } };
 }
 
+/** How many bytes at the end are a line's end. */
+function lineEnd(bytes: Buffer): number {
+  if (bytes.at(-1) !== 0x0a) return 0;
+  return bytes.at(-2) === 0x0d ? 2 : 1;
+}
+
 /** The hash of a password that a file holds; a file may hold the hash itself. */
 async function hashIn(file: string): Promise<string> {
   let found: Buffer;
@@ -88,14 +94,11 @@ async function hashIn(file: string): Promise<string> {
   } catch (error) {
     throw new CliError(`${file}: cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`);
   }
-  const text = found
-    .subarray(0, FILE_BYTES_MAX)
-    .toString('utf8')
-    .replace(/\r?\n$/, '');
+  // Bytes rather than text: MQTT carries any.
+  const password = found.subarray(0, found.length - lineEnd(found));
+  const text = password.subarray(0, HASH_BYTES_MAX).toString('latin1');
   if (isPasswordHash(text)) return text;
-  const password = Buffer.from(text, 'utf8');
-  if (password.length === 0 || found.length > FILE_BYTES_MAX || password.length > PASSWORD_BYTES_MAX) {
-    throw new CliError(`${file}: a password has 1 to ${PASSWORD_BYTES_MAX} bytes`);
-  }
+  const fault = passwordFault(password);
+  if (fault !== null) throw new CliError(`${file}: ${fault}`);
   return hashPassword(password);
 }

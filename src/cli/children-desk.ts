@@ -25,6 +25,13 @@ export async function atDesk<T>(where: Configured, work: (desk: Desk) => Promise
   if (await gatewayRuns(where)) {
     return work((order) => askOne(where, 'enrolment', { order }, { silenceMsMax: ORDER_MS_MAX }));
   }
+  return withEnrolment(where, (enrolment) =>
+    work(async <Answer>(order: Order) => (await carryOut(order, enrolment)) as Answer),
+  );
+}
+
+/** Works with what a gateway that does not run keeps of children. Rejects with a CliError when it cannot be opened. */
+export async function withEnrolment<T>(where: Configured, work: (enrolment: Enrolment) => Promise<T>): Promise<T> {
   const { dataDir, config } = where;
   makeFolder(dataDir);
   return whileStopped(where, async ({ clock, log }) => {
@@ -32,7 +39,7 @@ export async function atDesk<T>(where: Configured, work: (desk: Desk) => Promise
     try {
       const enrolment = await Enrolment.open({ config, medium: state, clock, log, builtAt: BUILT_AT });
       try {
-        return await work(async <Answer>(order: Order) => (await carryOut(order, enrolment)) as Answer);
+        return await work(enrolment);
       } finally {
         await enrolment.stop();
       }

@@ -1,22 +1,67 @@
+import type { Listed, ListedChild } from '../health/status.ts';
 import type { ListedIdentity, ShownIdentity } from '../registry/desk.ts';
 import { atDesk } from './children-desk.ts';
 import { handout } from './children-handout.ts';
-import { configured, type CommonOptions } from './configured.ts';
-import { FINE, print, printJson, say, table } from './output.ts';
+import { configured, type CommonOptions, type Configured } from './configured.ts';
+import { ask } from './control-client.ts';
+import { agoText, FINE, print, printJson, say, table } from './output.ts';
+import { gatewayRuns } from './spool-source.ts';
 
-/** `holdfast children list`: who may connect, and how each shows who it is. */
+/** How a child is to a gateway that runs. */
+interface Presence {
+  readonly connected: boolean;
+  /** Since when it is connected, or away; null: it has not been there since the gateway started. */
+  readonly since: string | null;
+  readonly lastSeenAt: string | null;
+}
+
+/** `holdfast children list`: who may connect, how each shows who it is, and whether it is there. */
 export async function listChildren(options: CommonOptions): Promise<number> {
-  const found = await atDesk(configured(options.config), (desk) => desk<ListedIdentity[]>({ do: 'list' }));
-  if (options.json === true) printJson(found);
-  else if (found.length === 0) say('no child may connect yet; add one with: holdfast children add ID --sas');
+  const where = configured(options.config);
+  const found = await atDesk(where, (desk) => desk<ListedIdentity[]>({ do: 'list' }));
+  const there = await presences(where);
+  const presence = (id: string) => ({ presence: there?.get(id) ?? null });
+  if (options.json === true) {
+    printJson(
+      found.map(({ modules, ...child }) => ({
+        ...child,
+        ...presence(child.id),
+        modules: modules.map((module) => ({ ...module, ...presence(`${child.id}/${module.id}`) })),
+      })),
+    );
+  } else if (found.length === 0) say('no child may connect yet; add one with: holdfast children add ID --sas');
   else {
+    const last = (id: string) => (there === null ? [] : [presenceText(there.get(id))]);
     const rows = found.flatMap(({ id, status, auth, origin, modules }) => [
-      [id, status, auth ?? 'no credentials yet', origin],
-      ...modules.map((module) => [`${id}/${module.id}`, status, module.auth, origin]),
+      [id, status, auth ?? 'no credentials yet', origin, ...last(id)],
+      ...modules.map((module) => {
+        const name = `${id}/${module.id}`;
+        return [name, status, module.auth, origin, ...last(name)];
+      }),
     ]);
-    print(table(['ID', 'STATUS', 'AUTH', 'ORIGIN'], rows));
+    print(table(['ID', 'STATUS', 'AUTH', 'ORIGIN', ...(there === null ? [] : ['PRESENCE'])], rows));
   }
   return FINE;
+}
+
+/** Of those that may connect now, by their ids; null when no gateway runs, or nobody can connect. */
+async function presences(where: Configured): Promise<Map<string, Presence> | null> {
+  if (!(await gatewayRuns(where))) return null;
+  const found = new Map<string, Presence>();
+  for await (const item of ask<Listed>(where, 'list'))
+    if (item.type === 'child' && item.kind === 'connected') found.set(item.id, presenceOf(item));
+  return found.size === 0 ? null : found;
+}
+
+function presenceOf({ state, since, lastSeenAt = null }: ListedChild): Presence {
+  return { connected: state === 'connected', since: lastSeenAt === null ? null : since, lastSeenAt };
+}
+
+function presenceText(presence: Presence | undefined): string {
+  if (presence === undefined) return '';
+  const { connected, since, lastSeenAt } = presence;
+  if (connected) return `connected, for ${agoText(since).replace(/ ago$/, '')}`;
+  return lastSeenAt === null ? 'absent' : `absent, heard ${agoText(lastSeenAt)}`;
 }
 
 export interface ShowOptions extends CommonOptions {

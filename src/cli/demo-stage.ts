@@ -5,6 +5,7 @@ import { loadConfig, type LoadedConfig } from '../config/load.ts';
 import type { CommandResult } from '../commands/commands.ts';
 import { Gateway, type Platform } from '../gateway.ts';
 import { ControlServer } from '../health/control-server.ts';
+import { LogLevel } from '../health/log-level.ts';
 import type { LogRing } from '../health/log-ring.ts';
 import { requests } from '../health/requests.ts';
 import type { Order } from '../commands/orders.ts';
@@ -103,7 +104,7 @@ export class Stage {
     const { folder, clock, ring, intervalMs } = options;
     const undo: (() => Promise<void>)[] = [];
     try {
-      const log = ring.logger('info', clock);
+      const log = ring.logger(new LogLevel('info'), clock);
       // As with `run`: the other commands work on the simulation too, and a second one cannot take the same folder.
       const live: { gateway: Gateway | null } = { gateway: null };
       mkdirSync(folder.dataDir, { recursive: true });

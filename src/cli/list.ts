@@ -31,9 +31,10 @@ export async function list(options: CommonOptions): Promise<number> {
 }
 
 function childRow(child: ListedChild): string[] {
-  const { id, kind, lastReadingAt, readings, malformed, restarts, lastError } = child;
+  const { id, kind, lastReadingAt, lastSeenAt, readings, malformed, restarts, lastError } = child;
   const counts = [readings, malformed, restarts].map(String);
-  return [id, kind, stateText(child), agoText(lastReadingAt), ...counts, printable(lastError ?? '')];
+  const last = typeof lastSeenAt !== 'string' ? agoText(lastReadingAt) : `heard ${agoText(lastSeenAt)}`;
+  return [id, kind, stateText(child), last, ...counts, printable(lastError ?? '')];
 }
 
 function moduleRow(module: ListedModule): string[] {
@@ -43,6 +44,7 @@ function moduleRow(module: ListedModule): string[] {
   return [id, moduleState(module), agoText(lastOutput), ...counts, bytesText(held.bytes), error];
 }
 
-function stateText({ state, retryInMs }: ListedChild): string {
+function stateText({ state, since, retryInMs }: ListedChild): string {
+  if (state === 'connected') return `connected for ${agoText(since).replace(/ ago$/, '')}`;
   return retryInMs === null ? state : `${state} (again in ${spanText(retryInMs / 1000)})`;
 }

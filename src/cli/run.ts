@@ -2,9 +2,11 @@ import { fstatSync } from 'node:fs';
 import { kernelTimeSynchronised, timeServiceRuns } from '../clock/kernel-time.ts';
 import { SystemClock } from '../clock/system-clock.ts';
 import type { LoadedConfig } from '../config/load.ts';
+import type { LogLevelWord } from '../config/settings-from-above.ts';
 import { BUILT_AT, VERSION } from '../config/version.ts';
 import { Gateway, type Platform } from '../gateway.ts';
 import { ControlServer } from '../health/control-server.ts';
+import { LogLevel } from '../health/log-level.ts';
 import { LogRing, type LogFormat } from '../health/log-ring.ts';
 import { Reloader } from '../health/reload.ts';
 import { requests } from '../health/requests.ts';
@@ -22,7 +24,7 @@ const RESTART_WANTED = 75;
 
 export interface RunOptions {
   readonly config: string;
-  readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error';
+  readonly logLevel: LogLevelWord;
   readonly logFormat?: LogFormat;
 }
 
@@ -45,7 +47,8 @@ async function untilStopped(options: RunOptions): Promise<number> {
   const clock = new SystemClock(kernelTimeSynchronised, BUILT_AT);
   const format = options.logFormat ?? (toJournal() ? 'journald' : 'text');
   const ring = new LogRing(format, (text) => process.stdout.write(text));
-  const log = ring.logger(options.logLevel, clock);
+  const level = new LogLevel(options.logLevel);
+  const log = ring.logger(level, clock);
   const notifier = SystemdNotifier.fromEnvironment(process.env, log);
 
   const asked = stopRequested();
@@ -53,16 +56,19 @@ async function untilStopped(options: RunOptions): Promise<number> {
   for (const warning of loaded.warnings) log.warn(warning);
   // The socket comes first: it is what keeps a second gateway off the same directory.
   const live: { gateway: Gateway | null } = { gateway: null };
-  const askedHere = () => asked.restart('restart asked for on the command line');
+  const askedHere = () => asked.restart('restart asked for');
   const endToBeStartedAgain = startedBySystemd(notifier) ? askedHere : null;
   const reloader = new Reloader(options.config, live, log);
   // From here on: without a listener the signal would end the process.
   process.on('SIGHUP', () => reloader.signalled());
-  const handlers = requests({ live, ring, reload: () => reloader.reload(), endToBeStartedAgain });
+  const reload = () => reloader.reload();
+  const handlers = requests({ live, ring, reload, endToBeStartedAgain });
   const { control, fault } = await takeHold(settings.dataDir, (path) => new ControlServer(path, handlers, clock, log));
   // A clock that stands before this program was built was never set: then the network will bring somebody who does.
   const timeExpected = () => timeServiceRuns() || clock.wall() < (BUILT_AT ?? 0);
-  const platform = { clock, timeExpected, log, random: Math.random };
+  const logs = (count: number, child?: string) => ring.tail(count, child);
+  const services = { logs, level, reload, endToBeStartedAgain };
+  const platform: Platform = { clock, timeExpected, log, random: Math.random, ...services };
   const gateway = await opened(loaded, platform, fault).catch(async (error: unknown) => {
     await control.stop();
     throw error;

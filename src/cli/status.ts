@@ -30,14 +30,28 @@ function rows(now: GatewayStatus): [string, string][] {
       now.clock.known ? `known, ${now.clock.wall}` : `${coloured('yellow', 'not known')}, says ${now.clock.wall}`,
     ],
     ['upstream', upstreamText(now.upstream)],
+    ...settingsRow(now.settings),
     ['spool', spoolText(spool)],
     ['wear', wearText(spool.wear)],
     ['ledger', ledgerText(now.ledger)],
     ['children', `${children.running} of ${children.total} running${failing}`],
     ...(now.hub === null ? [] : [['hub', hubText(now.hub)] satisfies [string, string]]),
+    ...(now.hubFault === null ? [] : [['hub', closedText(now.hubFault)] satisfies [string, string]]),
     ...(now.modules.length === 0 ? [] : [['modules', modulesText(now.modules)] satisfies [string, string]]),
     ['memory', bytesText(now.memory.rssBytes)],
   ];
+}
+
+/** None where nothing has come from above. */
+function settingsRow({ version, applied, problems, needRestart }: GatewayStatus['settings']): [string, string][] {
+  if (applied.length === 0 && problems.length === 0) return [];
+  const parts = [`from above: ${applied.join(', ') || 'none'}`];
+  if (needRestart.length > 0) parts.push(`after a restart: ${needRestart.join(', ')}`);
+  if (problems.length > 0) {
+    const more = problems.length > 1 ? `, and ${problems.length - 1} more` : '';
+    parts.push(`${coloured('red', `version ${version} not taken: ${printable(problems[0]!)}`)}${more}`);
+  }
+  return [['settings', parts.join('; ')]];
 }
 
 function hubText({ connected, registered, ports, refused, queued }: NonNullable<GatewayStatus['hub']>): string {
@@ -47,6 +61,10 @@ function hubText({ connected, registered, ports, refused, queued }: NonNullable<
   if (queued > 0) parts.push(`${queued} messages wait for them`);
   if (turned.length > 0) parts.push(`refused: ${turned.map(([what, count]) => `${count} ${what}`).join(', ')}`);
   return parts.join('; ');
+}
+
+function closedText(fault: string): string {
+  return coloured('red', `no child can connect: ${printable(fault)}`);
 }
 
 function spoolText(spool: GatewayStatus['spool']): string {

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { Settings } from '../above/settings.ts';
 import { spoolFile } from '../spool/files.ts';
 import { openSpool } from '../spool/opening.ts';
 import type { Spool } from '../spool/spool.ts';
@@ -9,12 +10,14 @@ import { whileStopped } from './stopped-gateway.ts';
 
 /** Opens the spool of a gateway that does not run, works in it, and keeps one from starting meanwhile. */
 export async function inStoppedSpool<T>(where: Configured, work: (spool: Spool) => Promise<T>): Promise<T> {
-  const { dataDir, config } = where;
+  const { dataDir } = where;
   if (!existsSync(dataDir)) throw new CliError(noSpoolText(dataDir));
   return whileStopped(where, async ({ clock, log }) => {
     const state = new State(`${dataDir}/state`);
     try {
-      const spool = await openSpool({ dataDir, prefill: false, ...config.storeAndForward }, state, clock, log);
+      // With the quota that the gateway has: what is more than that would be let go.
+      const { storeAndForward } = new Settings({ base: where, keep: state, log }).laid.config;
+      const spool = await openSpool({ dataDir, prefill: false, ...storeAndForward }, state, clock, log);
       try {
         return await work(spool);
       } finally {

@@ -1,7 +1,7 @@
 import type { TwinView } from '../twins/twins.ts';
 import { configured, type CommonOptions } from './configured.ts';
-import { askOne } from './control-client.ts';
 import { FINE, printJson } from './output.ts';
+import { askTwin } from './twin-desk.ts';
 
 export interface TwinGetOptions extends CommonOptions {
   readonly module?: string;
@@ -9,6 +9,6 @@ export interface TwinGetOptions extends CommonOptions {
 
 /** `holdfast twin get`: both sides, with their versions. */
 export async function twinGet(child: string, options: TwinGetOptions): Promise<number> {
-  printJson(await askOne<TwinView>(configured(options.config), 'twin get', { child, module: options.module }));
+  printJson(await askTwin<TwinView>(configured(options.config), 'twin get', { child, module: options.module }));
   return FINE;
 }

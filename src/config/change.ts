@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { readRoute } from '../router/route.ts';
 import type { LoadedConfig } from './load.ts';
 import type { Config } from './schema.ts';
 
@@ -15,6 +16,15 @@ const STORAGE_KEYS = [
 /** The same of `upstream`. */
 const UPSTREAM_KEYS = ['maxRate'] as const satisfies readonly (keyof NonNullable<Config['upstream']>)[];
 
+/** The same of `hub`. */
+const HUB_KEYS = [
+  'maxConnectedClients',
+  'limits',
+  'clientCa',
+  'revoked',
+  'tokenExpiry',
+] as const satisfies readonly (keyof NonNullable<Config['hub']>)[];
+
 /** What became of a changed configuration, by the keys that differ. */
 export interface Reconfigured {
   readonly applied: readonly string[];
@@ -30,11 +40,42 @@ export function takenUp(running: LoadedConfig, next: LoadedConfig): Reconfigured
     ...before,
     storeAndForward: withKeys(before.storeAndForward, after.storeAndForward, STORAGE_KEYS),
     ...(before.upstream && { upstream: withKeys(before.upstream, after.upstream ?? before.upstream, UPSTREAM_KEYS) }),
+    ...(before.hub && { hub: withKeys(before.hub, after.hub ?? before.hub, HUB_KEYS) }),
+    children: withConnected(before.children, after.children),
   };
+  if (routesFit(config, after)) config.routes = after.routes;
   const sameProfile = isDeepStrictEqual({ ...running.profile, storage: null }, { ...next.profile, storage: null });
   const others = differences(config, after);
   if (!sameProfile && !others.includes('gateway.profile')) others.unshift('gateway.profile');
   return { taken: { ...running, config }, applied: differences(before, config), needRestart: others };
+}
+
+/** Whether nothing that the new routes lead to waits for a restart itself. Who is named nowhere connects, and is there or not. */
+function routesFit(running: Config, next: Config): boolean {
+  const named = <T extends { readonly id: string }>(list: readonly T[], id: string) =>
+    list.find((each) => each.id === id);
+  return Object.values(next.routes).every(({ route }) => {
+    const { sink } = readRoute(route);
+    if (sink.kind === 'upstream') return true;
+    if (sink.kind === 'child')
+      return named(next.children, sink.child) === undefined || named(running.children, sink.child) !== undefined;
+    const module = named(next.modules, sink.module);
+    // With another query it may have other inputs.
+    return module === undefined || isDeepStrictEqual(named(running.modules, sink.module), module);
+  });
+}
+
+/** Children that connect come, go and change what they are granted at once; those that are read over a wire do not. */
+function withConnected(before: Config['children'], after: Config['children']): Config['children'] {
+  const wired = before.filter(({ connected }) => connected === undefined);
+  const stay = new Set(wired.map(({ id }) => id));
+  const becomeWired = new Set(after.flatMap(({ id, connected }) => (connected === undefined ? [id] : [])));
+  return [
+    ...wired,
+    // Until the restart that has it read over a wire it connects.
+    ...before.filter(({ id, connected }) => connected !== undefined && becomeWired.has(id)),
+    ...after.filter(({ id, connected }) => connected !== undefined && !stay.has(id)),
+  ];
 }
 
 /** `base` with these keys as they are in `from`: also absent where they are absent there. */

@@ -3,10 +3,11 @@ import { placeOf, QueryProblem } from '../query/problem.ts';
 import { readRoute, type Route } from '../router/route.ts';
 import { asMapping } from './document.ts';
 import { edgeHubIn, type EdgeHub } from './edgehub-manifest.ts';
+import { RouteNames } from './route-names.ts';
 import { TIME_TO_LIVE_SECS_DEFAULT, TIME_TO_LIVE_SECS_MAX } from './storage.ts';
 
 /** Schema versions of the edge hub's desired properties that are known. */
-const SCHEMAS = ['1.0', '1.1', '1.2', '1.3'];
+export const SCHEMAS = ['1.0', '1.1', '1.2', '1.3'];
 /** Names that the manifest does not know; whoever writes the configuration chooses them. */
 const UNKNOWN_ID = 'edge-gateway';
 
@@ -79,9 +80,7 @@ class EdgeHubImport {
   #schemaVersion(): string {
     const { schemaVersion } = this.#hub.desired;
     if (!['string', 'number'].includes(typeof schemaVersion)) this.#note('schemaVersion: missing; read as 1.1');
-    // JSON may have it as a number, and then 1.0 is 1.
-    const number = typeof schemaVersion === 'number' ? schemaVersion.toFixed(1) : undefined;
-    const version = number ?? (typeof schemaVersion === 'string' ? schemaVersion : '1.1');
+    const version = schemaVersionOf(schemaVersion);
     if (SCHEMAS.includes(version)) return version;
     throw new NoEdgeHub(`schemaVersion ${JSON.stringify(version)} is not known; there are ${SCHEMAS.join(', ')}`);
   }
@@ -216,17 +215,12 @@ class EdgeHubImport {
     return life;
   }
 
-  readonly #names = new Set<string>();
+  readonly #names = new RouteNames();
 
   #routeName(name: string): string {
-    const safe = name.replaceAll(/[^A-Za-z0-9._-]/g, '-').slice(0, 120);
-    // YAML has the second, but a configuration cannot.
-    const base = safe === '' || safe === '__proto__' ? 'route' : safe;
-    let free = base;
-    for (let n = 2; this.#names.has(free); n++) free = `${base}-${n}`;
-    this.#names.add(free);
-    if (free !== name) this.#note(`routes.${name}: is called ${free} here`);
-    return scalar(free);
+    const ours = this.#names.nameFor(name);
+    if (ours !== name) this.#note(`routes.${name}: is called ${ours} here`);
+    return scalar(ours);
   }
 
   /** Modules that routes name, or that ran beside the edge hub. */
@@ -255,6 +249,13 @@ class EdgeHubImport {
     for (const name of env.keys()) if (!this.#used.has(name.toLowerCase())) this.#note(`env ${name}: no counterpart`);
     for (const other of others) this.#note(other);
   }
+}
+
+/** What the edge hub's desired properties say of their schema; 1.1 when they do not. */
+export function schemaVersionOf(written: unknown): string {
+  // JSON may have it as a number, and then 1.0 is 1.
+  if (typeof written === 'number') return written.toFixed(1);
+  return typeof written === 'string' ? written : '1.1';
 }
 
 /** The folder of the host behind a folder of the container; null when no bind says it. */

@@ -1,9 +1,17 @@
 import { z } from 'zod';
-import { ALONGSIDE, choice, complain, integer, misfit, section, show, text } from './values.ts';
+import { ALONGSIDE, choice, complain, integer, misfit, section, show, size, text } from './values.ts';
 
 /** Most clients at once that a configuration may allow. */
 const CLIENTS_MAX = 10_000;
 const PORT_MAX = 65_535;
+/** Largest limits that one may set: more than a board has room for. */
+const CONNECTIONS_PER_SEC_MAX = 10_000;
+const MESSAGES_PER_SEC_MAX = 1_000_000;
+const BYTES_PER_SEC_MAX = 1024 ** 3;
+const SUBSCRIPTIONS_MAX = 1000;
+const QUEUED_MAX = 100_000;
+/** All that waits for all children together is bounded by this as well (hub/limits.ts). */
+const QUEUED_BYTES_MAX = 16 * 1024 ** 2;
 const HOST_NAME =
   /^(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*$|^[0-9a-fA-F:]*:[0-9a-fA-F:.]*$/;
 /** `host:port`; an IPv6 address in brackets. */
@@ -62,6 +70,19 @@ const ListenSchema = section({
     'Where the hub listens, each as a port or `host:port`; what is left out is off. Equal TLS ports share one server.',
   );
 
+const LimitsSchema = section({
+  connectionsPerSec: integer(1, CONNECTIONS_PER_SEC_MAX)
+    .describe('New connections a second from one address; ten times as many at once.')
+    .default(20),
+  messagesPerSec: integer(1, MESSAGES_PER_SEC_MAX)
+    .describe('Packets a second; what is over waits in the socket.')
+    .default(1000),
+  bytesPerSec: size(1024, BYTES_PER_SEC_MAX, '4MiB').describe('The same of their topics and bodies.').prefault('4MiB'),
+  subscriptions: integer(1, SUBSCRIPTIONS_MAX).describe('Most subscriptions.').default(50),
+  queuedMessages: integer(1, QUEUED_MAX).describe('Most messages that wait while it is away.').default(1000),
+  queuedBytes: size(1024, QUEUED_BYTES_MAX, '1MiB').describe('Most bytes of them.').prefault('1MiB'),
+}).describe('What one child may take up.');
+
 export const HubSchema = section({
   hostName: hostName('gateway.local').describe('What children call this gateway: it stands in the server certificate.'),
   iothubName: hostName('myhub.azure-devices.net')
@@ -81,6 +102,7 @@ export const HubSchema = section({
     )
     .exactOptional(),
   maxConnectedClients: integer(1, CLIENTS_MAX).describe('Most clients connected at once.').default(100),
+  limits: LimitsSchema.prefault({}),
   tokenExpiry: choice(['grace', 'strict'])
     .describe(
       'While the time is not known: `grace` takes tokens whenever they end and looks again once it is known, `strict` lets nobody in who depends on it.',

@@ -153,7 +153,7 @@ function withEmptySections(root: unknown): unknown {
     fill(value, ['simulated', 'serial', 'gpio', 'host', 'connected'], { serial });
   const children = (value: unknown): unknown => (Array.isArray(value) ? value.map(child) : (value ?? []));
   const upstream = (value: unknown): unknown => fill(value, ['reconnect']);
-  const hub = (value: unknown): unknown => fill(value, ['listen']);
+  const hub = (value: unknown): unknown => fill(value, ['listen', 'limits']);
   const module = (value: unknown): unknown => fill(value, ['reference', 'outputs', 'limits']);
   const modules = (value: unknown): unknown => (Array.isArray(value) ? value.map(module) : (value ?? []));
   return fill(root, ['gateway', 'upstream', 'hub', 'storeAndForward', 'routes'], { upstream, hub, children, modules });

@@ -54,7 +54,7 @@ const Reconnect = section({
     'Waits between attempts to connect: each is a random part of a bound that begins at `minSecs` and doubles up to `maxSecs`.',
   );
 
-const MaxRate = section({
+export const MaxRate = section({
   messagesPerSec: integer(1, MESSAGES_PER_SEC_MAX).describe('Messages a second.').exactOptional(),
   bytesPerSec: size(1, BYTES_PER_SEC_MAX, '64KiB').describe('Size of their PUBLISH packets a second.').exactOptional(),
 })

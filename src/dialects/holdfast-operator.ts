@@ -1,4 +1,4 @@
-import { lossesTopic, PREFIX, statusTopic } from './holdfast.ts';
+import { lossesTopic, PREFIX, registryTopic, statusTopic } from './holdfast.ts';
 
 /*
  * The `holdfast` dialect from the other end: the topics by which operators talk to gateways, and what can be read out of them.
@@ -7,16 +7,6 @@ import { lossesTopic, PREFIX, statusTopic } from './holdfast.ts';
 /** Where a child has its topics; a module of one below it. */
 function place(gateway: string, child: string, module: string | null): string {
   return `${PREFIX}/${gateway}/${child}${module === null ? '' : `/modules/${module}`}`;
-}
-
-/** The gateway's public key, a JWK, retained. */
-export function keyTopic(gateway: string): string {
-  return `${PREFIX}/${gateway}/key`;
-}
-
-/** The registry document, sealed, retained. */
-export function childrenTopic(gateway: string): string {
-  return `${PREFIX}/${gateway}/children`;
 }
 
 /** The whole desired document, JSON with `$version`, retained. */
@@ -43,7 +33,7 @@ export function methodTopics(
 
 /** Filters that match the same topic of every gateway. */
 export const EVERY_STATUS: string = statusTopic('+');
-export const EVERY_CHILDREN: string = childrenTopic('+');
+export const EVERY_REGISTRY: string = registryTopic('+');
 export const EVERY_LOSSES: string = lossesTopic('+');
 
 /** The gateway in a topic of ours. */

@@ -1,6 +1,7 @@
 import type { LossRow } from '../message/loss.ts';
 import type { Source, Stored } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
+import { encoded } from './bag.ts';
 
 /*
  * The `holdfast` dialect: topics and forms with which a gateway talks to any MQTT broker. Everything stands under
@@ -53,9 +54,9 @@ export function eventProperties(stored: Stored, known: KnownTime): string[] {
 
 /** The same as one topic level for MQTT 3.1.1, which has no properties. */
 export function propertyLevel(contentType: string | undefined, pairs: readonly string[]): string {
-  let level = contentType === undefined ? '' : `content-type=${encodeURIComponent(contentType)}`;
+  let level = contentType === undefined ? '' : `content-type=${encoded(contentType)}`;
   for (let i = 0; i < pairs.length; i += 2) {
-    level += `${level === '' ? '' : '&'}${encodeURIComponent(pairs[i]!)}=${encodeURIComponent(pairs[i + 1]!)}`;
+    level += `${level === '' ? '' : '&'}${encoded(pairs[i]!)}=${encoded(pairs[i + 1]!)}`;
   }
   return `?${level}`;
 }
@@ -68,37 +69,22 @@ export function lossesTopic(gateway: string): string {
   return `${PREFIX}/${gateway}/losses`;
 }
 
+/** The registry document, sealed for the gateway. */
+export function registryTopic(gateway: string): string {
+  return `${PREFIX}/${gateway}/children`;
+}
+
+/** The gateway's public key. */
+export function keyTopic(gateway: string): string {
+  return `${PREFIX}/${gateway}/key`;
+}
+
 /** The body of a loss report. */
 export function lossBody({ sent: _, ...loss }: LossRow): Buffer {
   const time = (ms: number | null) => (ms === null ? null : rfc3339(ms));
   return Buffer.from(
     JSON.stringify({ ...loss, firstEventTime: time(loss.firstEventTime), lastEventTime: time(loss.lastEventTime) }),
   );
-}
-
-/** All method requests for the gateway and its children. */
-export function methodRequests(gateway: string): string {
-  return `${PREFIX}/${gateway}/+/methods/+/req/+`;
-}
-
-export interface MethodRequestTopic {
-  readonly child: string;
-  readonly method: string;
-  readonly requestId: string;
-}
-
-/** Takes a method request's topic apart; null when it is none of ours. */
-export function parseMethodRequest(gateway: string, topic: string): MethodRequestTopic | null {
-  const start = `${PREFIX}/${gateway}/`;
-  if (!topic.startsWith(start)) return null;
-  const [child, methods, method, req, requestId, ...rest] = topic.slice(start.length).split('/');
-  if (methods !== 'methods' || req !== 'req' || rest.length > 0) return null;
-  if (child === undefined || method === undefined || requestId === undefined) return null;
-  return { child, method, requestId };
-}
-
-export function methodResponseTopic(gateway: string, request: MethodRequestTopic): string {
-  return `${PREFIX}/${gateway}/${request.child}/methods/${request.method}/res/${request.requestId}`;
 }
 
 /** Filters for one who watches: all events (with and without an output or a bag), or all of one gateway. */

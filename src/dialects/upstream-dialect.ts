@@ -58,6 +58,8 @@ export interface MethodFromAbove {
   readonly responseTimeoutSecs: number | null;
   /** ms since 1970 by its sender's clock; null: it does not say. */
   readonly sentAt: number | null;
+  /** Why the request cannot be read: that is its answer. */
+  readonly fault?: string;
 }
 
 /** What comes from above, taken apart. */
@@ -89,11 +91,11 @@ export interface Subscription {
   readonly qos: 0 | 1;
 }
 
-/** Of its reported properties, what is to be published: the whole document with `$version`, and what of it is new. */
+/** Reported properties that are to be published: the whole document with `$version` (null: it is gone), and what of it is new. */
 export interface ReportedToAbove {
   readonly child: string;
   readonly module: string | null;
-  readonly document: Readonly<Record<string, unknown>>;
+  readonly document: Readonly<Record<string, unknown>> | null;
   /** A merge patch against what was published before; null: that is not known. */
   readonly patch: Readonly<Record<string, unknown>> | null;
 }
@@ -107,15 +109,15 @@ export interface UpstreamDialect {
   heard(publication: DownPublication): FromAbove;
   /** `mqtt5`: properties travel as such, not in the topic. */
   event(stored: Stored, known: KnownTime, mqtt5: boolean): UpPublication;
-  /** Null: this dialect has no place for it. */
-  loss(row: LossRow): UpPublication | null;
+  loss(row: LossRow): UpPublication;
   /** `body`: JSON. */
   status(body: Buffer, mqtt5: boolean): UpPublication | null;
   /** What the broker says for us when we are gone. */
   will(body: Buffer): UpPublication | null;
   /** A direct method's answer; `payload`: JSON, empty: none. */
   methodResponse(request: MethodFromAbove, status: number, payload: Buffer): UpPublication;
-  reported(reported: ReportedToAbove): UpPublication | null;
+  /** `requestId` comes again in the answer, where there is one. */
+  reported(reported: ReportedToAbove, requestId: string): UpPublication | null;
   /** Asks for the gateway's own twin, where it does not come by itself. */
   twinGet(requestId: string): UpPublication | null;
   /** The gateway's public key, a JWK. */

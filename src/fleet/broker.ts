@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { MqttClient } from 'mqtt';
 import type { Clock } from '../clock/clock.ts';
 import { PREFIX } from '../dialects/holdfast.ts';
+import { covers } from '../dialects/topic-filter.ts';
 import { visit, type GuestOptions } from '../upstream/guest.ts';
 import { FleetError } from './fleet-error.ts';
 
@@ -53,7 +54,7 @@ export class Broker {
     client.on('message', (topic, body, { properties }) => {
       const heard = { topic, body, contentType: properties?.contentType, userProperties: properties?.userProperties };
       for (const { filters, listener } of this.#followers) {
-        if (filters.some((filter) => matches(filter, topic))) listener(heard);
+        if (filters.some((filter) => covers(filter, topic))) listener(heard);
       }
       for (const look of this.#waiting) look();
     });
@@ -184,15 +185,4 @@ export class Broker {
 interface PublishOptions {
   readonly qos?: 0 | 1;
   readonly retain?: boolean;
-}
-
-/** MQTT 5, section 4.7. */
-function matches(filter: string, topic: string): boolean {
-  const wanted = filter.split('/');
-  const levels = topic.split('/');
-  for (const [at, level] of wanted.entries()) {
-    if (level === '#') return true;
-    if (levels[at] === undefined || (level !== '+' && level !== levels[at])) return false;
-  }
-  return wanted.length === levels.length;
 }

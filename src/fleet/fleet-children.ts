@@ -1,6 +1,6 @@
 import type { Clock } from '../clock/clock.ts';
-import { childrenTopic, EVERY_CHILDREN, gatewayIn, keyTopic } from '../dialects/holdfast-operator.ts';
-import { rfc3339 } from '../dialects/holdfast.ts';
+import { EVERY_REGISTRY, gatewayIn } from '../dialects/holdfast-operator.ts';
+import { keyTopic, registryTopic, rfc3339 } from '../dialects/holdfast.ts';
 import { DocumentRefused, openDocument, sealDocument, type RegistryDocument } from '../registry/document.ts';
 import type { Auth, Identity, ModuleIdentity } from '../registry/identity.ts';
 import { publicOf, type PublicJwk } from '../registry/jwk.ts';
@@ -68,7 +68,7 @@ export class FleetChildren {
 
   /** The document with its secrets; null: there is none. */
   async get(gateway: string, { acceptUnsigned = false }: ChildrenWait = {}): Promise<RegistryDocument | null> {
-    const body = (await this.#broker.retained([childrenTopic(mustBeId(gateway))])).get(childrenTopic(gateway));
+    const body = (await this.#broker.retained([registryTopic(mustBeId(gateway))])).get(registryTopic(gateway));
     return body === undefined ? null : this.#open(gateway, body, acceptUnsigned);
   }
 
@@ -138,7 +138,7 @@ export class FleetChildren {
       const signing = this.#folder.signingKey() ?? undefined;
       let reported = watch.now.reported;
       const version = await changeRetained(this.#broker, this.#clock, {
-        topic: childrenTopic(gateway),
+        topic: registryTopic(gateway),
         make: async (before, again) => {
           const document = await this.#before(gateway, before, acceptUnsigned, replace);
           const next = 1 + Math.max(document.version, registryReport(watch.now.reported)?.version ?? 0);
@@ -254,7 +254,7 @@ export class FleetChildren {
   async #mustBeFree(gateway: string, ids: readonly string[], acceptUnsigned: boolean): Promise<string[]> {
     const unseen: string[] = [];
     const wanted = new Set(ids);
-    for (const [topic, body] of await this.#broker.retained([EVERY_CHILDREN])) {
+    for (const [topic, body] of await this.#broker.retained([EVERY_REGISTRY])) {
       const other = gatewayIn(topic);
       if (other === gateway) continue;
       let children: Children;

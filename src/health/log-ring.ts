@@ -1,5 +1,6 @@
 import { pino, type DestinationStream, type Level, type Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
+import type { LogLevel } from './log-level.ts';
 
 /** Lines kept in memory for `holdfast logs`; on a board whose journal is in RAM too this is a second look, not an archive. */
 const LINES_MAX = 2000;
@@ -32,11 +33,15 @@ export class LogRing implements DestinationStream {
     this.#out = out;
   }
 
-  /** A logger that writes here. */
-  logger(level: Level, clock: Clock): Logger {
+  /** A logger that writes here, and with those that are made from it follows `level`. */
+  logger(level: LogLevel, clock: Clock): Logger {
     // pino's own serializer repeats the message of every cause behind the error's.
     const serializers = { err: pino.stdSerializers.errWithCause };
-    return pino({ base: null, level, timestamp: () => `,"time":${clock.wall()}`, serializers }, this);
+    const timestamp = () => `,"time":${clock.wall()}`;
+    const onChild = (child: Logger) => level.adopt(child);
+    const logger = pino({ base: null, timestamp, serializers, onChild }, this);
+    level.adopt(logger);
+    return logger;
   }
 
   write(json: string): void {

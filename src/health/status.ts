@@ -1,3 +1,4 @@
+import type { SettingsReport } from '../above/settings.ts';
 import type { HubStatus } from '../hub/front.ts';
 import type { ModuleShown } from '../rules/modules.ts';
 import type { SpoolSnapshot } from '../spool/snapshot.ts';
@@ -14,6 +15,8 @@ export interface Child {
   readonly malformed: number;
   readonly restarts: number;
   readonly lastReadingAt: number | null;
+  /** Of children that connect: when they were last heard. */
+  readonly lastSeenAt?: number | null;
   readonly lastError: string | null;
   readonly retryInMs: number | null;
 }
@@ -39,11 +42,15 @@ export interface Status {
     readonly lastError: string | null;
     readonly retryInMs: number | null;
   } | null;
+  /** What came from above and lies over the configuration's file. */
+  readonly settings: SettingsReport;
   readonly spool: SpoolSnapshot;
   readonly ledger: SpoolStats['ledger'];
   readonly children: { readonly total: number; readonly running: number; readonly failing: readonly string[] };
-  /** Null without a hub. */
+  /** Null without a hub, and while nobody can connect. */
   readonly hub: HubStatus | null;
+  /** Why nobody can connect, where there is a hub; it is tried again. */
+  readonly hubFault: string | null;
   readonly modules: readonly ModuleShown[];
   readonly memory: { readonly rssBytes: number };
 }
@@ -60,7 +67,9 @@ export type ListedModule = TimeAsText<ModuleShown, 'lastOutput'> & { readonly ty
 
 /** What `list` answers, one by one: children, then modules. */
 export type Listed = ListedChild | ListedModule;
-export type ListedChild = TimeAsText<Child, 'since' | 'lastReadingAt'>;
+export type ListedChild = TimeAsText<Omit<Child, 'lastSeenAt'>, 'since' | 'lastReadingAt'> & {
+  readonly lastSeenAt?: string | null;
+};
 
 type TimeAsText<T, Keys extends keyof T> = Omit<T, Keys> & {
   readonly [Key in Keys]: T[Key] extends number ? string : string | null;
@@ -79,11 +88,12 @@ export function listedModule({ lastOutput, ...module }: ModuleShown): ListedModu
   return { type: 'module', ...module, lastOutput: lastOutput === null ? null : timeText(lastOutput) };
 }
 
-export function listed({ since, lastReadingAt, ...child }: Child): ListedChild {
+export function listed({ since, lastReadingAt, lastSeenAt, ...child }: Child): ListedChild {
   return {
     ...child,
     since: timeText(since),
     lastReadingAt: lastReadingAt === null ? null : timeText(lastReadingAt),
+    ...(lastSeenAt === undefined ? {} : { lastSeenAt: lastSeenAt === null ? null : timeText(lastSeenAt) }),
   };
 }
 

@@ -1,4 +1,6 @@
+import type { Config } from '../config/schema.ts';
 import { nearest } from '../query/nearest.ts';
+import type { Registry } from '../registry/registry.ts';
 import type { Twins, TwinFault, TwinView } from '../twins/twins.ts';
 import { RequestRefused, type Handler } from './control-server.ts';
 
@@ -7,6 +9,14 @@ export interface TwinsAsked {
   twins(): Promise<Pick<Twins, 'read' | 'desire' | 'replaceDesired'>>;
   /** All that have a twin: the gateway, its children whether wired or connected, and their modules as `child/module`. */
   twinIds(): Promise<readonly string[]>;
+}
+
+/** See {@link TwinsAsked.twinIds}. */
+export function twinIds({ gateway, children }: Config, registry: Pick<Registry, 'all'>): readonly string[] {
+  const registered = registry
+    .all()
+    .flatMap(({ id, modules }) => [id, ...modules.map((module) => `${id}/${module.id}`)]);
+  return [...new Set([gateway.id, ...children.map(({ id }) => id), ...registered])];
 }
 
 /** What `twin set` answers. */

@@ -1,7 +1,7 @@
 /** So much a second, and what was not used up to a second's worth (or `burst`) at once. Time is monotonic ms. */
 export class Allowance {
-  readonly #perMs: number;
-  readonly #burst: number;
+  #perMs: number;
+  #burst: number;
   #left: number;
   #at: number;
 
@@ -10,6 +10,14 @@ export class Allowance {
     this.#burst = burst;
     this.#left = burst;
     this.#at = now;
+  }
+
+  /** From now on so much a second; what is owed stays owed. */
+  change(perSec: number, now: number, burst = perSec): void {
+    this.#refill(now);
+    this.#perMs = perSec / 1000;
+    this.#burst = burst;
+    this.#left = Math.min(this.#left, burst);
   }
 
   /** Takes so much, on credit if need be; gives the ms until nothing is owed. */

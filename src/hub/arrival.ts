@@ -74,7 +74,7 @@ export class Arrival {
       admission = { refused: 'unavailable', why: 'nobody could say' };
     }
     if (!this.#wire.open) return;
-    if ('refused' in admission) this.#refuse(admission.refused, admission.why);
+    if ('refused' in admission) this.#refuse(admission.refused, admission.why, admission.said);
     else this.#admitted(admission.client, connect);
   }
 
@@ -95,8 +95,8 @@ export class Arrival {
     else this.#timer.cancel();
   }
 
-  #refuse(refusal: keyof typeof REFUSALS, why: string): void {
-    this.#house.refused(refusal, why, this.#origin);
+  #refuse(refusal: keyof typeof REFUSALS, why: string, said?: true): void {
+    this.#house.refused(refusal, why, this.#origin, said);
     const [returnCode, reasonCode] = REFUSALS[refusal];
     const { mqtt5 } = this.#wire;
     this.#wire.end({ cmd: 'connack', sessionPresent: false, ...(mqtt5 ? { reasonCode } : { returnCode }) });

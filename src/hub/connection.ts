@@ -85,6 +85,12 @@ export class Connection implements Line {
     return this.#wire.mqtt5;
   }
 
+  /** When something last came from it, wall ms. */
+  get heardAt(): number {
+    const { clock } = this.#house;
+    return Math.round(clock.wall() - (clock.monotonic() - this.#wire.heardAt));
+  }
+
   get roomy(): boolean {
     return this.#wire.open && this.#wire.unsent < limits.UNSENT_BYTES_MAX;
   }
@@ -127,6 +133,16 @@ export class Connection implements Line {
       const body = Buffer.from(JSON.stringify({ ...patch, $version: version }), 'utf8');
       this.session.say(this.dialect.desiredPatch(this.client, version, body));
     }
+  }
+
+  /** The house's limits are others now. */
+  limitsChanged(): void {
+    const now = this.#house.clock.monotonic();
+    const { messagesPerSec, bytesPerSec } = this.#house.limits;
+    this.#messages.change(messagesPerSec, now);
+    this.#bytes.change(bytesPerSec, now, Math.max(bytesPerSec, BODY_BYTES_MAX));
+    // How long it waits was reckoned by the rate of before.
+    this.#wire.release('rate');
   }
 
   /** Called now and then: whether it is alive, and may still be here. */

@@ -1,28 +1,46 @@
+import type { Config } from '../config/schema.ts';
 import type { Enrolment } from '../registry/enrolment.ts';
-import { Front, type FrontOptions } from './front.ts';
+import { SealError } from '../registry/seal-key.ts';
+import type { Twins } from '../twins/twins.ts';
+import { Front, type FrontOptions, type HubStatus } from './front.ts';
 
-/** When it is tried again to let children connect, ms. */
+/** When it is tried again to let children connect, ms; sooner where only a key is missing that somebody is bringing. */
 const AGAIN_MS = 30_000;
+const KEY_AGAIN_MS = 5000;
 
 /**
  * Lets children connect, as soon as that can be: a port that somebody else has, a key or a certificate that is not there yet are said,
- * and it is tried again. Nothing else in the gateway waits for it.
+ * and it is tried again. Each reason is said once. Nothing else in the gateway waits for it.
  */
 export class FrontDoor {
-  readonly #options: Omit<FrontOptions, 'enrolment'>;
+  readonly #options: Omit<FrontOptions, 'enrolment' | 'twins'>;
   readonly #enrolment: () => Promise<Enrolment | null>;
+  readonly #twins: (enrolment: Enrolment) => Twins;
+  #config: Config;
   #front: Front | null = null;
+  #fault: string | null = null;
   #stopped = false;
 
-  /** `enrolment` gives null where there is no hub. */
-  constructor(options: Omit<FrontOptions, 'enrolment'>, enrolment: () => Promise<Enrolment | null>) {
+  /** `enrolment` gives null where there is no hub, and rejects while who may connect cannot be known. */
+  constructor(
+    options: Omit<FrontOptions, 'enrolment' | 'twins'>,
+    enrolment: () => Promise<Enrolment | null>,
+    twins: (enrolment: Enrolment) => Twins,
+  ) {
     this.#options = options;
+    this.#config = options.config;
     this.#enrolment = enrolment;
+    this.#twins = twins;
   }
 
   /** Null while nobody can connect. */
   get front(): Front | null {
     return this.#front;
+  }
+
+  /** For `status`: how the hub does, or why nobody can connect; both null where there is no hub. */
+  status(): { readonly hub: HubStatus | null; readonly hubFault: string | null } {
+    return { hub: this.#front?.status() ?? null, hubFault: this.#fault };
   }
 
   /** Resolves when it is open, or will be tried again. */
@@ -31,14 +49,26 @@ export class FrontDoor {
     try {
       const enrolment = await this.#enrolment();
       if (enrolment === null || this.#stopped) return;
-      const front = new Front({ ...this.#options, enrolment });
+      const front = new Front({ ...this.#options, config: this.#config, enrolment, twins: this.#twins(enrolment) });
       await front.start();
       this.#front = front;
+      this.#fault = null;
+      front.configure(this.#config);
     } catch (error) {
       if (this.#stopped) return;
-      log.error(`no child can connect, it is tried again in ${AGAIN_MS / 1000} s: ${(error as Error).message}`);
-      clock.after(AGAIN_MS, () => void this.open());
+      const { message } = error as Error;
+      const againMs = error instanceof SealError ? KEY_AGAIN_MS : AGAIN_MS;
+      if (message !== this.#fault)
+        log.error(`no child can connect: ${message}; it is tried again every ${againMs / 1000} s`);
+      this.#fault = message;
+      clock.after(againMs, () => void this.open());
     }
+  }
+
+  /** Takes up what may change while it is open; what is read over a wire, and where it listens, is as it was. */
+  configure(config: Config): void {
+    this.#config = config;
+    this.#front?.configure(config);
   }
 
   async stop(): Promise<void> {

@@ -2,13 +2,15 @@ import type { TLSSocket } from 'node:tls';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
 import type { Commands } from '../commands/commands.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config, HubConfig } from '../config/schema.ts';
 import { holdfastChild } from '../dialects/holdfast-child.ts';
 import { iothubChild } from '../dialects/iothub.ts';
+import type { ToChild } from '../dialects/child-dialect.ts';
 import type { Message } from '../message/message.ts';
 import type { Enrolment } from '../registry/enrolment.ts';
-import { Twins } from '../twins/twins.ts';
+import type { TwinChange, Twins } from '../twins/twins.ts';
 import { Hub } from './hub.ts';
+import { LIMITS, type HubLimits } from './limits.ts';
 import type { Address, ListenOptions } from './listeners.ts';
 import { methodsListener } from './methods-https.ts';
 import { Switchboard, toChild, type SwitchboardOptions } from './switchboard.ts';
@@ -16,10 +18,13 @@ import { Switchboard, toChild, type SwitchboardOptions } from './switchboard.ts'
 /** Where a bare port listens. */
 const EVERYWHERE = '::';
 const CHAIN_MAX = 8;
+/** How many seconds' worth of connections may come at once. */
+const BURST_SECS = 10;
 
 export interface FrontOptions {
   readonly config: Config;
   readonly enrolment: Enrolment;
+  readonly twins: Twins;
   readonly commands: Commands;
   readonly clock: Clock;
   readonly log: Logger;
@@ -54,14 +59,16 @@ export interface ConnectedChild {
   readonly malformed: number;
   readonly restarts: number;
   readonly lastReadingAt: number | null;
+  /** When it was last heard, wall ms; null: not since the gateway started. */
+  readonly lastSeenAt: number | null;
   readonly lastError: string | null;
   readonly retryInMs: number | null;
 }
 
 /** The hub with all that stands behind it: the registry's doorkeeper, twins, commands and the router. */
 export class Front {
-  readonly twins: Twins;
   readonly #hub: Hub;
+  readonly #switchboard: Switchboard;
   readonly #options: FrontOptions;
   readonly #startedAt: number;
 
@@ -74,17 +81,20 @@ export class Front {
     this.#startedAt = clock.wall();
     const gatekeeper = enrolment.gatekeeper();
     const certificates = enrolment.certificates();
-    this.twins = new Twins({ store: enrolment.store, changed: (change) => switchboard.twinChanged(change) });
     const wired = new Set(config.children.flatMap(({ id, connected }) => (connected === undefined ? id : [])));
-    const switchboard = new Switchboard({
+    this.#switchboard = new Switchboard({
       gateway,
       clock,
       commands,
-      twins: this.twins,
+      twins: options.twins,
       hub: () => this.#hub,
       accept: options.accept,
       hasRoom: options.hasRoom,
       isWired: (child) => wired.has(child),
+      isRegistered: (child, module) => {
+        const found = enrolment.registry.find(child);
+        return found !== undefined && (module === null || found.modules.some(({ id }) => id === module));
+      },
       noticesWanted: options.noticesWanted,
     });
     this.#hub = new Hub({
@@ -96,14 +106,14 @@ export class Front {
           {
             gatekeeper,
             hubName: hub.iothubName ?? hub.hostName,
-            services: switchboard,
+            services: this.#switchboard,
           },
           ({ socket }) => chainOf(socket as TLSSocket),
         ),
       },
-      limits: { clientsMax: hub.maxConnectedClients },
+      limits: limitsOf(hub),
       gatekeeper,
-      services: switchboard,
+      services: this.#switchboard,
       dialects: { iothub: iothubChild(gateway), holdfast: holdfastChild(gateway) },
       store: enrolment.store,
       clock,
@@ -115,10 +125,16 @@ export class Front {
       const found = enrolment.registry.find(child);
       if (found !== undefined && (module === null || found.modules.some(({ id }) => id === module))) return;
       this.#hub.forget(child, module);
-      this.twins.forget(child, module).catch((error: unknown) => log.error({ err: error, child }, 'its twin stays'));
+      options.twins.forget(child, module).catch((error: unknown) => log.error({ err: error, child }, 'its twin stays'));
     });
     certificates.onRenewed((certificate) => this.#hub.setCertificate(certificate));
     commands.seekAmong(this.#hub);
+  }
+
+  /** Takes up limits; who may come, and what each may do, the enrolment has taken up before. */
+  configure({ hub }: Config): void {
+    if (hub !== undefined) this.#hub.setLimits(limitsOf(hub));
+    this.#hub.reconsider();
   }
 
   start(): Promise<void> {
@@ -158,11 +174,28 @@ export class Front {
           malformed: client?.refused ?? 0,
           restarts: 0,
           lastReadingAt: null,
+          lastSeenAt: client?.seenAt ?? null,
           lastError: null,
           retryInMs: null,
         };
       }),
     );
+  }
+
+  /** Whether it is a child that may connect, or one of its modules. */
+  has(child: string, module: string | null): boolean {
+    const found = this.#options.enrolment.registry.find(child);
+    return found !== undefined && (module === null || found.modules.some(({ id }) => id === module));
+  }
+
+  /** A twin has changed: its child is told, and routes. */
+  twinChanged(change: TwinChange): void {
+    this.#switchboard.twinChanged(change);
+  }
+
+  /** Queues a message from above. Resolves when it is durable; rejects when there is no room for it. */
+  queue(child: string, module: string | null, message: ToChild, expiresAfterSecs: number): Promise<void> {
+    return this.#hub.deliver(child, module, 'command', message, expiresAfterSecs);
   }
 
   observe(message: Message): void {
@@ -186,6 +219,20 @@ export class Front {
   #deliver(child: string, module: string | null, input: string, message: Message): Promise<void> {
     return this.#hub.deliver(child, module, { input }, toChild(message), message.expiresAfterSecs ?? null);
   }
+}
+
+export function limitsOf({ maxConnectedClients, limits }: HubConfig): HubLimits {
+  return {
+    ...LIMITS,
+    clientsMax: maxConnectedClients,
+    connectionsPerSec: limits.connectionsPerSec,
+    connectionsBurst: limits.connectionsPerSec * BURST_SECS,
+    messagesPerSec: limits.messagesPerSec,
+    bytesPerSec: limits.bytesPerSec,
+    subscriptionsMax: limits.subscriptions,
+    queuedMax: limits.queuedMessages,
+    queuedBytesMax: limits.queuedBytes,
+  };
 }
 
 function places(listen: NonNullable<Config['hub']>['listen']): Pick<ListenOptions, 'mqtts' | 'wss' | 'https' | 'mqtt'> {

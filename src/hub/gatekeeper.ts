@@ -11,7 +11,7 @@ export interface Presented {
   readonly address: string;
 }
 
-/** Somebody who was let in. */
+/** Somebody who was let in. What it is granted is what the configuration says now, whenever it is looked at. */
 export interface Client extends Speaker {
   readonly dialect: 'iothub' | 'holdfast';
   /** Wall ms after which its token counts no more; null: for ever. */
@@ -22,12 +22,14 @@ export type Refusal = 'unavailable' | 'bad credentials' | 'not authorised' | 'ba
 
 export type Admission =
   | { readonly client: Client }
-  /** `why` is for the log; never a secret. */
-  | { readonly refused: Refusal; readonly why: string };
+  /** `why` is for the log; never a secret. `said`: the log has it already. */
+  | { readonly refused: Refusal; readonly why: string; readonly said?: true };
 
 /** Who may come in. */
 export interface Gatekeeper {
   admit(presented: Presented): Promise<Admission>;
+  /** Why somebody who was let in may not stay, by what counts now of certificates; null: it may. */
+  objection(client: Client): string | null;
   /** A child (or one of its modules) was removed, disabled, or its keys changed: whoever is connected as it is cut off. */
   onRevoked(listener: (child: string, module: string | null) => void): void;
 }

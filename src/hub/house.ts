@@ -33,6 +33,7 @@ export interface Newcomer {
 
 /** Of the hub, what each of its connections needs. */
 export interface House {
+  /** Always the same object; what is in it may change while the hub runs. */
   readonly limits: HubLimits;
   readonly clock: Clock;
   readonly log: Logger;
@@ -43,6 +44,6 @@ export interface House {
   subscribed(session: Session): Promise<void>;
   /** A method's answer; false: nobody asked. */
   answered(client: Client, rid: string, status: number, body: Buffer): boolean;
-  /** Something was refused: counted, and said now and then. */
-  refused(what: string, why: string, origin: Origin): void;
+  /** Something was refused: counted, and said now and then, unless it has been. */
+  refused(what: string, why: string, origin: Origin, said?: true): void;
 }

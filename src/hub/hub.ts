@@ -3,6 +3,7 @@ import type { Clock, Timer } from '../clock/clock.ts';
 import type { ChildDialect, ToChild } from '../dialects/child-dialect.ts';
 import type { Message } from '../message/message.ts';
 import { Arrival } from './arrival.ts';
+import { Awaited } from './awaited.ts';
 import { Connection, keepingOf } from './connection.ts';
 import type { Admission, Client, Gatekeeper, Presented } from './gatekeeper.ts';
 import type { House, Newcomer, Testament } from './house.ts';
@@ -47,8 +48,10 @@ export interface Presence {
   readonly child: string;
   readonly module: string | null;
   readonly connected: boolean;
-  /** Wall ms; null: not connected. */
+  /** Wall ms: since when it is connected, or away; null: it has not been here since the hub started. */
   readonly since: number | null;
+  /** Wall ms at which it was last heard; null likewise. */
+  readonly seenAt: number | null;
   readonly address: string | null;
   readonly protocol: string | null;
   readonly dialect: string | null;
@@ -65,10 +68,12 @@ export interface Presence {
 /** Where children are connected. Not a general broker: what a client says goes where {@link Services} bring it. */
 export class Hub {
   readonly #options: HubOptions;
+  readonly #limits: { -readonly [limit in keyof HubLimits]: HubLimits[limit] };
   readonly #house: House;
   readonly #sessions: Sessions;
   readonly #observers: Observers;
   readonly #questions: Questions;
+  readonly #awaited: Awaited;
   readonly #refusals: Refusals;
   readonly #listeners: Listeners;
   readonly #connections = new Map<Session, Connection>();
@@ -82,9 +87,11 @@ export class Hub {
     const { gateway, clock, log, gatekeeper, store, age, services, dialects } = options;
     const limits = { ...LIMITS, ...options.limits };
     this.#options = options;
+    this.#limits = limits;
     this.#sessions = new Sessions(store, limits, age, clock, log);
     this.#observers = new Observers(gateway);
     this.#questions = new Questions(clock);
+    this.#awaited = new Awaited(clock);
     this.#refusals = new Refusals(clock, log);
     this.#house = {
       limits,
@@ -96,7 +103,7 @@ export class Hub {
       subscribed: (session) => this.#subscribed(session),
       answered: ({ child, module }, rid, status, body) =>
         this.#questions.answered(nameOf(child, module), rid, status, body),
-      refused: (what, why, origin) => this.#refusals.add(what, why, origin.address),
+      refused: (what, why, origin, said) => this.#refusals.add(what, why, origin.address, said),
     };
     this.#listeners = new Listeners(
       options.listen,
@@ -130,6 +137,7 @@ export class Hub {
     this.#stopping = true;
     this.#looking?.cancel();
     this.#questions.end();
+    this.#awaited.end();
     for (const timer of this.#wills.values()) timer.cancel();
     for (const connection of this.#connections.values()) connection.close('the gateway stops', 0x8b, false);
     await this.#listeners.stop();
@@ -144,6 +152,39 @@ export class Hub {
   /** New connections are shown this certificate. Throws when it and its key do not fit. */
   setCertificate(certificate: ServerCertificate): void {
     this.#listeners.setCertificate(certificate);
+  }
+
+  /** From now on these limits. Whoever is in stays, also where there are more than may come. */
+  setLimits(limits: HubLimits): void {
+    Object.assign(this.#limits, limits);
+    this.#listeners.limitsChanged();
+    for (const connection of this.#connections.values()) connection.limitsChanged();
+  }
+
+  /** Who may be here, and what each may do, is no longer as it was: whoever may not stay is cut off, and what it may not do any more ends. */
+  reconsider(): void {
+    this.#revocations++;
+    for (const connection of this.#connections.values()) {
+      const objection = this.#options.gatekeeper.objection(connection.client);
+      if (objection !== null) {
+        connection.close(objection, 0x87, false);
+        continue;
+      }
+      if (this.#withinGrants(connection)) void this.#sessions.save(connection.session);
+      this.#observers.regrant(connection);
+    }
+  }
+
+  /** Resolves when a client is there and has subscribed to this method, or has been waited for long enough. Never rejects. */
+  whenItTakes(child: string, module: string | null, method: string, secs: number): Promise<void> {
+    const takes = () => {
+      const session = this.#sessions.find(child, module);
+      const line = session?.line ?? null;
+      if (session === undefined || line === null) return false;
+      const { topic } = line.dialect.methodRequest(line.client, method, '0', Buffer.alloc(0));
+      return session.granted(topic) !== null;
+    };
+    return this.#awaited.until(takes, secs);
   }
 
   /** Invokes a method of a client. Never rejects: 404 it is not there or does not listen, 413 too large, 504 no answer. */
@@ -210,7 +251,8 @@ export class Hub {
         child: session.child,
         module: session.module,
         connected: connection !== undefined,
-        since: connection?.since ?? null,
+        since: connection?.since ?? session.leftAt,
+        seenAt: connection?.heardAt ?? session.seenAt,
         address: connection?.origin.address ?? null,
         protocol: connection?.origin.protocol ?? null,
         dialect: connection?.client.dialect ?? null,
@@ -267,13 +309,16 @@ export class Hub {
     );
     this.#options.services.present(client, true);
     connection.begin(present);
+    this.#awaited.look();
     return connection;
   }
 
-  /** What it was allowed once it may no longer be: its kept subscriptions are asked about again. */
-  #withinGrants({ client, dialect, session }: Connection): void {
+  /** What it was allowed once it may no longer be: its subscriptions are asked about again. True: some went. */
+  #withinGrants({ client, dialect, session }: Connection): boolean {
+    let changed = false;
     for (const [filter, qos] of session.subscriptions)
-      if (dialect.subscribes(client, filter, qos) === null) session.subscriptions.delete(filter);
+      if (dialect.subscribes(client, filter, qos) === null) changed = session.subscriptions.delete(filter);
+    return changed;
   }
 
   #left(connection: Connection, will: Testament | null): void {
@@ -281,6 +326,8 @@ export class Hub {
     if (this.#connections.get(session) !== connection) return;
     this.#connections.delete(session);
     this.#observers.remove(connection);
+    session.seenAt = connection.heardAt;
+    session.leftAt = this.#house.clock.wall();
     session.detach(connection);
     this.#sessions.end(session);
     this.#options.services.present(client, false);
@@ -313,11 +360,14 @@ export class Hub {
 
   #subscribed(session: Session): Promise<void> {
     return new Promise((resolve) => {
-      const timer = this.#house.clock.after(SUBSCRIBED_MS, resolve);
-      void this.#sessions.save(session).then(() => {
+      const settled = () => {
         timer.cancel();
         resolve();
-      });
+        // Its SUBACK goes first.
+        setImmediate(() => this.#awaited.look());
+      };
+      const timer = this.#house.clock.after(SUBSCRIBED_MS, settled);
+      void this.#sessions.save(session).then(settled);
     });
   }
 }

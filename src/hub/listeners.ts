@@ -152,6 +152,11 @@ export class Listeners {
     late.cancel();
   }
 
+  /** The limits are others now: each address is counted anew. */
+  limitsChanged(): void {
+    this.#allowances.clear();
+  }
+
   setCertificate({ cert, key }: ServerCertificate): void {
     for (const { server } of this.#listening) {
       if ('setSecureContext' in server) server.setSecureContext({ ...secureContext(), cert, key });

@@ -1,4 +1,5 @@
 import type { ToChild } from '../dialects/child-dialect.ts';
+import type { HubLimits } from './limits.ts';
 import type { Pen } from './pen.ts';
 
 /** What is brought to a client: a command, or a message for one of its inputs. */
@@ -41,19 +42,17 @@ export class Mailbox {
   readonly #name: string;
   readonly #pen: Pen;
   readonly #weight: Weight;
-  readonly #countMax: number;
-  readonly #bytesMax: number;
+  readonly #limits: Pick<HubLimits, 'queuedMax' | 'queuedBytesMax'>;
   #letters: Letter[] = [];
   #bytes = 0;
   #next = 1;
 
-  /** `name` begins the names of its records. */
-  constructor(name: string, pen: Pen, weight: Weight, countMax: number, bytesMax: number) {
+  /** `name` begins the names of its records; `limits` are looked at each time. */
+  constructor(name: string, pen: Pen, weight: Weight, limits: Pick<HubLimits, 'queuedMax' | 'queuedBytesMax'>) {
     this.#name = name;
     this.#pen = pen;
     this.#weight = weight;
-    this.#countMax = countMax;
-    this.#bytesMax = bytesMax;
+    this.#limits = limits;
   }
 
   get letters(): readonly Letter[] {
@@ -76,8 +75,9 @@ export class Mailbox {
     const number = this.#next;
     const record = encode(errand, message, expiresAt);
     const bytes = record.length;
-    if (this.#letters.length >= this.#countMax) throw new MailboxFull(`${this.#countMax} messages wait already`);
-    if (this.#bytes + bytes > this.#bytesMax || this.#weight.bytes + bytes > this.#weight.max)
+    const { queuedMax, queuedBytesMax } = this.#limits;
+    if (this.#letters.length >= queuedMax) throw new MailboxFull(`${queuedMax} messages wait already`);
+    if (this.#bytes + bytes > queuedBytesMax || this.#weight.bytes + bytes > this.#weight.max)
       throw new MailboxFull('too many bytes wait already');
     this.#next++;
     const name = this.#record(number);

@@ -16,6 +16,8 @@ export const REQUEST_BYTES_MAX = PAYLOAD_BYTES_MAX + 8 * 1024;
 const TIMEOUT_SECS_MIN = 5;
 const TIMEOUT_SECS_MAX = 300;
 const TIMEOUT_SECS = 30;
+/** How long it may be waited for when it is not connected, seconds (IoT Hub's limit); 0: not at all. */
+const CONNECT_TIMEOUT_SECS_MAX = 300;
 /** Longest name of a method, characters. */
 const METHOD_LENGTH_MAX = 128;
 
@@ -48,6 +50,8 @@ export interface MethodServices {
     method: string,
     body: Buffer,
     responseTimeoutSecs: number,
+    /** How long a child that is not there is waited for before that. */
+    connectTimeoutSecs: number,
   ): Promise<{ readonly status: number; readonly payload: Buffer; readonly failed?: true }>;
 }
 
@@ -91,7 +95,8 @@ export async function answerMethodRequest(request: MethodRequest, options: Metho
   if (call.payload.length > PAYLOAD_BYTES_MAX)
     return failure(413, 'RequestEntityTooLarge', `a payload may have ${PAYLOAD_BYTES_MAX} bytes`);
   const { services } = options;
-  const result = await services.invoke(client, child, ofModule, call.name, call.payload, call.timeoutSecs);
+  const { name, timeoutSecs, connectTimeoutSecs } = call;
+  const result = await services.invoke(client, child, ofModule, name, call.payload, timeoutSecs, connectTimeoutSecs);
   const payload = result.payload.length === 0 ? 'null' : result.payload.toString('utf8');
   if (result.failed === true) return failure(result.status, codeOf(result.status), errorIn(payload));
   return { status: 200, body: `{"status":${result.status},"payload":${payload}}` };
@@ -167,9 +172,10 @@ interface Call {
   /** JSON; empty: none. */
   readonly payload: Buffer;
   readonly timeoutSecs: number;
+  readonly connectTimeoutSecs: number;
 }
 
-/** `{methodName, payload, responseTimeoutInSeconds}`; a text when it is none. How long to wait for a child to connect is not heeded. */
+/** `{methodName, payload, responseTimeoutInSeconds, connectTimeoutInSeconds}`; a text when it is none. */
 function parsedCall(body: Buffer): Call | string {
   let call: Record<string, unknown> | null;
   try {
@@ -178,14 +184,18 @@ function parsedCall(body: Buffer): Call | string {
     return 'the request is not JSON';
   }
   const { methodName, payload, responseTimeoutInSeconds: secs = TIMEOUT_SECS } = call ?? {};
+  const { connectTimeoutInSeconds: connectSecs = 0 } = call ?? {};
   if (typeof methodName !== 'string' || methodName === '' || methodName.length > METHOD_LENGTH_MAX)
     return `methodName is a text of 1 to ${METHOD_LENGTH_MAX} characters`;
   if (typeof secs !== 'number' || !(secs >= TIMEOUT_SECS_MIN && secs <= TIMEOUT_SECS_MAX))
     return `responseTimeoutInSeconds lies from ${TIMEOUT_SECS_MIN} to ${TIMEOUT_SECS_MAX}`;
+  if (typeof connectSecs !== 'number' || !(connectSecs >= 0 && connectSecs <= CONNECT_TIMEOUT_SECS_MAX))
+    return `connectTimeoutInSeconds lies from 0 to ${CONNECT_TIMEOUT_SECS_MAX}`;
   return {
     name: methodName,
     payload: payload === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(payload)),
     timeoutSecs: secs,
+    connectTimeoutSecs: connectSecs,
   };
 }
 

@@ -21,9 +21,10 @@ export class Refusals {
     return Object.fromEntries(this.#counts);
   }
 
-  /** `what` is one of a few words; `why` is for the log. */
-  add(what: string, why: string, address: string): void {
+  /** `what` is one of a few words; `why` is for the log, unless it is `said` there. */
+  add(what: string, why: string, address: string, said?: true): void {
     this.#counts.set(what, (this.#counts.get(what) ?? 0) + 1);
+    if (said === true) return;
     const key = `${what} ${address}`;
     const now = this.#clock.monotonic();
     const last = this.#said.get(key);

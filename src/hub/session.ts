@@ -34,6 +34,9 @@ export class Session {
   /** Age at which its client left, ms; null while it is there. */
   goneAt: number | null = null;
   line: Line | null = null;
+  /** Wall ms at which its client was last heard, and left, since the hub started; null: not yet. */
+  seenAt: number | null = null;
+  leftAt: number | null = null;
   /** A message of its client found no room: it waits outside until there is some. */
   turnedAway = false;
   /** Over all its connections: messages in, out, and refused, and what was let go because the client was slow. */

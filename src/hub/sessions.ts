@@ -138,8 +138,7 @@ export class Sessions {
     let session = this.#all.get(key);
     if (session === undefined) {
       const [child = '', module] = key.split('/').map(decodeURIComponent);
-      const { queuedMax, queuedBytesMax } = this.#limits;
-      const mailbox = new Mailbox(`${LETTER}${key}/`, this.#pen, this.#weight, queuedMax, queuedBytesMax);
+      const mailbox = new Mailbox(`${LETTER}${key}/`, this.#pen, this.#weight, this.#limits);
       session = new Session(child, module ?? null, mailbox, this.#age);
       this.#all.set(key, session);
     }

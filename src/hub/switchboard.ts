@@ -23,7 +23,7 @@ export interface SwitchboardOptions {
   };
   readonly twins: Pick<Twins, 'read' | 'report'>;
   /** Where messages for children are queued. */
-  readonly hub: () => Pick<Hub, 'deliver' | 'desired'>;
+  readonly hub: () => Pick<Hub, 'deliver' | 'desired' | 'whenItTakes'>;
   /** Gives a message to the router. Takes its place in order at the call; rejects as {@link Services.event}. */
   readonly accept: (
     source: Source,
@@ -33,6 +33,8 @@ export interface SwitchboardOptions {
   readonly hasRoom: () => boolean;
   /** Children that are wired: they take methods, and no messages. */
   readonly isWired: (child: string) => boolean;
+  /** Whether it may connect at all. */
+  readonly isRegistered: (child: string, module: string | null) => boolean;
   /** Whether some route takes `/twinChangeNotifications`: without one, a notice would only be booked as dropped. */
   readonly noticesWanted: () => boolean;
 }
@@ -71,11 +73,14 @@ export class Switchboard implements Services, MethodServices {
     method: string,
     body: Buffer,
     responseTimeoutSecs: number | null,
+    connectTimeoutSecs = 0,
   ) {
     const id = module === null ? child : `${child}/${module}`;
     // A dialect has seen to it that it is JSON.
     const given: unknown = body.length === 0 ? null : JSON.parse(body.toString('utf8'));
     const secs = responseTimeoutSecs ?? RESPONSE_TIMEOUT_SECS;
+    if (this.#options.isRegistered(child, module))
+      await this.#options.hub().whenItTakes(child, module, method, connectTimeoutSecs);
     const { status, payload, failed } = await this.#options.commands.invoke(id, method, given, secs);
     const answer = payload === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(payload));
     return { status, payload: answer, ...(failed === undefined ? {} : { failed }) };

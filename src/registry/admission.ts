@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import { isSignedBy, parseSasToken } from '../dialects/sas-token.ts';
-import type { Admission, Gatekeeper, Presented, Refusal } from '../hub/gatekeeper.ts';
+import type { Admission, Client, Gatekeeper, Presented, Refusal } from '../hub/gatekeeper.ts';
 import type { Attempts } from './attempts.ts';
 import { readCertificate, type Certificate } from './certificate.ts';
 import { chainFault } from './chain.ts';
@@ -19,12 +19,18 @@ export interface AdmissionOptions {
   readonly registry: Registry;
   /** The names that SDK children may call the hub by, lower case: `hub.iothubName` and `hub.hostName`. */
   readonly hubNames: readonly string[];
-  /** What counts while the time is not known; see {@link Doorkeeper}. */
-  readonly tokenExpiry: 'grace' | 'strict';
+  /** As the configuration has it now. */
+  readonly policy: () => Policy;
   readonly time: KnownTime;
-  readonly trust: Trust;
   readonly passwords: Passwords;
   readonly attempts: Attempts;
+}
+
+/** What may change while people are in. */
+export interface Policy {
+  /** What counts while the time is not known; see {@link Doorkeeper}. */
+  readonly tokenExpiry: 'grace' | 'strict';
+  readonly trust: Trust;
 }
 
 /** Why somebody is not let in. */
@@ -33,8 +39,8 @@ interface Verdict {
   readonly why: string;
 }
 
-/** Until when somebody is let in, wall ms; null for ever. */
-type Judged = Verdict | { readonly expiresAt: number | null };
+/** Until when somebody is let in, wall ms; null for ever. `again` judges its certificate once more. */
+type Judged = Verdict | { readonly expiresAt: number | null; readonly again?: () => Judged };
 
 /**
  * Judges who may come in, by the registry alone: no network is asked.
@@ -45,6 +51,8 @@ type Judged = Verdict | { readonly expiresAt: number | null };
  */
 export class Doorkeeper implements Gatekeeper {
   readonly #options: AdmissionOptions;
+  /** Those who came in with a certificate. */
+  readonly #certified = new WeakMap<Client, () => Judged>();
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
@@ -65,12 +73,29 @@ export class Doorkeeper implements Gatekeeper {
         : await this.#judged(presented, name);
     if ('refused' in judged || name === null) {
       const verdict = judged as Verdict;
-      if (verdict.refused !== 'unavailable') await attempts.failed(presented.address, name?.child ?? null, verdict.why);
-      return verdict;
+      if (verdict.refused === 'unavailable') return verdict;
+      await attempts.failed(presented.address, name?.child ?? null, verdict.why);
+      return { ...verdict, said: true };
     }
     attempts.succeeded(name.child);
     const { child, module, dialect } = name;
-    return { client: { child, module, dialect, grants: registry.grants(child), expiresAt: judged.expiresAt } };
+    const client: Client = {
+      child,
+      module,
+      dialect,
+      get grants() {
+        return registry.grants(child);
+      },
+      expiresAt: judged.expiresAt,
+    };
+    if (judged.again !== undefined) this.#certified.set(client, judged.again);
+    return { client };
+  }
+
+  /** What cannot be judged just now is no objection: who came in then did so when it could be. */
+  objection(client: Client): string | null {
+    const judged = this.#certified.get(client)?.();
+    return judged !== undefined && 'refused' in judged && judged.refused !== 'unavailable' ? judged.why : null;
   }
 
   async #judged(presented: Presented, name: ClientName): Promise<Judged> {
@@ -92,7 +117,11 @@ export class Doorkeeper implements Gatekeeper {
   /** `standsIn`: it is a module that wants in, and these are the credentials of its child. */
   async #byAuth(auth: Auth, presented: Presented, name: ClientName, standsIn: boolean): Promise<Judged> {
     if ('sas' in auth) return this.#bySas(auth.sas, presented, name, standsIn);
-    if ('x509' in auth) return this.#byCertificate(auth.x509, presented, name, standsIn);
+    if ('x509' in auth) {
+      const again = () => this.#byCertificate(auth.x509, presented, name, standsIn);
+      const judged = again();
+      return 'refused' in judged ? judged : { ...judged, again };
+    }
     return this.#byPassword(auth.password, presented, name);
   }
 
@@ -102,7 +131,7 @@ export class Doorkeeper implements Gatekeeper {
     { child, module }: ClientName,
     standsIn: boolean,
   ): Judged {
-    const { time, tokenExpiry, hubNames } = this.#options;
+    const { time, hubNames, policy } = this.#options;
     const token = password === undefined ? null : parseSasToken(password.toString('utf8'));
     if (token === null) return no('the password is no shared access signature');
     if (token.keyName !== null && token.keyName !== '') return no('the signature is of a policy, not of a child');
@@ -119,7 +148,7 @@ export class Doorkeeper implements Gatekeeper {
     if (!fits.includes(true)) return no('the signature is not by the key of the child');
     const expiresAt = token.expirySecs * 1000;
     if (time.known) return expiresAt <= time.now() ? no('the signature has expired') : { expiresAt };
-    if (tokenExpiry === 'grace') return { expiresAt };
+    if (policy().tokenExpiry === 'grace') return { expiresAt };
     return { refused: 'unavailable', why: 'the time is not known, and tokenExpiry is strict' };
   }
 
@@ -152,7 +181,7 @@ export class Doorkeeper implements Gatekeeper {
   }
 
   #byAuthority(leaf: Certificate, others: readonly Certificate[], subject: string): Judged {
-    const { trust } = this.#options;
+    const { trust } = this.#options.policy();
     const authorities = trust.authorities();
     if (authorities === null) return { refused: 'unavailable', why: 'hub.clientCa cannot be read' };
     if (authorities.length === 0) return no('hub.clientCa names no authority');
@@ -176,12 +205,12 @@ export class Doorkeeper implements Gatekeeper {
 
   /** By its dates alone. */
   #dated({ notBefore, notAfter }: Certificate): Judged {
-    const { time, tokenExpiry } = this.#options;
+    const { time, policy } = this.#options;
     const now = time.now();
     if (notAfter < now) return no('the certificate has expired');
     if (notBefore <= now) return { expiresAt: notAfter };
     if (time.known) return no('the certificate is not valid yet');
-    if (tokenExpiry === 'grace') return { expiresAt: notAfter };
+    if (policy().tokenExpiry === 'grace') return { expiresAt: notAfter };
     return { refused: 'unavailable', why: 'the time is not known, and tokenExpiry is strict' };
   }
 

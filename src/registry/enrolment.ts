@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
 import type { Config } from '../config/schema.ts';
-import { Doorkeeper } from './admission.ts';
+import { Doorkeeper, type Policy } from './admission.ts';
 import { Attempts } from './attempts.ts';
 import { openDocument, type OpenedDocument } from './document.ts';
 import { gatewayKey, type GatewayKey } from './gateway-key.ts';
@@ -38,11 +38,14 @@ export class Enrolment {
   readonly registry: Registry;
   readonly time: KnownTime;
   readonly #options: EnrolmentOptions;
+  #config: Config;
+  #policy: Policy | null = null;
   #certificates: Certificates | null = null;
 
   private constructor(options: EnrolmentOptions, store: SealedStore) {
     const { config, medium, clock, log, builtAt } = options;
     this.#options = options;
+    this.#config = config;
     this.store = store;
     this.registry = new Registry(store, configuredChildren(config), log);
     this.time = new KnownTime(clock, medium, builtAt ?? 0);
@@ -68,7 +71,7 @@ export class Enrolment {
 
   /** What registry documents are encrypted to; made when it is not there. Throws a JwkError when it cannot be used. */
   gatewayKey(): GatewayKey {
-    return gatewayKey(keysDir(this.#options.config));
+    return gatewayKey(keysDir(this.#config));
   }
 
   /** Opens a registry document with that key; see {@link openDocument}. */
@@ -76,20 +79,27 @@ export class Enrolment {
     return openDocument(bytes, this.gatewayKey(), trust);
   }
 
+  /** Takes up who may come in, and what each may do; nobody who is in is cut off by it. Certificates are looked at again. */
+  configure(config: Config): void {
+    this.#config = config;
+    this.#policy = null;
+    this.#certificates?.look();
+    this.registry.configure(configuredChildren(config));
+  }
+
   get hasHub(): boolean {
-    return this.#options.config.hub !== undefined;
+    return this.#config.hub !== undefined;
   }
 
   /** Who judges those that want in. Only with a hub. */
   gatekeeper(): Doorkeeper {
-    const { clock, log, config } = this.#options;
+    const { clock, log } = this.#options;
     const hub = this.#hub();
     return new Doorkeeper({
       registry: this.registry,
       hubNames: [hub.iothubName ?? hub.hostName, hub.hostName].map((name) => name.toLowerCase()),
-      tokenExpiry: hub.tokenExpiry,
+      policy: () => (this.#policy ??= this.#newPolicy()),
       time: this.time,
-      trust: new Trust(config.hub?.clientCa, config.hub?.revoked, log),
       passwords: new Passwords(() => clock.monotonic()),
       attempts: new Attempts(clock, log),
     });
@@ -101,8 +111,14 @@ export class Enrolment {
     return this.#certificates;
   }
 
+  #newPolicy(): Policy {
+    const { tokenExpiry, clientCa, revoked } = this.#hub();
+    return { tokenExpiry, trust: new Trust(clientCa, revoked, this.#options.log) };
+  }
+
   #newCertificates(): Certificates {
-    const { config, clock, log } = this.#options;
+    const { clock, log } = this.#options;
+    const config = this.#config;
     const { hostName, cert, key } = this.#hub();
     const certificates = new Certificates({
       keysDir: keysDir(config),
@@ -119,7 +135,7 @@ export class Enrolment {
   }
 
   #hub() {
-    const { hub } = this.#options.config;
+    const { hub } = this.#config;
     if (hub === undefined) throw new Error('there is no hub in the configuration');
     return hub;
   }

@@ -14,7 +14,7 @@ const MEMORY_BYTES_MAX = 64 * 2 ** 20;
 const R_MAX = 32;
 const P_MAX = 4;
 /** Longest password, bytes. */
-export const PASSWORD_BYTES_MAX = 1024;
+const PASSWORD_BYTES_MAX = 1024;
 /** Hashes that wait to be reckoned. */
 const WAITING_MAX = 32;
 /** How long a right password is remembered, ms, and how many are. */
@@ -30,6 +30,16 @@ interface Parsed {
 /** Whether a text is a hash that can be held against a password. */
 export function isPasswordHash(text: string): boolean {
   return parse(text) !== null;
+}
+
+/** Why a password cannot be given to a child; null: it can. Of what a client sends the same is refused. */
+export function passwordFault(password: Buffer): string | null {
+  if (password.length === 0 || password.length > PASSWORD_BYTES_MAX)
+    return `a password has 1 to ${PASSWORD_BYTES_MAX} bytes`;
+  // HMAC, inside scrypt, fills short keys up with NULs (RFC 2104, section 2): one more of them would make no difference.
+  if (password.includes(0))
+    return 'a password has no NUL (zero byte) in it; text in UTF-16 is full of them: save it as UTF-8';
+  return null;
 }
 
 /** A fresh hash of a password. */
@@ -65,9 +75,7 @@ export class Passwords {
   async matches(password: Buffer, hash: string): Promise<boolean | null> {
     if (this.knows(password, hash)) return true;
     const parsed = parse(hash);
-    if (parsed === null || password.length > PASSWORD_BYTES_MAX) return false;
-    // HMAC, inside scrypt, fills short keys up with NULs (RFC 2104, section 2): one more of them would make no difference.
-    if (password.includes(0)) return false;
+    if (parsed === null || passwordFault(password) !== null) return false;
     if (this.#waiting >= WAITING_MAX) return null;
     this.#waiting++;
     const turn = this.#busy.then(() => reckoned(password, parsed));

@@ -1,3 +1,4 @@
+import type { Config } from '../config/schema.ts';
 import { carryOut } from './desk.ts';
 import { Enrolment, type EnrolmentOptions } from './enrolment.ts';
 import { RegistryRefusal } from './registry.ts';
@@ -9,23 +10,25 @@ import { SealError } from './seal-key.ts';
  */
 export class Reception {
   readonly #options: EnrolmentOptions;
+  #config: Config;
   #opening: Promise<Enrolment> | null = null;
+  #open: Enrolment | null = null;
   #stopped = false;
 
   constructor(options: EnrolmentOptions) {
     this.#options = options;
+    this.#config = options.config;
   }
 
-  /** Opens it when there is a hub that needs it; null when there is none, or it cannot be opened, which is said then. */
+  /** Opens it when there is a hub that needs it; null when there is none. Rejects as {@link enrolment}. */
   async start(): Promise<Enrolment | null> {
-    if (this.#options.config.hub === undefined) return null;
-    try {
-      return await this.enrolment();
-    } catch (error) {
-      if (!(error instanceof SealError)) throw error;
-      this.#options.log.error(`no child can connect: ${error.message}`);
-      return null;
-    }
+    return this.#config.hub === undefined ? null : this.enrolment();
+  }
+
+  /** Takes up what the configuration says of children that connect; see {@link Enrolment.configure}. */
+  configure(config: Config): void {
+    this.#config = config;
+    this.#open?.configure(config);
   }
 
   async stop(): Promise<void> {
@@ -37,9 +40,12 @@ export class Reception {
   /** Opens it when it is not open. Rejects with a {@link SealError} while it cannot be: then it is tried again the next time. */
   enrolment(): Promise<Enrolment> {
     if (this.#stopped) return Promise.reject(new SealError('the gateway is stopping'));
-    this.#opening ??= Enrolment.open(this.#options).then(
+    this.#opening ??= Enrolment.open({ ...this.#options, config: this.#config }).then(
       (enrolment) => {
         enrolment.start();
+        this.#open = enrolment;
+        // It may have changed while the medium was read.
+        enrolment.configure(this.#config);
         return enrolment;
       },
       (error: unknown) => {

@@ -53,7 +53,7 @@ export type RevokedListener = (child: string, module: string | null) => void;
  */
 export class Registry {
   readonly #store: RegistryStore;
-  readonly #configured: ConfiguredChildren;
+  #configured: ConfiguredChildren;
   readonly #taken: ReadonlySet<string>;
   readonly #children: Map<string, Registered>;
   readonly #listeners: RevokedListener[] = [];
@@ -78,6 +78,11 @@ export class Registry {
       if (this.#taken.has(child))
         log.warn({ child }, 'it has credentials, and the gateway reads it itself: it cannot connect');
     }
+  }
+
+  /** What the configuration says of children that connect is another now; what it reads itself is as it was. */
+  configure(configured: ConfiguredChildren): void {
+    this.#configured = configured;
   }
 
   /** Whether there is anybody who could be let in. */

@@ -66,6 +66,23 @@ export class SealedStore {
     return store;
   }
 
+  /**
+   * Where the key is that {@link open} would use, having seen that it opens what is there; null when nothing is sealed. Nothing is
+   * changed. Throws {@link SealError} as it does.
+   */
+  static placeOfKey(
+    medium: Pick<SealedMedium, 'bytes' | 'names'>,
+    keysDir: string,
+    credentialsDir = process.env['CREDENTIALS_DIRECTORY'],
+  ): string | null {
+    const names = medium.names(PREFIX);
+    if (names.length === 0) return null;
+    const readOnly = { ...medium, putBytes: () => Promise.reject(new Error('nothing is written here')) };
+    const store = new SealedStore(readOnly, findKeys(keysDir, false, credentialsDir));
+    store.#mustKnowSome(names);
+    return store.#primary.place;
+  }
+
   /** The value of a record, or null when there is none. Throws {@link SealError} when it was tampered with or damaged. */
   get(name: string): Buffer | null {
     const record = this.#medium.bytes(PREFIX + name);

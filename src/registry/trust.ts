@@ -77,7 +77,7 @@ export function authoritiesIn(text: string): readonly Certificate[] {
  * line of 40 digits counts as both a SHA-1 fingerprint and a serial number. Throws for any other line: who mistypes a
  * fingerprint must hear of it.
  */
-function revokedIn(text: string): ReadonlySet<string> {
+export function revokedIn(text: string): ReadonlySet<string> {
   const found = new Set<string>();
   for (const [index, line] of text.split('\n').entries()) {
     const hex = line.replace(/#.*/, '').replaceAll(/[\s:]/g, '');

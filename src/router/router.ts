@@ -68,7 +68,7 @@ export class TooLarge extends Error {
 export class Router {
   readonly #gateway: string;
   readonly #destinations: Destinations;
-  readonly #table: RouteTable;
+  #table: RouteTable;
   readonly #onTaken: ((message: Message) => void) | undefined;
 
   constructor({ gateway, destinations, routes, onTaken }: RouterOptions) {
@@ -99,6 +99,11 @@ export class Router {
     senderWaits: boolean,
   ): Promise<void> {
     return this.#taken(source, content, undefined, 0, senderWaits);
+  }
+
+  /** Puts these routes in place of the others. Each message takes the one or the other, and none is overtaken. */
+  configure(routes: readonly NamedRoute[]): void {
+    this.#table = new RouteTable(routes);
   }
 
   /** Whether some route takes changes of twins, from `/twinChangeNotifications`. */

@@ -12,6 +12,7 @@ const WAITING_MAX = 64;
 /** A twin that nobody has changed yet has this version, as IoT Hub's. */
 const FIRST_VERSION = 1;
 const FORMAT = 1;
+const PREFIX = 'twin/';
 
 /** Small durable records by name; the sealed store of `registry/` is one. */
 export interface TwinStore {
@@ -47,6 +48,8 @@ export interface TwinView {
 interface Side {
   readonly version: number;
   readonly properties: JsonObject;
+  /** Of the document that was had from above last; absent: none was. */
+  readonly above?: number;
 }
 interface Twin {
   readonly desired: Side;
@@ -57,20 +60,24 @@ export interface TwinsOptions {
   readonly store: TwinStore;
   /** Called when a change is durable, in the order of each twin's changes. Must not throw. */
   readonly changed: (change: TwinChange) => void;
+  /** Called when a twin is no longer ours. Must not throw. */
+  readonly forgotten?: (child: string, module: string | null) => void;
 }
 
 /** What becomes of a side: its properties, and its version when that is not the next one. */
-type Edit = (side: Side) => { properties: JsonObject; version?: number };
+type Edit = (side: Side) => { properties: JsonObject; version?: number; above?: number };
 
 export class Twins {
   readonly #store: TwinStore;
   readonly #changed: (change: TwinChange) => void;
+  readonly #forgotten: (child: string, module: string | null) => void;
   /** Twins that are being changed: how many changes, and when the last of them is done. */
   readonly #busy = new Map<string, { waiting: number; last: Promise<unknown> }>();
 
-  constructor({ store, changed }: TwinsOptions) {
+  constructor({ store, changed, forgotten = () => undefined }: TwinsOptions) {
     this.#store = store;
     this.#changed = changed;
+    this.#forgotten = forgotten;
   }
 
   /** As it is on the medium. */
@@ -96,9 +103,10 @@ export class Twins {
   }
 
   /**
-   * Puts a whole document in place of the desired properties. With a `version`, from somebody who counts versions himself, only
-   * when it is a later one than ours, and then with that version. Resolves when it is durable, with the version that is then
-   * ours; never rejects.
+   * Puts a whole document in place of the desired properties. With a `version` it comes from above, where desired properties are
+   * decided: one that was not had from there yet takes the place of whatever is here, and gives it its version, or the next one
+   * where we are further already because something was set here meanwhile. Resolves when it is durable, with the version that is
+   * then ours; never rejects.
    */
   replaceDesired(
     child: string,
@@ -110,8 +118,11 @@ export class Twins {
     if (typeof properties === 'string') return Promise.resolve(fault(400, 400_004, properties));
     return this.#edit(child, module, 'desired', (side) => {
       if (version === undefined) return { properties: merged(emptyObject(), properties) };
-      if (version <= side.version) return { properties: side.properties };
-      return { properties: merged(emptyObject(), properties), version };
+      if (version <= (side.above ?? 0)) return { properties: side.properties };
+      const next = merged(emptyObject(), properties);
+      const untouched = version === side.version && Object.keys(side.properties).length === 0;
+      if (version > side.version || untouched) return { properties: next, version, above: version };
+      return { properties: next, above: version };
     });
   }
 
@@ -123,6 +134,12 @@ export class Twins {
     await Promise.all(busy.map(([, { last }]) => last));
     const names = this.#store.names(name).filter(isMeant);
     await this.#store.put(names.map((each) => [each, null]));
+    for (const each of names) this.#forgotten(...namedBy(each));
+  }
+
+  /** All that have a twin, modules as `child/module`. */
+  ids(): string[] {
+    return this.#store.names(PREFIX).map((name) => name.slice(PREFIX.length));
   }
 
   #patched(
@@ -165,15 +182,16 @@ export class Twins {
     try {
       const twin = this.#load(where.child, where.module);
       const was = twin[where.side];
-      const { properties, version: given } = edit(was);
+      const { properties, version: given, above = was.above } = edit(was);
       const size = sizeOf(properties);
       if (size > SIZE_MAX)
         return fault(413, 413_001, `the ${where.side} properties would have ${size} bytes; they may have ${SIZE_MAX}`);
       const patch = difference(was.properties, properties);
       const changes = Object.keys(patch).length > 0;
       const version = given ?? (changes ? was.version + 1 : was.version);
-      if (version === was.version) return { version };
-      const record = { format: FORMAT, ...twin, [where.side]: { version, properties } };
+      if (version === was.version && above === was.above) return { version };
+      const side: Side = { version, properties, ...(above === undefined ? {} : { above }) };
+      const record = { format: FORMAT, ...twin, [where.side]: side };
       await this.#store.put([[name, Buffer.from(JSON.stringify(record))]]);
       if (changes) this.#changed({ ...where, version, patch });
       return { version };
@@ -194,7 +212,12 @@ export class Twins {
 }
 
 function nameOf(child: string, module: string | null): string {
-  return module === null ? `twin/${child}` : `twin/${child}/${module}`;
+  return module === null ? `${PREFIX}${child}` : `${PREFIX}${child}/${module}`;
+}
+
+function namedBy(name: string): [child: string, module: string | null] {
+  const [child = '', module] = name.slice(PREFIX.length).split('/');
+  return [child, module ?? null];
 }
 
 function isSide(side: unknown): side is Side {

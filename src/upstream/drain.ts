@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock/clock.ts';
-import { eventProperties, eventTopic, propertyLevel } from '../dialects/holdfast.ts';
+import type { UpPublication, UpstreamDialect } from '../dialects/upstream-dialect.ts';
 import type { Stored } from '../message/message.ts';
 import { Flight } from './flight.ts';
 import { LossReports } from './loss-reports.ts';
 import type { Outbox } from './outbox.ts';
-import { PublishBatch, type Publication } from './publish-packet.ts';
+import { PublishBatch } from './publish-packet.ts';
 import { Rate, type RateLimit } from './rate.ts';
 import { FIRST_FAILURE, PACKET_IDS, type Session } from './session.ts';
 import { Stall } from './stall.ts';
@@ -29,10 +29,11 @@ const CONTROL_IDS = 4000;
 const CONTROLS_MAX = 1000;
 
 const NO_MATCHING_SUBSCRIBERS = 0x10;
+const PACKET_TOO_LARGE = 0x95;
 const QUOTA_EXCEEDED = 0x97;
 
 export interface DrainOptions {
-  readonly gateway: string;
+  readonly dialect: UpstreamDialect;
   readonly window: number;
   readonly maxRate?: RateLimit | undefined;
   readonly outbox: Outbox;
@@ -49,7 +50,7 @@ export class Drain {
   readonly #outbox: Outbox;
   readonly #flight = new Flight();
   /** What is not a message of the spool: waiting to be sent, and sent without an answer yet, by packet identifier. */
-  #waiting: { readonly publication: Publication; readonly done: (reason: number) => void }[] = [];
+  #waiting: { readonly publication: UpPublication; readonly done: (reason: number) => void }[] = [];
   readonly #controls = new Map<number, (reason: number) => void>();
   readonly #losses: LossReports;
   readonly #stall: Stall;
@@ -125,7 +126,7 @@ export class Drain {
     this.#pumpLater();
   }
 
-  /** Sends nothing new; calls back once everything in flight is settled, or never. */
+  /** Sends nothing new over this session; calls back once everything in flight is settled, or never. */
   finish(done: () => void): void {
     this.#finished = done;
     this.#pumpLater();
@@ -150,17 +151,26 @@ export class Drain {
     this.#controls.clear();
     this.#waiting = [];
     this.#next = null;
+    this.#finished = null;
     this.#rateTimer?.cancel();
     this.#rateTimer = null;
     this.#stall.sessionEnded();
     this.#outbox.rewind();
   }
 
-  /** Publishes something that is not a message of the spool; calls back with its PUBACK's reason, or never. */
-  publish(publication: Publication, done: (reason: number) => void): void {
+  /**
+   * Publishes something that is not a message of the spool; calls back with its PUBACK's reason, or never. With QoS 0 it calls back
+   * when it has been handed to the socket.
+   */
+  publish(publication: UpPublication, done: (reason: number) => void): void {
     if (this.#session === null || this.#waiting.length + this.#controls.size >= CONTROLS_MAX) return;
     this.#waiting.push({ publication, done });
     this.#pumpLater();
+  }
+
+  /** The broker has answered over this session: it is not the line that breaks at whatever is sent. */
+  carried(): void {
+    this.#carries = true;
   }
 
   puback(packetId: number, reason: number): void {
@@ -265,9 +275,15 @@ export class Drain {
   #sendControls(session: Session): void {
     while (this.#waiting.length > 0 && this.#flight.size + this.#controls.size < session.receiveMaximum) {
       const { publication, done } = this.#waiting.shift()!;
+      const answered = publication.qos !== 0;
       // Not held up by `maxRate`; what it takes is missing for messages.
-      const size = this.#batch.add(this.#controlId(done), publication);
+      const id = answered ? this.#controlId(done) : 0;
+      const size = this.#batch.add(id, publication, session.packetBytesMax);
       this.#rate?.charge(Math.max(0, size));
+      if (answered && size !== -1) continue;
+      // Sent and done with, or larger than the broker takes anything.
+      this.#controls.delete(id);
+      done(size === -1 ? PACKET_TOO_LARGE : 0);
     }
   }
 
@@ -278,21 +294,16 @@ export class Drain {
 
   /** False when `maxRate` has it wait. */
   #send(session: Session, stored: Stored): boolean {
-    const { gateway } = this.#options;
-    const { message } = stored;
-    const pairs = eventProperties(stored, this.#outbox.acceptedTime(message.acceptedAt));
-    const topic = eventTopic(gateway, message.source);
-    const publication: Publication =
-      session.version === 5
-        ? { topic, body: message.body, contentType: message.contentType, userProperties: pairs }
-        : { topic: `${topic}/${propertyLevel(message.contentType, pairs)}`, body: message.body };
+    const { dialect } = this.#options;
+    const known = this.#outbox.acceptedTime(stored.message.acceptedAt);
+    const publication = dialect.event(stored, known, session.version === 5);
     if (this.#rate !== null && this.#mustWait(this.#rate, publication, session.packetBytesMax)) return false;
     if (this.#flight.size + this.#controls.size === 0) this.#stall.began();
     const size = this.#batch.add(this.#flight.nextId, publication, session.packetBytesMax);
     this.#flight.add(stored);
     if (size === -1) {
       // It could never be taken; it keeps its place in the order of settling.
-      this.#flight.answered(lastId(this.#flight), { kind: 'refused', reason: 0x95 });
+      this.#flight.answered(lastId(this.#flight), { kind: 'refused', reason: PACKET_TOO_LARGE });
       this.#pumpLater();
       return true;
     }
@@ -302,7 +313,7 @@ export class Drain {
   }
 
   /** Whether a message is too early for `maxRate`; then we come back when it is not. */
-  #mustWait(rate: Rate, publication: Publication, sizeMax: number): boolean {
+  #mustWait(rate: Rate, publication: UpPublication, sizeMax: number): boolean {
     const size = rate.countsBytes ? this.#batch.sizeOf(publication) : 0;
     // What will not be sent need not wait.
     const ms = size > sizeMax ? 0 : rate.waitMs(Math.max(0, size));

@@ -1,8 +1,7 @@
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock/clock.ts';
-import { lossBody, lossesTopic } from '../dialects/holdfast.ts';
+import type { UpPublication, UpstreamDialect } from '../dialects/upstream-dialect.ts';
 import type { Outbox } from './outbox.ts';
-import type { Publication } from './publish-packet.ts';
 import { FIRST_FAILURE } from './session.ts';
 
 /** After the broker has refused a report, none is sent for this long, ms; messages go on meanwhile. */
@@ -11,12 +10,12 @@ const REFUSED_WAIT_MS = 60_000;
 const CLOSES_MAX = 3;
 
 export interface LossReportsOptions {
-  readonly gateway: string;
+  readonly dialect: UpstreamDialect;
   readonly outbox: Outbox;
   readonly clock: Clock;
   readonly log: Logger;
   /** Publishes; calls back with PUBACK's reason, or never. */
-  readonly publish: (publication: Publication, done: (reason: number) => void) => void;
+  readonly publish: (publication: UpPublication, done: (reason: number) => void) => void;
   /** Called when reports may be sent again. */
   readonly again: () => void;
 }
@@ -44,16 +43,15 @@ export class LossReports {
 
   /** Begins the next round if there is one to begin. */
   send(): void {
-    const { gateway, outbox, publish } = this.#options;
+    const { dialect, outbox, publish } = this.#options;
     if (this.#open > 0 || this.#refused !== null) return;
     const rows = outbox.lossesToReport();
     this.#held = rows.length > 0 && !outbox.lossesDurable;
     if (this.#held) return;
     this.#open = rows.length;
     let refusal: string | null = null;
-    const topic = lossesTopic(gateway);
     for (const row of rows) {
-      publish({ topic, body: lossBody(row), contentType: 'application/json' }, (reason) => {
+      publish(dialect.loss(row), (reason) => {
         this.#closes = 0;
         if (reason < FIRST_FAILURE) outbox.lossesReported([row]);
         else refusal = `with reason 0x${reason.toString(16)}`;
@@ -75,7 +73,7 @@ export class LossReports {
 
   /** They are kept. Whoever may not publish reports may still publish messages, so those do not wait. */
   #pause(how: string): void {
-    const { gateway, clock, log, again } = this.#options;
+    const { clock, log, again } = this.#options;
     this.#refused = clock.after(REFUSED_WAIT_MS, () => {
       this.#refused = null;
       again();
@@ -83,7 +81,7 @@ export class LossReports {
     if (this.#said) return;
     this.#said = true;
     log.warn(
-      `the upstream refuses loss reports ${how}: they are kept and tried again each minute; may we publish to ${lossesTopic(gateway)}?`,
+      `the upstream refuses loss reports ${how}: they are kept and tried again each minute; may we publish them?`,
     );
   }
 }

@@ -1,21 +1,14 @@
-/** QoS 1 PUBLISH packets, many to a buffer: one write to the socket for a whole window is what makes draining fast. */
+import type { UpPublication } from '../dialects/upstream-dialect.ts';
 
-const PUBLISH_QOS1 = 0x32;
+/** PUBLISH packets, many to a buffer: one write to the socket for a whole window is what makes draining fast. */
+
+const PUBLISH = 0x30;
+const QOS1 = 0x02;
 const RETAIN = 0x01;
 const CONTENT_TYPE = 0x03;
 const USER_PROPERTY = 0x26;
 /** A text's length has two bytes (MQTT 5, section 1.5.4). */
 const TEXT_BYTES_MAX = 65_535;
-
-export interface Publication {
-  readonly topic: string;
-  readonly body: Buffer;
-  readonly retain?: boolean;
-  /** MQTT 5 only. */
-  readonly contentType?: string | undefined;
-  /** MQTT 5 only: name, value, name, value ... */
-  readonly userProperties?: readonly string[];
-}
 
 /** Encodes packets one behind the other (MQTT 3.1.1 and 5, section 3.3). */
 export class PublishBatch {
@@ -38,13 +31,14 @@ export class PublishBatch {
   }
 
   /** The size that a packet would have, bytes; -1: it has a topic or property longer than MQTT can say. */
-  sizeOf(publication: Publication): number {
+  sizeOf(publication: UpPublication): number {
     const { topic, body, contentType, userProperties } = publication;
     const topicBytes = Buffer.byteLength(topic, 'utf8');
     if (topicBytes > TEXT_BYTES_MAX || tooLong(contentType ?? '') || userProperties?.some(tooLong) === true) return -1;
     const propertyBytes = this.#version === 5 ? this.#properties(publication) : 0;
     const propertyHead = this.#version === 5 ? varintBytes(propertyBytes) : 0;
-    const remaining = 2 + topicBytes + 2 + propertyHead + propertyBytes + body.length;
+    const idBytes = publication.qos === 0 ? 0 : 2;
+    const remaining = 2 + topicBytes + idBytes + propertyHead + propertyBytes + body.length;
     this.#topicBytes = topicBytes;
     this.#propertyBytes = propertyBytes;
     this.#remaining = remaining;
@@ -52,10 +46,10 @@ export class PublishBatch {
   }
 
   /**
-   * Appends one packet; returns its size in bytes, or -1 when it was left out: it is larger than `sizeMax`, or has a topic or
+   * Appends one packet; with QoS 0 its identifier is left out. Returns its size in bytes, or -1 when it was left out: it is larger than `sizeMax`, or has a topic or
    * property longer than MQTT can say.
    */
-  add(packetId: number, publication: Publication, sizeMax = Infinity): number {
+  add(packetId: number, publication: UpPublication, sizeMax = Infinity): number {
     const { topic, body } = publication;
     const size = this.sizeOf(publication);
     if (size === -1 || size > sizeMax) return -1;
@@ -64,13 +58,16 @@ export class PublishBatch {
     const [topicBytes, propertyBytes, remaining] = [this.#topicBytes, this.#propertyBytes, this.#remaining];
     const bytes = this.#bytes;
     let at = this.#length;
-    bytes[at++] = PUBLISH_QOS1 | (publication.retain === true ? RETAIN : 0);
+    const hasId = publication.qos !== 0;
+    bytes[at++] = PUBLISH | (hasId ? QOS1 : 0) | (publication.retain === true ? RETAIN : 0);
     at = writeVarint(bytes, at, remaining);
     bytes[at++] = topicBytes >>> 8;
     bytes[at++] = topicBytes & 255;
     at += bytes.write(topic, at, 'utf8');
-    bytes[at++] = packetId >>> 8;
-    bytes[at++] = packetId & 255;
+    if (hasId) {
+      bytes[at++] = packetId >>> 8;
+      bytes[at++] = packetId & 255;
+    }
     if (this.#version === 5) {
       at = writeVarint(bytes, at, propertyBytes);
       this.#scratch.copy(bytes, at, 0, propertyBytes);
@@ -89,7 +86,7 @@ export class PublishBatch {
     return taken;
   }
 
-  #properties(publication: Publication): number {
+  #properties(publication: UpPublication): number {
     let at = 0;
     if (publication.contentType !== undefined) {
       this.#scratchNeeds(at + 3 + publication.contentType.length * 3);

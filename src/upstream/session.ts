@@ -2,13 +2,15 @@ import { Socket } from 'node:net';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import type { Clock } from '../clock/clock.ts';
 import { address } from './address.ts';
-import { PubackTap } from './puback-tap.ts';
+import { RECEIVE_MAXIMUM } from './incoming.ts';
+import { Inlet, type InletEvents } from './inlet.ts';
 
 /*
  * MQTT.js 5.16 as a transport: it makes the connection (TCP, TLS, WebSockets), says CONNECT, keeps it alive, subscribes and
  * parses what comes. It is kept away from everything that Holdfast promises, because it ignores Receive Maximum, keeps
- * publishes without bound while offline, re-sends on its own and may never call back after `end(true)`. So our PUBLISH
- * packets go to its stream as bytes, and their PUBACKs are taken from that stream before it sees them.
+ * publishes without bound while offline, re-sends on its own, acknowledges what it has read and may never call back after
+ * `end(true)`. So PUBLISH packets and their PUBACKs go to its stream as bytes, and are taken from that stream before it sees
+ * them, in both directions.
  */
 
 /** Packet identifiers for messages: 1 to here; MQTT.js uses those above for its SUBSCRIBEs. */
@@ -25,8 +27,6 @@ const LEAVE_MS_MAX = 500;
 const KEEPALIVE_TIMEOUT = 'Keepalive timeout';
 /** MQTT 5: the broker keeps our session as long as it will. */
 const SESSION_FOR_EVER = 0xffff_ffff;
-/** Largest packet that a broker may send us, bytes: a method's payload and its wrapping. */
-const PACKET_BYTES_MAX = 512 * 1024;
 /** MQTT 5's default when CONNACK names no Receive Maximum. */
 const RECEIVE_MAXIMUM_DEFAULT = 65_535;
 
@@ -38,7 +38,8 @@ export interface ConnectOptions {
   readonly password?: string | undefined;
   readonly keepaliveSecs: number;
   readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string };
-  readonly will: { readonly topic: string; readonly body: Buffer };
+  /** Published by the broker when we are gone; null: nothing is. */
+  readonly will: { readonly topic: string; readonly body: Buffer } | null;
 }
 
 /** Why there is no session. `refusal` is CONNACK's code when there was one. */
@@ -55,9 +56,7 @@ export class ConnectFailed extends Error {
   }
 }
 
-export interface SessionEvents {
-  puback(packetId: number, reason: number): void;
-  message(topic: string, body: Buffer): void;
+export interface SessionEvents extends InletEvents {
   /** The socket takes more again. */
   writable(): void;
   /** Once, when the connection is gone. `byPeer`: the other side ended it, rather than silence or ourselves. */
@@ -71,26 +70,43 @@ export class Session {
   readonly receiveMaximum: number;
   /** Largest packet the broker takes, bytes. */
   readonly packetBytesMax: number;
+  /** The broker had kept our session: our subscriptions, and what came for us meanwhile. */
+  readonly kept: boolean;
   readonly #client: MqttClient;
   readonly #clock: Clock;
+  readonly #inlet: Inlet;
   #events: SessionEvents | null = null;
   #lastError: string | null = null;
   #closed = false;
 
-  private constructor(client: MqttClient, clock: Clock, version: 4 | 5, connack: Connack) {
+  private constructor(client: MqttClient, inlet: Inlet, clock: Clock, version: 4 | 5, connack: Connack) {
     this.#client = client;
+    this.#inlet = inlet;
     this.#clock = clock;
     this.version = version;
     this.receiveMaximum = connack.properties?.receiveMaximum ?? RECEIVE_MAXIMUM_DEFAULT;
     this.packetBytesMax = connack.properties?.maximumPacketSize ?? Infinity;
+    this.kept = connack.sessionPresent;
   }
 
   /** One attempt, bounded in time and given up when `signal` says so. Rejects with {@link ConnectFailed}. */
   static connect(options: ConnectOptions, clock: Clock, signal: AbortSignal): Promise<Session> {
     return new Promise((resolve, reject) => {
       let client: MqttClient;
+      let inlet: Inlet;
       try {
         client = mqtt.connect(clientOptions(options));
+        const { stream } = client;
+        inlet = new Inlet(
+          stream,
+          options.version,
+          (bytes) => stream.write(bytes),
+          (why) => {
+            // No error of a socket's: it counts as one of what was read.
+            stream.destroy();
+            client.emit('error', new Error(why));
+          },
+        );
       } catch (error) {
         reject(new ConnectFailed((error as Error).message, null, false));
         return;
@@ -125,7 +141,7 @@ export class Session {
         if (settled) return;
         settled = true;
         deadline.cancel();
-        const session = new Session(client, clock, options.version, connack);
+        const session = new Session(client, inlet, clock, options.version, connack);
         session.#listen();
         resolve(session);
       });
@@ -136,6 +152,7 @@ export class Session {
   attach(events: SessionEvents): void {
     this.#events = events;
     if (this.#closed) events.closed(this.#lastError ?? 'closed', true);
+    else this.#inlet.open(events);
   }
 
   /** Sends bytes that are whole packets. False: the socket's buffer is full, wait for `writable`. */
@@ -161,6 +178,7 @@ export class Session {
   async leave(): Promise<void> {
     if (this.#closed) return;
     this.#events = null;
+    this.#inlet.close();
     await new Promise<void>((resolve) => {
       const deadline = this.#clock.after(LEAVE_MS_MAX, resolve);
       this.#client.stream.end(Buffer.from([0xe0, 0]), () => {
@@ -177,8 +195,6 @@ export class Session {
     // Nagle's algorithm holds back the rest of a window until the broker's delayed acknowledgement: 12,000 messages/s
     // instead of 50,000 at windows around 200. (WebSockets turn it off themselves.)
     if (client.stream instanceof Socket) client.stream.setNoDelay(true);
-    this.#tap();
-    client.on('message', (topic, body) => this.#events?.message(topic, body));
     client.on('disconnect', (packet) => {
       this.#lastError = `the broker disconnected us with reason 0x${(packet.reasonCode ?? 0).toString(16)}`;
     });
@@ -193,27 +209,16 @@ export class Session {
     client.stream.on('drain', () => this.#events?.writable());
   }
 
-  /** Puts the tap between the socket and MQTT.js, in the place of the pipe by which they are joined. */
-  #tap(): void {
-    const { stream } = this.#client;
-    const [parse] = stream.listeners('data') as ((bytes: Buffer) => void)[];
-    if (parse === undefined) throw new Error('MQTT.js does not read from its stream by a pipe any more');
-    const tap = new PubackTap(
-      (packetId, reason) => this.#events?.puback(packetId, reason),
-      (bytes) => parse.call(stream, bytes),
-    );
-    stream.off('data', parse);
-    stream.on('data', (chunk: Buffer) => tap.push(chunk));
-  }
-
   #end(byPeer: boolean): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#inlet.close();
     this.#events?.closed(this.#lastError ?? 'the broker closed the connection', byPeer);
   }
 }
 
 interface Connack {
+  readonly sessionPresent: boolean;
   readonly properties?: { readonly receiveMaximum?: number; readonly maximumPacketSize?: number };
 }
 
@@ -228,8 +233,8 @@ function clientOptions(options: ConnectOptions): IClientOptions {
     ...options.tls,
     rejectUnauthorized: true,
     clean: false,
-    ...(v5 ? { properties: { sessionExpiryInterval: SESSION_FOR_EVER, maximumPacketSize: PACKET_BYTES_MAX } } : {}),
-    will: { topic: options.will.topic, payload: options.will.body, qos: 1, retain: true },
+    ...(v5 ? { properties: { sessionExpiryInterval: SESSION_FOR_EVER, receiveMaximum: RECEIVE_MAXIMUM } } : {}),
+    ...(options.will && { will: { topic: options.will.topic, payload: options.will.body, qos: 1, retain: true } }),
     keepalive: options.keepaliveSecs,
     // A ping each keepalive whatever else flows: moving the timer for each PUBACK would cost more than the ping.
     reschedulePings: false,

@@ -1,13 +1,8 @@
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock/clock.ts';
-import {
-  methodRequests,
-  methodResponseTopic,
-  parseMethodRequest,
-  statusTopic,
-  type MethodRequestTopic,
-} from '../dialects/holdfast.ts';
+import { STAGES, type UpstreamDialect } from '../dialects/upstream-dialect.ts';
 import { backoff, STABLE_MS } from './backoff.ts';
+import type { Downlink, Line } from './downlink.ts';
 import { Drain } from './drain.ts';
 import type { Outbox } from './outbox.ts';
 import type { RateLimit } from './rate.ts';
@@ -24,11 +19,10 @@ const FINISH_MS_MAX = 1000;
 const FAREWELL_MS_MAX = 750;
 
 export interface UpstreamOptions {
-  readonly gateway: string;
+  readonly dialect: UpstreamDialect;
   readonly url: string;
   readonly protocol: 'auto' | '5' | '3.1.1';
   readonly clientId: string;
-  readonly username: string | undefined;
   readonly keepaliveSecs: number;
   readonly window: number;
   readonly maxRate?: RateLimit | undefined;
@@ -38,7 +32,7 @@ export interface UpstreamOptions {
   readonly outbox: Outbox;
   /** What the status topic says besides `state` and `since`. */
   readonly status: () => Record<string, unknown>;
-  readonly onMethod: (request: MethodRequestTopic, body: Buffer) => Promise<Buffer | null>;
+  readonly downlink: Downlink;
   readonly clock: Clock;
   /** Whether the time will become known soon, as far as can be told: then messages wait for it. */
   readonly timeExpected?: (() => boolean) | undefined;
@@ -47,8 +41,11 @@ export interface UpstreamOptions {
 }
 
 export interface Credentials {
+  readonly username?: string | undefined;
   readonly password?: string | undefined;
   readonly tls: ConnectOptions['tls'];
+  /** When others are needed, ms from now: the connection is made anew with them then. */
+  readonly renewInMs?: number | undefined;
 }
 
 export type UpstreamState = 'stopped' | 'connecting' | 'waiting' | 'online';
@@ -70,8 +67,12 @@ export class Upstream {
   #retry: Timer | null = null;
   #stable: Timer | null = null;
   #statusTimer: Timer | null = null;
+  #renewal: Timer | null = null;
   #retryAt: number | null = null;
   #lastError: string | null = null;
+  #refusedSaid = '';
+  /** The dialect has a status to publish: that is acknowledged before messages under suspicion go. */
+  readonly #says: boolean;
   #attempts = 0;
   readonly #madeAt: number;
   #timeWait: TimeWait | null = null;
@@ -82,7 +83,8 @@ export class Upstream {
     this.#log = options.log;
     this.#drain = new Drain({ ...options });
     this.#waits = this.#newWaits();
-    this.#version = options.protocol === '3.1.1' ? 4 : 5;
+    this.#says = options.dialect.status(Buffer.alloc(0), true) !== null;
+    this.#version = options.dialect.onlyVersion ?? (options.protocol === '3.1.1' ? 4 : 5);
     this.#since = options.clock.wall();
     this.#madeAt = options.clock.monotonic();
   }
@@ -108,9 +110,8 @@ export class Upstream {
     // What is on its way is settled first, or it would come again after the next start.
     await this.#within(FINISH_MS_MAX, (done) => this.#drain.finish(done));
     await this.#within(FAREWELL_MS_MAX, (done) => this.#publishStatus('offline', done));
-    this.#session = null;
+    this.#ended(false);
     await session.leave();
-    this.#drain.stop(false);
   }
 
   /** Bounds sending anew from now on; undefined: no bounds. */
@@ -155,12 +156,12 @@ export class Upstream {
   }
 
   async #connect(): Promise<void> {
-    const { gateway, url, clientId, username, keepaliveSecs } = this.#options;
-    const will = { topic: statusTopic(gateway), body: this.#statusBody('offline') };
-    const credentials = this.#options.credentials();
+    const { dialect, url, clientId, keepaliveSecs } = this.#options;
+    const will = dialect.will(this.#statusBody('offline'));
+    const { renewInMs, ...credentials } = this.#options.credentials();
     const version = this.#version;
     const session = await Session.connect(
-      { url, version, clientId, username, keepaliveSecs, will, ...credentials },
+      { url, version, clientId, keepaliveSecs, will, ...credentials },
       this.#clock,
       this.#giveUp.signal,
     );
@@ -174,14 +175,16 @@ export class Upstream {
     this.#become('online');
     this.#stable = this.#clock.after(STABLE_MS, () => (this.#waits = this.#newWaits()));
     this.#log.info({ protocol: version === 5 ? '5' : '3.1.1' }, `connected to ${redact(url)}`);
+    if (renewInMs !== undefined) this.#renewal = this.#clock.after(renewInMs, () => void this.#renew(session));
+    const { downlink } = this.#options;
     session.attach({
       puback: (id, reason) => this.#drain.puback(id, reason),
       writable: () => this.#drain.writable(),
-      message: (topic, body) => this.#message(topic, body),
+      message: (publication, stored) => downlink.heard(publication, stored),
+      oversized: (topic, bytes) => downlink.oversized(topic, bytes),
       closed: (why, byPeer) => {
         if (this.#session !== session) return;
-        this.#session = null;
-        this.#drain.stop(byPeer);
+        this.#ended(byPeer);
         this.#lost(new Error(why));
       },
     });
@@ -189,10 +192,52 @@ export class Upstream {
     this.#drain.start(session);
     this.#publishStatus('online');
     this.#statusTimer = this.#clock.every(STATUS_EVERY_MS, () => this.#publishStatus('online'));
-    session.subscribe([methodRequests(gateway)], 0).catch((error: unknown) => {
-      if (this.#session === session)
-        this.#log.warn(`the broker does not let us receive methods: ${(error as Error).message}`);
-    });
+    downlink.connected(this.#line(session), session.kept);
+    await this.#ask(session);
+  }
+
+  /** Asks for what comes from above, stage by stage. What the broker refuses is said once, and the rest goes on. */
+  async #ask(session: Session): Promise<void> {
+    const refusals: string[] = [];
+    for (const stage of STAGES) {
+      for (const { filters, qos } of this.#options.dialect.subscriptions().filter((each) => each.stage === stage)) {
+        const refused = (error: Error) => refusals.push(`${filters.join(', ')} (${error.message})`);
+        await session.subscribe(filters, qos).catch(refused);
+        if (this.#session !== session) return;
+        if (!this.#says) this.#drain.carried();
+      }
+      this.#options.downlink.asked(stage);
+    }
+    const refused = refusals.join('; ');
+    if (refused !== '' && refused !== this.#refusedSaid)
+      this.#log.warn(`the broker does not let us receive what comes from above: ${refused}`);
+    this.#refusedSaid = refused;
+  }
+
+  #line(session: Session): Line {
+    return {
+      publish: (publication, done = () => undefined) => {
+        if (this.#session === session) this.#drain.publish(publication, done);
+      },
+      subscribe: (filters, qos) => session.subscribe(filters, qos),
+    };
+  }
+
+  /** Credentials run out: what is under way is settled, and the connection made anew. */
+  async #renew(session: Session): Promise<void> {
+    await this.#within(FINISH_MS_MAX, (done) => this.#drain.finish(done));
+    if (this.#session !== session) return;
+    this.#log.debug('our credentials run out: connecting anew');
+    this.#ended(false);
+    this.#cancelTimers();
+    await session.leave();
+    if (this.#session === null && this.#state === 'online') this.#attempt();
+  }
+
+  #ended(byPeer: boolean): void {
+    this.#session = null;
+    this.#drain.stop(byPeer);
+    this.#options.downlink.lost();
   }
 
   /** No connection, or no more: tries again after a wait. One line in the log for each change, not for each attempt. */
@@ -213,32 +258,22 @@ export class Upstream {
   }
 
   #chooseVersion(error: Error): void {
-    if (this.#options.protocol !== 'auto' || !(error instanceof ConnectFailed) || !error.wrongVersion) return;
+    if (
+      this.#options.protocol !== 'auto' ||
+      this.#options.dialect.onlyVersion !== null ||
+      !(error instanceof ConnectFailed) ||
+      !error.wrongVersion
+    )
+      return;
     if (error.refusal === null && ++this.#silentCloses < SILENT_CLOSES_BEFORE_311) return;
     this.#silentCloses = 0;
     this.#version = this.#version === 5 ? 4 : 5;
   }
 
-  #message(topic: string, body: Buffer): void {
-    const request = parseMethodRequest(this.#options.gateway, topic);
-    if (request === null) return;
-    this.#options
-      .onMethod(request, body)
-      .then((response) => {
-        if (response === null) return;
-        this.#drain.publish(
-          { topic: methodResponseTopic(this.#options.gateway, request), body: response },
-          () => undefined,
-        );
-      })
-      .catch((error: unknown) =>
-        this.#log.error({ err: error }, `method ${request.method} of ${request.child} failed`),
-      );
-  }
-
   #publishStatus(state: 'online' | 'offline', done: () => void = () => undefined): void {
-    const topic = statusTopic(this.#options.gateway);
-    this.#drain.publish({ topic, body: this.#statusBody(state), retain: true, contentType: 'application/json' }, done);
+    const publication = this.#options.dialect.status(this.#statusBody(state), this.#version === 5);
+    if (publication === null) done();
+    else this.#drain.publish(publication, done);
   }
 
   #statusBody(state: 'online' | 'offline'): Buffer {
@@ -255,7 +290,8 @@ export class Upstream {
     this.#retry?.cancel();
     this.#stable?.cancel();
     this.#statusTimer?.cancel();
-    this.#retry = this.#stable = this.#statusTimer = null;
+    this.#renewal?.cancel();
+    this.#retry = this.#stable = this.#statusTimer = this.#renewal = null;
     this.#retryAt = null;
   }
 

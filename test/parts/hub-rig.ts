@@ -45,6 +45,8 @@ export class MemoryStore implements Store {
 export class Doorkeeper implements Gatekeeper {
   readonly grants = new Map<string, Partial<Client['grants']>>();
   readonly shown: Presented[] = [];
+  /** Why a child may not stay. */
+  readonly objections = new Map<string, string>();
   available = true;
   expiresAt: number | null = null;
   /** Who asks waits for it. */
@@ -59,8 +61,23 @@ export class Doorkeeper implements Gatekeeper {
     if (password?.toString() !== `key of ${clientId}`) return { refused: 'bad credentials', why: 'another key' };
     const [child = '', module = null] = clientId.split('/');
     const dialect = username.includes('/?api-version=') ? 'iothub' : 'holdfast';
-    const grants = { ...NOBODY, ...this.grants.get(child) };
-    return { client: { child, module, dialect, grants, expiresAt: this.expiresAt } };
+    const granted = () => ({ ...NOBODY, ...this.grants.get(child) });
+    const { expiresAt } = this;
+    return {
+      client: {
+        child,
+        module,
+        dialect,
+        get grants() {
+          return granted();
+        },
+        expiresAt,
+      },
+    };
+  }
+
+  objection({ child }: Client): string | null {
+    return this.objections.get(child) ?? null;
   }
 
   onRevoked(listener: (child: string, module: string | null) => void): void {

@@ -7,9 +7,11 @@ import { writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { SystemClock } from '../../src/clock/system-clock.ts';
+import { DEAF } from './downlinks.ts';
 import { upstreamRouter } from './upstream-router.ts';
 import { openSpool } from '../../src/spool/opening.ts';
 import { State } from '../../src/store/state.ts';
+import { holdfastUpstream } from '../../src/dialects/holdfast-upstream.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
 
 export interface VictimOptions {
@@ -49,18 +51,17 @@ async function main(options: VictimOptions): Promise<void> {
   const usual = upstreamRouter(spool);
   const urgent = upstreamRouter(spool, 0);
   const upstream = new Upstream({
-    gateway: 'victim',
+    dialect: holdfastUpstream('victim'),
     url: options.url,
     protocol: options.protocol,
     clientId: 'victim',
-    username: undefined,
     keepaliveSecs: 30,
     window: options.window,
     reconnect: { minSecs: 0.01, maxSecs: 0.1 },
     credentials: () => ({ tls: {} }),
     outbox: spool,
     status: () => ({}),
-    onMethod: () => Promise.resolve(null),
+    downlink: DEAF,
     clock,
     log,
     random: Math.random,

@@ -1,5 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net';
-import mqtt, { type IConnectPacket, type IPublishPacket, type Packet } from 'mqtt-packet';
+import mqtt, { type IConnectPacket, type IPublishPacket, type ISubscribePacket, type Packet } from 'mqtt-packet';
 import { freePort } from './free-port.ts';
 import { Bell } from './until.ts';
 
@@ -9,7 +9,7 @@ export interface Manners {
   readonly onConnect?: (connection: RogueConnection, packet: IConnectPacket) => void;
   readonly onPublish?: (connection: RogueConnection, packet: IPublishPacket) => void;
   readonly onPing?: (connection: RogueConnection) => void;
-  readonly onSubscribe?: (connection: RogueConnection, packetId: number) => void;
+  readonly onSubscribe?: (connection: RogueConnection, packet: ISubscribePacket) => void;
 }
 
 /** A PUBLISH as it came. */
@@ -153,8 +153,12 @@ export class RogueBroker {
       else manners.onPublish(connection, packet);
     } else if (packet.cmd === 'subscribe') {
       if (manners.onSubscribe === undefined)
-        connection.send({ cmd: 'suback', messageId: packet.messageId!, granted: [0] });
-      else manners.onSubscribe(connection, packet.messageId!);
+        connection.send({
+          cmd: 'suback',
+          messageId: packet.messageId!,
+          granted: packet.subscriptions.map(({ qos }) => qos),
+        });
+      else manners.onSubscribe(connection, packet);
     } else if (packet.cmd === 'pingreq') {
       if (manners.onPing === undefined) connection.send({ cmd: 'pingresp' });
       else manners.onPing(connection);

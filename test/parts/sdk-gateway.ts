@@ -22,6 +22,8 @@ export interface HubGatewayOptions {
   /** Lines of `hub:` besides ours. */
   readonly hub?: readonly string[];
   readonly storage?: string;
+  /** Its certificate is by its own authority; children are given `holdfast provision ca` ({@link HubGateway.trustOwn}). */
+  readonly ownAuthority?: boolean;
   /**
    * The gateway finds what systemd-timesyncd leaves where it has set the clock, whether this machine has it or not: dates are
    * judged as on a machine that knows the time.
@@ -70,7 +72,7 @@ export function newKey(): string {
 export class HubGateway {
   readonly address: string;
   /** PEM of the authority that signed the gateway's certificate. */
-  readonly ca: string;
+  ca: string;
   readonly dir: string;
   readonly #yaml: string;
   readonly #env: Readonly<Record<string, string>>;
@@ -97,8 +99,7 @@ export class HubGateway {
       `  hostName: ${this.address}`,
       `  iothubName: ${IOT_HUB}`,
       `  listen: { ${listen} }`,
-      `  cert: ${cert}`,
-      `  key: ${key}`,
+      ...(options.ownAuthority === true ? [] : [`  cert: ${cert}`, `  key: ${key}`]),
       ...hub.map((line) => `  ${line}`),
       `storeAndForward: { ${storage} }`,
       yaml,
@@ -130,6 +131,11 @@ export class HubGateway {
     const end = await this.process.stop();
     this.#process = null;
     return end;
+  }
+
+  /** From now on children trust what `holdfast provision ca` says. */
+  async trustOwn(): Promise<void> {
+    this.ca = (await this.command<{ certificate: string }>(['provision', 'ca'])).certificate;
   }
 
   /** One command line of `holdfast`; its JSON. Throws when it ends with neither of the codes. */

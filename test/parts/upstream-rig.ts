@@ -1,15 +1,16 @@
 import { pino } from 'pino';
 import type { Clock } from '../../src/clock/clock.ts';
+import { holdfastUpstream } from '../../src/dialects/holdfast-upstream.ts';
 import { Upstream, type UpstreamOptions } from '../../src/upstream/upstream.ts';
+import { DEAF } from './downlinks.ts';
 import { SpoolRig, systemClock, type RigOptions } from './spool-rig.ts';
 import { until } from './until.ts';
 
 export interface UpstreamRigOptions extends Partial<
-  Omit<UpstreamOptions, 'url' | 'outbox' | 'clock' | 'log' | 'status' | 'onMethod'>
+  Omit<UpstreamOptions, 'url' | 'outbox' | 'clock' | 'log' | 'status' | 'dialect'>
 > {
   readonly clock?: Clock;
   readonly spool?: RigOptions;
-  readonly onMethod?: UpstreamOptions['onMethod'];
 }
 
 /** A real spool and a real upstream, as gateway.ts puts them together. */
@@ -19,21 +20,20 @@ export class UpstreamRig {
   readonly log: { level: number; msg: string; [key: string]: unknown }[] = [];
 
   private constructor(rig: SpoolRig, url: string, options: UpstreamRigOptions) {
-    const { clock = systemClock, spool: _, onMethod = () => Promise.resolve(null), ...given } = options;
+    const { clock = systemClock, spool: _, ...given } = options;
     this.rig = rig;
     this.upstream = new Upstream({
-      gateway: 'line-4',
+      dialect: holdfastUpstream('line-4'),
       url,
       protocol: '5',
       clientId: 'line-4',
-      username: undefined,
       keepaliveSecs: 30,
       window: 16,
       reconnect: { minSecs: 0.01, maxSecs: 0.02 },
       credentials: () => ({ tls: {} }),
       random: Math.random,
+      downlink: DEAF,
       ...given,
-      onMethod,
       outbox: rig.spool,
       status: () => ({ version: 'test' }),
       clock,

@@ -1,6 +1,7 @@
 import type { Check } from './check.ts';
 import { childChecks } from './children.ts';
 import { configurationChecks } from './configuration.ts';
+import { hubChecks } from './hub.ts';
 import { machineChecks } from './machine.ts';
 import type { Scene } from './scene.ts';
 import { storageChecks } from './storage.ts';
@@ -14,6 +15,7 @@ export function allChecks(scene: Scene): Check[] {
     ...storageChecks(scene),
     machine.gateway,
     ...childChecks(scene),
+    ...hubChecks(scene),
     ...upstreamChecks(scene),
     ...machine.others,
   ];

@@ -1,0 +1,224 @@
+import type { Logger } from 'pino';
+import type { Clock } from '../clock/clock.ts';
+import type {
+  DownPublication,
+  FromAbove,
+  Stage,
+  UpPublication,
+  UpstreamDialect,
+} from '../dialects/upstream-dialect.ts';
+import type { JsonObject } from '../twins/patch.ts';
+import type { Twins } from '../twins/twins.ts';
+import type { Errands } from './errands.ts';
+import { Inbox } from './inbox.ts';
+import { TwinPost } from './twin-post.ts';
+
+/** IoT Edge's name of the module that stands for the hub itself. */
+const EDGE_HUB = '$edgeHub';
+
+/** A connection to the broker above, for what goes up besides messages. */
+export interface Line {
+  publish(publication: UpPublication, done?: (reason: number) => void): void;
+  subscribe(filters: readonly string[], qos: 0 | 1): Promise<void>;
+}
+
+/** Takes the registry document; see registrar.ts. */
+export interface RegistryDesk {
+  receive(body: Buffer): Promise<void>;
+  /** For the gateway's reported properties; null: nothing has come yet. */
+  report(): { readonly version: number | null } | null;
+}
+
+/** Takes the gateway's own desired properties; see settings.ts. */
+export interface SettingsDesk {
+  receive(desired: JsonObject, version: number, speaker: 'gateway' | '$edgeHub'): Promise<void>;
+  report(): object | null;
+}
+
+/** What can be had only once what is sealed is open. */
+export interface Opened {
+  readonly twins: Pick<Twins, 'read' | 'replaceDesired' | 'report' | 'ids'>;
+  readonly registry: RegistryDesk | null;
+  /** The gateway's public key, a JWK. */
+  readonly key: Buffer | null;
+}
+
+export interface LiaisonOptions {
+  readonly gateway: string;
+  readonly version: string;
+  readonly dialect: UpstreamDialect;
+  /** Rejects while it cannot be opened; then it is asked again. */
+  readonly open: () => Promise<Opened>;
+  readonly settings: SettingsDesk | null;
+  readonly isOurs: (child: string, module: string | null) => boolean;
+  readonly errands: Errands;
+  /** Takes what is for a gateway below us. Resolves when it need not come again. */
+  readonly below: ((gateway: string, publication: DownPublication) => Promise<void>) | null;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * Keeps in touch with above, besides messages: takes the registry document, desired properties, commands and methods in their order
+ * of business, and publishes the gateway's key, reported properties and answers.
+ */
+export class Liaison {
+  readonly twinPost: TwinPost;
+  readonly #options: LiaisonOptions;
+  readonly #inbox: Inbox;
+  #line: Line | null = null;
+  /** The broker had kept our session. */
+  #kept = false;
+  #unknown = 0;
+
+  constructor(options: LiaisonOptions) {
+    const { gateway, dialect, clock, log, isOurs } = options;
+    this.#options = options;
+    this.#inbox = new Inbox(clock, log);
+    this.twinPost = new TwinPost({
+      gateway,
+      dialect,
+      clock,
+      log,
+      isOurs,
+      twins: async () => (await options.open()).twins,
+      own: (module, desired, version) => this.#settings(module, desired, version),
+    });
+  }
+
+  get dialect(): UpstreamDialect {
+    return this.#options.dialect;
+  }
+
+  connected(line: Line, kept: boolean): void {
+    this.#line = line;
+    this.#kept = kept;
+    this.#inbox.begin();
+  }
+
+  asked(stage: Stage): void {
+    const line = this.#line;
+    if (stage === 'twins' && line !== null) {
+      const said = this.#greet(line, this.#kept).catch((error: unknown) =>
+        this.#options.log.error(`above is not told of our twins: ${(error as Error).message}`),
+      );
+      this.#inbox.hold('twins', said);
+    }
+    this.#inbox.asked(stage);
+  }
+
+  lost(): void {
+    this.#line = null;
+    this.#inbox.begin();
+    this.twinPost.lost();
+  }
+
+  heard(publication: DownPublication, stored: () => void): void {
+    const from = this.#options.dialect.heard(publication);
+    switch (from.kind) {
+      case 'registry':
+        this.#inbox.put('registry', () => this.#registry(from.body), stored);
+        return;
+      case 'twin':
+      case 'reported answer':
+        // Others wait for it: it cannot wait itself.
+        stored();
+        this.#inbox.put(
+          'registry',
+          () => this.twinPost.received(from),
+          () => undefined,
+        );
+        return;
+      case 'desired':
+      case 'desired patch':
+        this.#inbox.put('twins', () => this.twinPost.received(from), stored);
+        return;
+      case 'command':
+        this.#inbox.put('commands', () => this.#options.errands.message(from), stored);
+        return;
+      case 'method':
+        stored();
+        this.#inbox.put(
+          'commands',
+          () => this.#method(from),
+          () => undefined,
+        );
+        return;
+      case 'below':
+        this.#below(from.gateway, publication, stored);
+        return;
+      case 'nothing':
+        this.#notUnderstood(publication.topic, from.why);
+        stored();
+    }
+  }
+
+  oversized(topic: string, bytes: number): void {
+    this.#options.log.error(
+      `what came on ${topic} is not read: it has ${bytes} bytes, more than anything of ours may have`,
+    );
+  }
+
+  async #registry(body: Buffer): Promise<void> {
+    const { registry } = await this.#options.open();
+    const before = registry?.report()?.version;
+    await registry?.receive(body);
+    await this.#reportOwn();
+    // What was desired of children that were not ours yet has gone by: asked for again, it comes again.
+    if (registry?.report()?.version !== before) this.#askAgain('twins');
+  }
+
+  async #settings(module: string | null, desired: JsonObject, version: number): Promise<void> {
+    if (module !== null && module !== EDGE_HUB) return;
+    await this.#options.settings?.receive(desired, version, module === null ? 'gateway' : EDGE_HUB);
+    await this.#reportOwn();
+  }
+
+  /** What the gateway says of itself is its reported properties. */
+  async #reportOwn(): Promise<void> {
+    const { gateway, version, log, open, settings } = this.#options;
+    const { twins, registry } = await open();
+    const patch = { holdfast: { version }, registry: registry?.report() ?? null, settings: settings?.report() ?? null };
+    const done = await twins.report(gateway, null, Buffer.from(JSON.stringify(patch)));
+    if ('errorCode' in done) log.warn(`what the gateway reports of itself is not kept: ${done.message}`);
+  }
+
+  /** Says who we are, and what has changed here meanwhile. Resolves when our own twin has come, where it has to be asked for. */
+  async #greet(line: Line, kept: boolean): Promise<void> {
+    const { key } = await this.#options.open();
+    const publication = key === null ? null : this.#options.dialect.key(key);
+    if (publication !== null) line.publish(publication);
+    await this.#reportOwn();
+    await this.twinPost.connected((publication, done) => line.publish(publication, done), kept);
+  }
+
+  #askAgain(stage: Stage): void {
+    const line = this.#line;
+    for (const wanted of this.#options.dialect.subscriptions()) {
+      // That it was refused has been said.
+      if (wanted.stage === stage) line?.subscribe(wanted.filters, wanted.qos).catch(() => undefined);
+    }
+  }
+
+  async #method(request: FromAbove & { kind: 'method' }): Promise<void> {
+    const line = this.#line;
+    // Not awaited: methods do not wait for each other.
+    void this.#options.errands.method(request).then((answer) => {
+      if (answer === null || this.#line !== line) return;
+      line?.publish(this.#options.dialect.methodResponse(request, answer.status, answer.payload));
+    });
+  }
+
+  #below(gateway: string, publication: DownPublication, stored: () => void): void {
+    const { below } = this.#options;
+    if (below === null) {
+      this.#notUnderstood(publication.topic, 'there are no gateways below us');
+      stored();
+    } else this.#inbox.put('registry', () => below(gateway, publication), stored);
+  }
+
+  #notUnderstood(topic: string, why: string): void {
+    this.#unknown++;
+    this.#options.log.debug({ topic, count: this.#unknown }, `something from above is not understood: ${why}`);
+  }
+}
