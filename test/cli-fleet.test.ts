@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { Authority } from './parts/certificates.ts';
 import { holdfast, RunningCommand, type Ended } from './parts/command.ts';
 import { freePort } from './parts/free-port.ts';
 import { startGateway } from './parts/gateway-process.ts';
@@ -72,6 +74,11 @@ children: [{ id: press-1, simulated: { sendIntervalMs: 20, messageCount: 3 } }]
     assert.deepEqual(backlog, { pending: 0, oldestAgeSecs: null });
     const ping = await json('method', 'invoke', 'line-4', 'ping', '--gateway', 'line-4');
     assert.equal(ping['status'], 200);
+    const set = await fleet('config', 'set', 'storeAndForward.timeToLiveSecs=86400', '--gateway', 'line-4');
+    assert.deepEqual([set.code, set.stderr.split('\n')[0]], [0, 'line-4 has applied version 1']);
+    const bad = await fleet('config', 'set', 'storeAndForward.timeToLiveSecs=0', '--gateway', 'line-4');
+    assert.equal(bad.code, 1);
+    assert.match(bad.stderr, /^line-4 refuses version 2; what it had before stays\n(.*\n)*.*timeToLiveSecs/);
     assert.equal(await real.stop(), 0);
     const offline = await fleet('status', 'line-4');
     assert.equal(offline.code, 1);
@@ -198,4 +205,72 @@ children: [{ id: press-1, simulated: { sendIntervalMs: 20, messageCount: 3 } }]
     const alone = await at(['--username', 'me']);
     assert.deepEqual([alone.code, alone.stderr], [2, 'holdfast: --username is for --url\n']);
   });
+
+  test('over TLS, as an operator with no more rights than docs/fleet.md names', async () => {
+    const dir = scratch();
+    const authority = new Authority(dir);
+    const { ca } = authority;
+    const server = authority.issue('broker', 'IP:127.0.0.1');
+    const [passwords, rights, port] = [join(dir, 'passwords'), join(dir, 'rights'), await freePort()];
+    for (const who of ['operator', 'line-8'])
+      execFileSync('mosquitto_passwd', [...(who === 'operator' ? ['-c'] : []), '-b', passwords, who, 'open sesame'], {
+        stdio: 'pipe',
+      });
+    writeFileSync(rights, `${docsRights()}\nuser line-8\ntopic readwrite holdfast/v1/line-8/#\n`);
+    const plain = await freePort();
+    const strict = await startMosquitto({
+      port: plain,
+      anonymous: false,
+      config: [
+        `listener ${plain} 127.0.0.1`,
+        `listener ${port} 127.0.0.1`,
+        `cafile ${ca}`,
+        `certfile ${server.cert}`,
+        `keyfile ${server.key}`,
+        'require_certificate true',
+        `password_file ${passwords}`,
+        `acl_file ${rights}`,
+      ],
+    });
+    const line = await PlayedGateway.start({ url: strict.url.replace('//', '//line-8:open%20sesame@'), id: 'line-8' });
+    try {
+      const client = authority.issue('operator', 'DNS:operator');
+      writeFileSync(join(dir, 'password'), 'open sesame\n');
+      const how = [
+        ...['--url', `mqtts://127.0.0.1:${port}`, '--ca', ca, '--client-cert', client.cert, '--client-key', client.key],
+        ...['--username', 'operator', '--gateway', 'line-8', '--json'],
+      ];
+      const password = join(dir, 'password');
+      const run = async (...args: string[]) => {
+        const { code, stdout, stderr } = await fleet(...args, ...how, '--folder', join(dir, 'keys'));
+        assert.equal(code, 0, stderr);
+        return JSON.parse(stdout) as Record<string, unknown>;
+      };
+      const added = await run('children', 'add', 'panel', '--x509-ca', '--broker-password-file', password);
+      assert.equal(added['state'], 'applied');
+      const rest = [...how, '--password-file', password];
+      const echo = await fleet('method', 'invoke', 'press', 'echo', ...rest);
+      assert.deepEqual([echo.code, echo.stderr], [0, '']);
+      assert.equal((await fleet('twin', 'set', 'press', '--desired', '{"a":1}', ...rest)).code, 0);
+      assert.equal((await fleet('config', 'set', 'storeAndForward.timeToLiveSecs=60', ...rest)).code, 0);
+      assert.match(
+        (await fleet('list', ...rest.filter((arg) => arg !== '--gateway' && arg !== 'line-8'))).stdout,
+        /"gateway": "line-8"/,
+      );
+      const wrong = await fleet('list', '--url', `mqtts://127.0.0.1:${port}`);
+      assert.equal(wrong.code, 1);
+      assert.match(wrong.stderr, /^holdfast: cannot connect to mqtts:.*certificate/);
+    } finally {
+      await line.end();
+      await strict.end();
+    }
+  });
 });
+
+/** What the page says for mosquitto's `acl_file`. */
+function docsRights(): string {
+  const page = readFileSync(join(import.meta.dirname, '../docs/fleet.md'), 'utf8');
+  const found = /```text\n(user operator\n[^`]*)```/.exec(page)?.[1];
+  assert.ok(found !== undefined, 'docs/fleet.md has the rights of an operator');
+  return found;
+}

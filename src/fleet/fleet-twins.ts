@@ -1,7 +1,7 @@
 import type { Clock } from '../clock/clock.ts';
 import { desiredTopic, reportedTopic } from '../dialects/holdfast-operator.ts';
 import { patchFrom, SIZE_MAX, sizeOf } from '../twins/limits.ts';
-import { emptyObject, merged, same, type JsonObject } from '../twins/patch.ts';
+import { emptyObject, isObject, merged, same, type JsonObject } from '../twins/patch.ts';
 import type { Broker } from './broker.ts';
 import { FleetError } from './fleet-error.ts';
 import { objectIn } from './gateway-view.ts';
@@ -49,7 +49,9 @@ export class FleetTwins {
 
   /**
    * Merges a patch into the desired properties (RFC 7396: null deletes). Their `$version` goes above the retained one, and above
-   * the one that the gateway says it has (`$desiredVersion` of what is reported). Resolves when the broker retains them.
+   * the one that the gateway says it has of its own. Where none is retained of a child that has reported, they may be lost, and the
+   * gateway takes none that is not above what it had: then it begins with the seconds since 1970. Resolves when the broker
+   * retains them.
    */
   async set(of: TwinOf, patch: unknown, { replace = false }: TwinChange = {}): Promise<JsonObject> {
     const wanted = patchFrom(patch);
@@ -68,8 +70,11 @@ export class FleetTwins {
         const size = sizeOf(properties);
         if (size > SIZE_MAX)
           throw new FleetError(`the properties would have a size of ${size}; they may have ${SIZE_MAX}`);
-        const above = Math.max(whole($version), whole(reported?.['$desiredVersion']), settingsVersion(reported));
-        const body = Buffer.from(JSON.stringify({ ...properties, $version: above + 1 }), 'utf8');
+        const above = before === null ? this.#unseenVersion(reported) : whole($version);
+        const body = Buffer.from(
+          JSON.stringify({ ...properties, $version: Math.max(above, settingsVersion(reported) ?? 0) + 1 }),
+          'utf8',
+        );
         return Promise.resolve({ body, result: objectIn(body) });
       },
       holds: (body) => {
@@ -77,6 +82,11 @@ export class FleetTwins {
         return Promise.resolve(same(own, properties));
       },
     });
+  }
+
+  /** At least the version that the gateway may have had, where nobody remembers it. */
+  #unseenVersion(reported: JsonObject | null): number {
+    return reported === null || settingsVersion(reported) !== null ? 0 : Math.floor(this.#clock.wall() / 1000);
   }
 }
 
@@ -94,10 +104,10 @@ function documentIn(body: Buffer, topic: string): JsonObject {
   return document;
 }
 
-/** The gateway itself names in `settings` the version that it has taken up. */
-function settingsVersion(reported: JsonObject | null): number {
+/** The gateway itself names in `settings` the version that it has taken up, 0 for none; null: it is no gateway's. */
+function settingsVersion(reported: JsonObject | null): number | null {
   const settings = reported?.['settings'];
-  return whole((settings as JsonObject | null | undefined)?.['version']);
+  return isObject(settings) ? whole(settings['version']) : null;
 }
 
 function whole(value: unknown): number {

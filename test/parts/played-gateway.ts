@@ -46,7 +46,7 @@ export class PlayedGateway {
     });
     await gateway.status('online');
     await gateway.newKey();
-    await gateway.#report({});
+    await gateway.#report({ settings: { applied: [], problems: [] } });
     await client.subscribeAsync(
       ['children', '+/twin/desired', '+/methods/#'].map((end) => gateway.#topic(end)),
       { qos: 1 },
