@@ -236,10 +236,8 @@ children: [{ id: press-1, simulated: { sendIntervalMs: 20, messageCount: 3 } }]
     try {
       const client = authority.issue('operator', 'DNS:operator');
       writeFileSync(join(dir, 'password'), 'open sesame\n');
-      const how = [
-        ...['--url', `mqtts://127.0.0.1:${port}`, '--ca', ca, '--client-cert', client.cert, '--client-key', client.key],
-        ...['--username', 'operator', '--gateway', 'line-8', '--json'],
-      ];
+      const there = ['--url', `mqtts://127.0.0.1:${port}`, '--ca', ca, '--username', 'operator', '--json'];
+      const how = [...there, '--client-cert', client.cert, '--client-key', client.key, '--gateway', 'line-8'];
       const password = join(dir, 'password');
       const run = async (...args: string[]) => {
         const { code, stdout, stderr } = await fleet(...args, ...how, '--folder', join(dir, 'keys'));

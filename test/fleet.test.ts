@@ -164,14 +164,14 @@ describe('a fleet', { concurrency: true }, () => {
         gateway: 'events-1',
       },
     );
-    const stopLosses = await fleet.onLoss(({ gateway: id, loss }) => heard.push(`${id} lost ${String(loss['count'])}`));
+    const stopLosses = await fleet.onLoss(({ gateway: id, loss }) => heard.push(`${id} lost ${JSON.stringify(loss)}`));
     const line = await gateway('events-2');
     await line.loss({ count: 4 });
     const client = await mqtt.connectAsync(broker.url, { reconnectPeriod: 0 });
     for (const id of ['events-1', 'events-2'])
       await client.publishAsync(`holdfast/v1/${id}/press/events`, '{}', { qos: 1 });
     await until('both', () => heard.length === 2);
-    assert.deepEqual(heard, ['events-2 lost 4', 'events-1/press {}']);
+    assert.deepEqual(heard, ['events-2 lost {"count":4}', 'events-1/press {}']);
     await stop();
     await stopLosses();
     await client.endAsync();
