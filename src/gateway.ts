@@ -14,6 +14,7 @@ import { readableBody } from './health/shown.ts';
 import { FrontDoor } from './hub/front-door.ts';
 import type { Message, Reading } from './message/message.ts';
 import { ulidText } from './message/ulid.ts';
+import { KnownTime } from './registry/known-time.ts';
 import { Reception } from './registry/reception.ts';
 import { Router, type ModuleInput } from './router/router.ts';
 import { Modules } from './rules/modules.ts';
@@ -25,6 +26,8 @@ import type { Spool } from './spool/spool.ts';
 import { ledgerStats } from './spool/stats.ts';
 import { State } from './store/state.ts';
 import { Twins } from './twins/twins.ts';
+import { Dialer } from './upstream/dialer.ts';
+import { Resolver } from './upstream/resolver.ts';
 import { Upstream } from './upstream/upstream.ts';
 import { BUILT_AT, VERSION } from './config/version.ts';
 
@@ -60,6 +63,7 @@ export class Gateway {
   readonly #commands: Commands;
   readonly #children = new Map<string, DriverSupervisor>();
   readonly #upstream: Upstream | null;
+  readonly #time: KnownTime;
   readonly #startedAt: number;
   /** Who may connect. */
   readonly reception: Reception;
@@ -77,7 +81,8 @@ export class Gateway {
     this.#startedAt = platform.clock.monotonic();
     const { config } = loaded;
     const { clock, log } = platform;
-    this.reception = new Reception({ config, medium: state, clock, log, builtAt: BUILT_AT });
+    this.#time = new KnownTime(clock, state, BUILT_AT ?? 0);
+    this.reception = new Reception({ config, medium: state, clock, log, time: this.#time });
     this.#commands = new Commands(clock);
     this.#door = new FrontDoor(
       {
@@ -156,6 +161,7 @@ export class Gateway {
     this.#spool.accompany(this.#modules);
     // Rules go on where they were before anything new comes.
     await this.#modules.start(records);
+    this.#time.start();
     await this.#door.open();
     this.#upstream?.start();
     await Promise.all([...this.#children.values()].map((child) => child.start()));
@@ -178,6 +184,7 @@ export class Gateway {
     await this.#door.stop();
     await this.#modules.stop();
     await this.reception.stop();
+    this.#time.stop();
     // Now rather than after the farewell to a broker that may not answer. What fails here is said by `close`.
     await this.#spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush before stopping'));
     await this.#sendOff();
@@ -315,6 +322,7 @@ export class Gateway {
   #makeUpstream(upstream: UpstreamConfig): Upstream {
     const { clock, log, random } = this.#platform;
     const { gateway } = this.#loaded.config;
+    const resolver = new Resolver({ servers: upstream.dnsServers, clock, book: this.#state });
     return new Upstream({
       gateway: gateway.id,
       url: upstream.url,
@@ -327,6 +335,7 @@ export class Gateway {
       reconnect: upstream.reconnect,
       credentials: () => readCredentials(upstream, this.#loaded.path),
       outbox: this.#spool,
+      dialer: new Dialer({ clock, resolver, time: this.#time }),
       status: () => ({ version: VERSION, spool: ledgerStats(this.#spool.durableBooks()) }),
       onMethod: ({ child, method }, body) => this.#commands.answer(child, method, body),
       clock,

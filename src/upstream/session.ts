@@ -1,11 +1,12 @@
-import { Socket } from 'node:net';
-import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
+import { MqttClient, type IClientOptions } from 'mqtt';
 import type { Clock } from '../clock/clock.ts';
-import { address } from './address.ts';
+import { reasonOf, type DialFailed } from './dial-failed.ts';
+import type { Dialer, Line } from './dialer.ts';
 import { PubackTap } from './puback-tap.ts';
+import type { WayOut } from './way-out.ts';
 
 /*
- * MQTT.js 5.16 as a transport: it makes the connection (TCP, TLS, WebSockets), says CONNECT, keeps it alive, subscribes and
+ * MQTT.js 5.16 as a transport: over a connection that the {@link Dialer} made it says CONNECT, keeps it alive, subscribes and
  * parses what comes. It is kept away from everything that Holdfast promises, because it ignores Receive Maximum, keeps
  * publishes without bound while offline, re-sends on its own and may never call back after `end(true)`. So our PUBLISH
  * packets go to its stream as bytes, and their PUBACKs are taken from that stream before it sees them.
@@ -17,7 +18,7 @@ export const PACKET_IDS = 60_000;
 export const FIRST_FAILURE = 0x80;
 const OWN_IDS_FROM = 65_000;
 
-/** A CONNACK or a TLS handshake that takes longer than this has failed, ms. */
+/** An attempt that has no CONNACK after this has failed, ms. */
 const CONNECT_MS_MAX = 20_000;
 /** On leaving, how long the last bytes may take to get out, ms. */
 const LEAVE_MS_MAX = 500;
@@ -30,14 +31,13 @@ const PACKET_BYTES_MAX = 512 * 1024;
 /** MQTT 5's default when CONNACK names no Receive Maximum. */
 const RECEIVE_MAXIMUM_DEFAULT = 65_535;
 
-export interface ConnectOptions {
-  readonly url: string;
+export interface ConnectOptions extends WayOut {
+  readonly dialer: Dialer;
   readonly version: 4 | 5;
   readonly clientId: string;
   readonly username?: string | undefined;
   readonly password?: string | undefined;
   readonly keepaliveSecs: number;
-  readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string };
   readonly will: { readonly topic: string; readonly body: Buffer };
 }
 
@@ -71,14 +71,17 @@ export class Session {
   readonly receiveMaximum: number;
   /** Largest packet the broker takes, bytes. */
   readonly packetBytesMax: number;
+  /** The address of this machine that the connection leaves by. */
+  readonly localAddress: string;
   readonly #client: MqttClient;
   readonly #clock: Clock;
   #events: SessionEvents | null = null;
   #lastError: string | null = null;
   #closed = false;
 
-  private constructor(client: MqttClient, clock: Clock, version: 4 | 5, connack: Connack) {
+  private constructor(client: MqttClient, clock: Clock, version: 4 | 5, localAddress: string, connack: Connack) {
     this.#client = client;
+    this.localAddress = localAddress;
     this.#clock = clock;
     this.version = version;
     this.receiveMaximum = connack.properties?.receiveMaximum ?? RECEIVE_MAXIMUM_DEFAULT;
@@ -86,15 +89,27 @@ export class Session {
   }
 
   /** One attempt, bounded in time and given up when `signal` says so. Rejects with {@link ConnectFailed}. */
-  static connect(options: ConnectOptions, clock: Clock, signal: AbortSignal): Promise<Session> {
+  static async connect(options: ConnectOptions, clock: Clock, signal: AbortSignal): Promise<Session> {
+    const began = clock.monotonic();
+    let line: Line;
+    try {
+      line = await options.dialer.dial(options, CONNECT_MS_MAX, signal);
+    } catch (error) {
+      throw new ConnectFailed((error as DialFailed).message, null, false);
+    }
+    return Session.#introduce(line, options, clock, began + CONNECT_MS_MAX - clock.monotonic(), signal);
+  }
+
+  /** CONNECT and its answer. */
+  static #introduce(
+    { stream, localAddress }: Line,
+    options: ConnectOptions,
+    clock: Clock,
+    msMax: number,
+    signal: AbortSignal,
+  ): Promise<Session> {
     return new Promise((resolve, reject) => {
-      let client: MqttClient;
-      try {
-        client = mqtt.connect(clientOptions(options));
-      } catch (error) {
-        reject(new ConnectFailed((error as Error).message, null, false));
-        return;
-      }
+      const client = new MqttClient(() => stream, clientOptions(options));
       // Our listeners stay on after they have done their part: MQTT.js hangs its own on the same emitter, and an error
       // that nobody listens for would end the process.
       let settled = false;
@@ -106,10 +121,9 @@ export class Session {
         client.end(true);
         reject(new ConnectFailed(why, refusal, wrongVersion));
       };
-      const deadline = clock.after(CONNECT_MS_MAX, () =>
-        fail(`no answer within ${CONNECT_MS_MAX / 1000} s`, null, false),
-      );
+      const deadline = clock.after(msMax, () => fail(`no answer within ${CONNECT_MS_MAX / 1000} s`, null, false));
       signal.addEventListener('abort', () => fail('given up', null, false), { once: true });
+      if (signal.aborted || stream.destroyed) fail('the connection was closed before it was answered', null, false);
       client.on('error', (error) => {
         lastError = reasonOf(error);
         const { code } = error as { code?: unknown };
@@ -125,7 +139,7 @@ export class Session {
         if (settled) return;
         settled = true;
         deadline.cancel();
-        const session = new Session(client, clock, options.version, connack);
+        const session = new Session(client, clock, options.version, localAddress, connack);
         session.#listen();
         resolve(session);
       });
@@ -174,9 +188,6 @@ export class Session {
 
   #listen(): void {
     const client = this.#client;
-    // Nagle's algorithm holds back the rest of a window until the broker's delayed acknowledgement: 12,000 messages/s
-    // instead of 50,000 at windows around 200. (WebSockets turn it off themselves.)
-    if (client.stream instanceof Socket) client.stream.setNoDelay(true);
     this.#tap();
     client.on('message', (topic, body) => this.#events?.message(topic, body));
     client.on('disconnect', (packet) => {
@@ -220,13 +231,10 @@ interface Connack {
 function clientOptions(options: ConnectOptions): IClientOptions {
   const v5 = options.version === 5;
   return {
-    ...address(options.url),
     protocolVersion: options.version,
     clientId: options.clientId,
     ...(options.username === undefined ? {} : { username: options.username }),
     ...(options.password === undefined ? {} : { password: options.password }),
-    ...options.tls,
-    rejectUnauthorized: true,
     clean: false,
     ...(v5 ? { properties: { sessionExpiryInterval: SESSION_FOR_EVER, maximumPacketSize: PACKET_BYTES_MAX } } : {}),
     will: { topic: options.will.topic, payload: options.will.body, qos: 1, retain: true },
@@ -263,13 +271,4 @@ class OwnIds {
   deallocate(): void {}
 
   clear(): void {}
-}
-
-/** One line for people, without what OpenSSL and Node wrap around it. */
-function reasonOf(error: Error): string {
-  const { code, errors } = error as { code?: unknown; errors?: Error[] };
-  // Connecting to a name with several addresses fails with all their errors in one.
-  if (errors !== undefined && errors.length > 0) return [...new Set(errors.map(reasonOf))].join('; ');
-  if (error.message !== '') return error.message;
-  return typeof code === 'string' ? code : error.name;
 }
