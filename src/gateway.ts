@@ -20,6 +20,7 @@ import { FrontDoor } from './hub/front-door.ts';
 import type { Message, Reading } from './message/message.ts';
 import { ulidText } from './message/ulid.ts';
 import type { Enrolment } from './registry/enrolment.ts';
+import { KnownTime } from './registry/known-time.ts';
 import { Reception } from './registry/reception.ts';
 import { Router, type ModuleInput } from './router/router.ts';
 import { Modules } from './rules/modules.ts';
@@ -32,6 +33,8 @@ import type { Spool } from './spool/spool.ts';
 import { ledgerStats } from './spool/stats.ts';
 import { State } from './store/state.ts';
 import { Twins, type TwinChange } from './twins/twins.ts';
+import { Dialer } from './upstream/dialer.ts';
+import { Resolver } from './upstream/resolver.ts';
 import { Upstream } from './upstream/upstream.ts';
 import { BUILT_AT, VERSION } from './config/version.ts';
 
@@ -63,6 +66,7 @@ export class Gateway {
   readonly #upstream: Upstream | null;
   readonly #liaison: Liaison | null;
   #twins: Twins | null = null;
+  readonly #time: KnownTime;
   readonly #startedAt: number;
   /** Who may connect. */
   readonly reception: Reception;
@@ -84,7 +88,8 @@ export class Gateway {
     this.#startedAt = platform.clock.monotonic();
     const { config } = loaded;
     const { clock, log } = platform;
-    this.reception = new Reception({ config, medium: state, clock, log, builtAt: BUILT_AT });
+    this.#time = new KnownTime(clock, state, BUILT_AT ?? 0);
+    this.reception = new Reception({ config, medium: state, clock, log, time: this.#time });
     this.#commands = new Commands(clock);
     this.#door = new FrontDoor(
       {
@@ -182,6 +187,7 @@ export class Gateway {
     this.#spool.accompany(this.#modules);
     // Rules go on where they were before anything new comes.
     await this.#modules.start(records);
+    this.#time.start();
     await this.#door.open();
     this.#upstream?.start();
     await this.#children.start();
@@ -202,6 +208,7 @@ export class Gateway {
     await this.#door.stop();
     await this.#modules.stop();
     await this.reception.stop();
+    this.#time.stop();
     // Now rather than after the farewell to a broker that may not answer. What fails here is said by `close`.
     await this.#spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush before stopping'));
     await sendOff(this.#spool, clock);
@@ -350,11 +357,13 @@ export class Gateway {
   #makeUpstream(upstream: UpstreamConfig, downlink: Liaison): Upstream {
     const { clock, log, random } = this.#platform;
     const { username, ...settings } = upstream;
+    const resolver = new Resolver({ servers: upstream.dnsServers, clock, book: this.#state });
     return new Upstream({
       ...settings,
       dialect: downlink.dialect,
       credentials: () => ({ username, ...readCredentials(upstream, this.#loaded.path) }),
       outbox: this.#spool,
+      dialer: new Dialer({ clock, resolver, time: this.#time }),
       status: () => ({ version: VERSION, spool: ledgerStats(this.#spool.durableBooks()) }),
       downlink,
       clock,

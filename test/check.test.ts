@@ -326,7 +326,10 @@ describe('the way to the broker', () => {
     const port = await broker('good');
     const found = await reports(upstream(`mqtts://localhost:${port}`, ', ca: ca.pem'));
     assert.equal(results(found), 'OK OK OK OK');
-    assert.match(found['upstream-tls']!.message, /^localhost: valid, the name matches; good ends in (89|90) days$/);
+    assert.match(
+      found['upstream-tls']!.message,
+      /^localhost: valid, the name matches, TLS 1\.3; good ends in (89|90) days$/,
+    );
     assert.equal(found['upstream-mqtt']!.message, 'it speaks MQTT 5 and takes us');
     const unknown = await reports(upstream(`mqtts://localhost:${port}`));
     assert.equal(results(unknown), 'OK OK FAIL SKIP');

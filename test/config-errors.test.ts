@@ -209,7 +209,7 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'a merge key',
     `${GATEWAY}${UPSTREAM}  <<: { window: 1 }\n`,
-    'gateway.yaml:4:3: upstream.<<: "<<" is not a key of upstream; the keys are dialect, url, protocol, clientId, username, passwordFile, clientCert, clientKey, ca, keepaliveSecs, window, reconnect, maxRate',
+    'gateway.yaml:4:3: upstream.<<: "<<" is not a key of upstream; the keys are dialect, url, protocol, clientId, username, passwordFile, clientCert, clientKey, ca, tlsMinVersion, proxy, proxyPasswordFile, dnsServers, keepaliveSecs, window, reconnect, maxRate',
   ],
 
   // later releases
@@ -232,10 +232,32 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   ],
   [
     'upstream settings to come',
-    `${GATEWAY}${UPSTREAM}  sharedAccessKeyFile: k\n  proxy: http://p\n  dnsServers: []\n`,
+    `${GATEWAY}${UPSTREAM}  sharedAccessKeyFile: k\n`,
     'gateway.yaml:4:3: upstream.sharedAccessKeyFile: "sharedAccessKeyFile" is not part of Holdfast 0.1: it will be the key for Azure IoT Hub; remove it',
-    'gateway.yaml:5:3: upstream.proxy: "proxy" is not part of Holdfast 0.1: it will be an HTTP proxy on the way to the broker; remove it',
-    'gateway.yaml:6:3: upstream.dnsServers: "dnsServers" is not part of Holdfast 0.1: they will be asked instead of the system resolver; remove it',
+  ],
+  [
+    'a proxy with a password in its address, which is not repeated, and an old TLS',
+    `${GATEWAY}${UPSTREAM}  proxy: http://user:sesame@proxy:3128\n  tlsMinVersion: 1.1\n`,
+    'gateway.yaml:4:10: upstream.proxy: an address with a password in it; leave the user name there and name a file with the password in proxyPasswordFile',
+    'gateway.yaml:5:18: upstream.tlsMinVersion: 1.1 is not a version of TLS; write 1.2 or 1.3',
+  ],
+  [
+    'a proxy that is none, and a password for nobody',
+    `${GATEWAY}${UPSTREAM}  proxy: socks5://proxy:1080\n  proxyPasswordFile: word\n`,
+    'gateway.yaml:4:10: upstream.proxy: "socks5://proxy:1080" is not the address of an HTTP proxy; write for example http://proxy.example:3128',
+    'gateway.yaml:5:22: upstream.proxyPasswordFile: "word" needs a user in proxy; write for example http://user@proxy.example',
+  ],
+  [
+    'a password for no proxy, no name servers at all',
+    `${GATEWAY}${UPSTREAM}  proxyPasswordFile: word\n  dnsServers: []\n`,
+    'gateway.yaml:4:22: upstream.proxyPasswordFile: "word" needs proxy beside it',
+    'gateway.yaml:5:15: upstream.dnsServers: a list of 0; write 1 to 8, or leave it out',
+  ],
+  [
+    'name servers by name, and with a port that is none',
+    `${GATEWAY}${UPSTREAM}  dnsServers: [dns.example, "192.0.2.53:70000", "[2001:db8::53]:53", 192.0.2.53]\n`,
+    'gateway.yaml:4:16: upstream.dnsServers[0]: "dns.example" is not the address of a name server; write for example 192.0.2.53, or 192.0.2.53:5353',
+    'gateway.yaml:4:29: upstream.dnsServers[1]: "192.0.2.53:70000" is not the address of a name server; write for example 192.0.2.53, or 192.0.2.53:5353',
   ],
   [
     'a bare decoder to come',
@@ -295,7 +317,7 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'an upstream that is an address',
     `${GATEWAY}upstream: mqtt://x\n`,
-    'gateway.yaml:2:11: upstream: "mqtt://x" is not a mapping; write "key: value" lines, with the keys dialect, url, protocol, clientId, username, passwordFile, clientCert, clientKey, ca, keepaliveSecs, window, reconnect, maxRate',
+    'gateway.yaml:2:11: upstream: "mqtt://x" is not a mapping; write "key: value" lines, with the keys dialect, url, protocol, clientId, username, passwordFile, clientCert, clientKey, ca, tlsMinVersion, proxy, proxyPasswordFile, dnsServers, keepaliveSecs, window, reconnect, maxRate',
   ],
   [
     'an address without a scheme',

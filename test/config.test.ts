@@ -48,6 +48,7 @@ test('an upstream that says only where it is gets every default', () => {
     url: 'mqtt://localhost:1883',
     protocol: 'auto',
     clientId: 'a',
+    tlsMinVersion: '1.2',
     keepaliveSecs: 30,
     window: 128,
     reconnect: { minSecs: 1, maxSecs: 60 },

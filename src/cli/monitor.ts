@@ -1,8 +1,13 @@
 import { readFileSync } from 'node:fs';
+import { kernelTimeSynchronised } from '../clock/kernel-time.ts';
+import { SystemClock } from '../clock/system-clock.ts';
 import { readCredentials } from '../config/credentials.ts';
+import { BUILT_AT } from '../config/version.ts';
 import { eventFilters, lossesTopic, parseEvent, type SeenEvent } from '../dialects/holdfast.ts';
 import { visit, type GuestOptions } from '../health/checks/guest.ts';
 import { readableBody } from '../health/shown.ts';
+import { Dialer } from '../upstream/dialer.ts';
+import { Resolver } from '../upstream/resolver.ts';
 import { configured, type CommonOptions } from './configured.ts';
 import { untilInterrupted } from './ending.ts';
 import { MonitorOrder, rangeText } from './monitor-order.ts';
@@ -33,9 +38,17 @@ export async function monitor(options: MonitorOptions): Promise<number> {
 /** Which broker, and which of its gateways (undefined: all of them). */
 function aim(options: MonitorOptions): { broker: GuestOptions; gateway: string | undefined } {
   const purpose = 'monitor';
+  const clock = new SystemClock(kernelTimeSynchronised, BUILT_AT);
   if (options.url !== undefined) {
     const tls = options.ca === undefined ? {} : { ca: readFileSync(options.ca, 'utf8') };
-    const broker = { url: options.url, protocol: 'auto', clientId: 'holdfast', purpose, tls } as const;
+    const broker = {
+      url: options.url,
+      protocol: 'auto',
+      clientId: 'holdfast',
+      purpose,
+      dialer: new Dialer({ clock }),
+      tls,
+    } as const;
     return { broker, gateway: options.gateway };
   }
   const { config, path } = configured(options.config);
@@ -44,7 +57,9 @@ function aim(options: MonitorOptions): { broker: GuestOptions; gateway: string |
     throw new CliError('the configuration names no upstream; name a broker with --url mqtt://broker.example:1883');
   }
   const { url, protocol, clientId, username } = upstream;
-  const broker = { url, protocol, clientId, purpose, username, ...readCredentials(upstream, path) } as const;
+  const resolver = new Resolver({ servers: upstream.dnsServers, clock, book: null });
+  const dialer = new Dialer({ clock, resolver });
+  const broker = { url, protocol, clientId, purpose, username, dialer, ...readCredentials(upstream, path) } as const;
   return { broker, gateway: options.all === true ? undefined : (options.gateway ?? config.gateway.id) };
 }
 

@@ -9,8 +9,6 @@ export const LATER: Readonly<Record<string, string>> = {
   modbus: 'it will poll registers over Modbus RTU',
   iothub: 'it will be the topic contract of Azure IoT Hub',
   sharedAccessKeyFile: 'it will be the key for Azure IoT Hub',
-  proxy: 'it will be an HTTP proxy on the way to the broker',
-  dnsServers: 'they will be asked instead of the system resolver',
 };
 
 /** The error for a word of a later release, or undefined when it is none. */

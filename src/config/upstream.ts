@@ -1,6 +1,19 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { laterText } from './later.ts';
-import { ALONGSIDE, complain, integer, misfit, seconds, section, show, size, text } from './values.ts';
+import {
+  ALONGSIDE,
+  ALONGSIDE_LIST,
+  complain,
+  integer,
+  list,
+  misfit,
+  seconds,
+  section,
+  show,
+  size,
+  text,
+} from './values.ts';
 
 /** Most messages on the way without an answer. Beyond this a crash repeats more than it is worth. */
 export const WINDOW_MAX = 10_000;
@@ -29,6 +42,63 @@ function urlFault(url: string): string | undefined {
   }
   return undefined;
 }
+
+const EXAMPLE_PROXY = 'http://proxy.example:3128';
+
+/** The same of a proxy's address, in which a user may stand, but no password. */
+function proxyFault(url: string): string | undefined {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (parsed !== undefined && parsed.password !== '')
+    return 'an address with a password in it; leave the user name there and name a file with the password in proxyPasswordFile';
+  if (
+    parsed === undefined ||
+    !['http:', 'https:'].includes(parsed.protocol) ||
+    parsed.hostname === '' ||
+    !['', '/'].includes(parsed.pathname) ||
+    parsed.search !== '' ||
+    parsed.hash !== ''
+  ) {
+    // An address that cannot be read may have a password in it all the same.
+    const shown = url.includes('@') ? 'this' : show(url);
+    return `${shown} is not the address of an HTTP proxy; write for example ${EXAMPLE_PROXY}`;
+  }
+  return undefined;
+}
+
+/** Most name servers that are asked. */
+const DNS_SERVERS_MAX = 8;
+
+/** An address, `address:port`, or `[IPv6 address]:port`. */
+function isNameServer(text: string): boolean {
+  if (isIP(text) !== 0) return true;
+  const [, six, four, port] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(text) ?? [];
+  if (port !== undefined && (Number(port) < 1 || Number(port) > 65_535)) return false;
+  return six === undefined ? isIP(four ?? '') === 4 : isIP(six) === 6;
+}
+
+const serverWrong = misfit('the address of a name server', 'for example 192.0.2.53, or 192.0.2.53:5353');
+
+const DnsServers = list(z.string({ error: serverWrong }), '[192.0.2.53]')
+  .superRefine((servers, context) => {
+    servers.forEach((server, index) => {
+      if (typeof server === 'string' && !isNameServer(server))
+        complain(context, serverWrong({ input: server }), [index]);
+    });
+    if (servers.length === 0 || servers.length > DNS_SERVERS_MAX) {
+      complain(context, `a list of ${servers.length}; write 1 to ${DNS_SERVERS_MAX}, or leave it out`);
+    }
+  }, ALONGSIDE_LIST)
+  .describe(
+    "Name servers that are asked instead of the system's resolver, after `/etc/hosts`: addresses, with a port when it is not 53. With or without them, the last known addresses are kept for when nobody answers; see [network.md](network.md).",
+  );
+
+const versionWrong = misfit('a version of TLS', '1.2 or 1.3');
+
+/** YAML reads a bare 1.2 as a number: both spellings come out as text. */
+const TlsVersion = z
+  .union([z.literal(['1.2', '1.3']), z.literal([1.2, 1.3])], { error: versionWrong })
+  .transform((version): '1.2' | '1.3' => (String(version) === '1.3' ? '1.3' : '1.2'))
+  .meta({ title: '1.2 or 1.3' });
 
 const protocolWrong = misfit('a protocol version', 'auto, 5 or 3.1.1');
 
@@ -80,6 +150,7 @@ const COMPANIONS = [
   ['passwordFile', 'username'],
   ['clientCert', 'clientKey'],
   ['clientKey', 'clientCert'],
+  ['proxyPasswordFile', 'proxy'],
 ] as const;
 
 export const UpstreamSchema = section({
@@ -112,8 +183,24 @@ export const UpstreamSchema = section({
   ca: text('a file name', 'ca.pem')
     .describe('Certificates that the broker is judged by, PEM. Left out: those that Node.js brings.')
     .exactOptional(),
+  tlsMinVersion: TlsVersion.describe('The oldest version of TLS that is spoken.').prefault('1.2'),
+  proxy: z
+    .string({ error: misfit('an address', `for example ${EXAMPLE_PROXY}`) })
+    .superRefine((url, context) => {
+      const fault = proxyFault(url);
+      if (fault !== undefined) complain(context, fault);
+    })
+    .describe(
+      'An HTTP proxy on the way to the broker, asked for a tunnel with CONNECT; http or https, with a user name where it wants one: `http://user@proxy.example:3128`. It also looks up the name of the broker.',
+    )
+    .meta({ examples: [EXAMPLE_PROXY], pattern: '^https?://[^:@/]*@?[^@/]+/?$' })
+    .exactOptional(),
+  proxyPasswordFile: text('a file name', 'proxy-password')
+    .describe("File that holds the password for the proxy's user: looked for as `passwordFile` is.")
+    .exactOptional(),
+  dnsServers: DnsServers.exactOptional(),
   keepaliveSecs: seconds({ min: 1, max: KEEPALIVE_SECS_MAX }, '30 or 30s')
-    .describe('With nothing else to send, the connection is probed this often.')
+    .describe('The connection is probed this often; silence ends it after 1.5 times as long.')
     .prefault(30),
   window: integer(1, WINDOW_MAX)
     .describe('Most messages on the way without an answer. The broker may allow fewer.')
@@ -126,6 +213,19 @@ export const UpstreamSchema = section({
       if (upstream[key] !== undefined && upstream[companion] === undefined) {
         complain(context, `${show(upstream[key])} needs ${companion} beside it`, [key]);
       }
+    }
+    const { proxy, proxyPasswordFile } = upstream;
+    if (
+      proxyPasswordFile !== undefined &&
+      typeof proxy === 'string' &&
+      URL.canParse(proxy) &&
+      !new URL(proxy).username
+    ) {
+      complain(
+        context,
+        `${show(proxyPasswordFile)} needs a user in proxy; write for example http://user@proxy.example`,
+        ['proxyPasswordFile'],
+      );
     }
   }, ALONGSIDE)
   .meta({

@@ -19,7 +19,9 @@ export interface EnrolmentOptions {
   readonly clock: Clock;
   readonly log: Logger;
   /** When this program was built, wall ms. */
-  readonly builtAt: number | undefined;
+  readonly builtAt?: number | undefined;
+  /** Left out: made from `medium` and `builtAt`. */
+  readonly time?: KnownTime;
   /** `$CREDENTIALS_DIRECTORY` when left out. */
   readonly credentialsDir?: string | undefined;
 }
@@ -45,7 +47,7 @@ export class Enrolment {
     this.#config = config;
     this.store = store;
     this.registry = new Registry(store, configuredChildren(config), log);
-    this.time = new KnownTime(clock, medium, builtAt ?? 0);
+    this.time = options.time ?? new KnownTime(clock, medium, builtAt ?? 0);
   }
 
   /** Opens what is kept. Throws a SealError when the key is not there or is another one: nothing was changed then. */
