@@ -12,6 +12,7 @@ import type { LoadedConfig } from './config/load.ts';
 import type { UpstreamConfig } from './config/schema.ts';
 import { namedRoutes } from './config/routes.ts';
 import { holdfastUpstream } from './dialects/holdfast-upstream.ts';
+import { iothubUpstream } from './dialects/iothub-upstream.ts';
 import { WiredChildren } from './drivers/wired-children.ts';
 import { readableBody } from './health/shown.ts';
 import { statusOf } from './health/status.ts';
@@ -141,8 +142,9 @@ export class Gateway {
       },
     });
     for (const [id, target] of this.#children) this.#commands.register(id, target);
-    this.#liaison = config.upstream === undefined ? null : this.#makeLiaison();
-    this.#upstream = this.#liaison === null ? null : this.#makeUpstream(config.upstream!, this.#liaison);
+    const { upstream } = config;
+    this.#liaison = upstream === undefined ? null : this.#makeLiaison(upstream);
+    this.#upstream = upstream === undefined ? null : this.#makeUpstream(upstream, this.#liaison!);
     settings.start((laid, logLevel) => {
       platform.level?.fromAbove(logLevel);
       return this.#takeUp(laid);
@@ -326,7 +328,7 @@ export class Gateway {
     this.#platform.clock.after(60_000, () => (this.#refusing = false));
   }
 
-  #makeLiaison(): Liaison {
+  #makeLiaison(upstream: UpstreamConfig): Liaison {
     const { clock, log } = this.#platform;
     const gateway = this.#loaded.config.gateway.id;
     const isWired = (child: string) => this.#children.has(child);
@@ -334,7 +336,7 @@ export class Gateway {
     return new Liaison({
       gateway,
       version: VERSION,
-      dialect: holdfastUpstream(gateway),
+      dialect: upstream.dialect === 'iothub' ? iothubUpstream(gateway, upstream.clientId) : holdfastUpstream(gateway),
       open: async () => ({ twins: await this.twins(), registry: null, key: null }),
       settings: this.settings,
       isOurs: (child, module) =>
@@ -356,12 +358,11 @@ export class Gateway {
 
   #makeUpstream(upstream: UpstreamConfig, downlink: Liaison): Upstream {
     const { clock, log, random } = this.#platform;
-    const { username, ...settings } = upstream;
     const resolver = new Resolver({ servers: upstream.dnsServers, clock, book: this.#state });
     return new Upstream({
-      ...settings,
+      ...upstream,
       dialect: downlink.dialect,
-      credentials: () => ({ username, ...readCredentials(upstream, this.#loaded.path) }),
+      credentials: () => readCredentials(upstream, this.#loaded.path, this.#time),
       outbox: this.#spool,
       dialer: new Dialer({ clock, resolver, time: this.#time }),
       status: () => ({ version: VERSION, spool: ledgerStats(this.#spool.durableBooks()) }),

@@ -209,7 +209,7 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'a merge key',
     `${GATEWAY}${UPSTREAM}  <<: { window: 1 }\n`,
-    'gateway.yaml:4:3: upstream.<<: "<<" is not a key of upstream; the keys are dialect, url, protocol, clientId, username, passwordFile, clientCert, clientKey, ca, tlsMinVersion, proxy, proxyPasswordFile, dnsServers, keepaliveSecs, window, reconnect, maxRate',
+    'gateway.yaml:4:3: upstream.<<: "<<" is not a key of upstream; the keys are dialect, url, protocol, clientId, username, passwordFile, sharedAccessKeyFile, iothubName, clientCert, clientKey, ca, tlsMinVersion, proxy, proxyPasswordFile, dnsServers, keepaliveSecs, window, reconnect, maxRate',
   ],
 
   // later releases
@@ -228,12 +228,18 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'the iothub dialect',
     `${GATEWAY}${UPSTREAM}  dialect: iothub\n`,
-    'gateway.yaml:4:12: upstream.dialect: "iothub" is not part of Holdfast 0.1: it will be the topic contract of Azure IoT Hub; remove it',
+    'gateway.yaml:4:12: upstream.dialect: "iothub" needs sharedAccessKeyFile, or clientCert and clientKey, beside it',
   ],
   [
-    'upstream settings to come',
+    'a key for Azure IoT Hub without its dialect',
     `${GATEWAY}${UPSTREAM}  sharedAccessKeyFile: k\n`,
-    'gateway.yaml:4:3: upstream.sharedAccessKeyFile: "sharedAccessKeyFile" is not part of Holdfast 0.1: it will be the key for Azure IoT Hub; remove it',
+    'gateway.yaml:4:24: upstream.sharedAccessKeyFile: "k" is for the iothub dialect; remove it, or write dialect: iothub',
+  ],
+  [
+    'what Azure IoT Hub does not take',
+    `${GATEWAY}${UPSTREAM}  dialect: iothub\n  protocol: 5\n  username: x\n  sharedAccessKeyFile: k\n`,
+    'gateway.yaml:5:13: upstream.protocol: 5 is not what Azure IoT Hub speaks; write 3.1.1',
+    'gateway.yaml:6:13: upstream.username: "x" is not for the iothub dialect; write sharedAccessKeyFile, or clientCert and clientKey',
   ],
   [
     'a proxy with a password in its address, which is not repeated, and an old TLS',
@@ -317,7 +323,7 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'an upstream that is an address',
     `${GATEWAY}upstream: mqtt://x\n`,
-    'gateway.yaml:2:11: upstream: "mqtt://x" is not a mapping; write "key: value" lines, with the keys dialect, url, protocol, clientId, username, passwordFile, clientCert, clientKey, ca, tlsMinVersion, proxy, proxyPasswordFile, dnsServers, keepaliveSecs, window, reconnect, maxRate',
+    'gateway.yaml:2:11: upstream: "mqtt://x" is not a mapping; write "key: value" lines, with the keys dialect, url, protocol, clientId, username, passwordFile, sharedAccessKeyFile, iothubName, clientCert, clientKey, ca, tlsMinVersion, proxy, proxyPasswordFile, dnsServers, keepaliveSecs, window, reconnect, maxRate',
   ],
   [
     'an address without a scheme',
@@ -357,7 +363,7 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'another dialect',
     `${GATEWAY}${UPSTREAM}  dialect: aws\n`,
-    'gateway.yaml:4:12: upstream.dialect: "aws" is not a topic contract; write holdfast',
+    'gateway.yaml:4:12: upstream.dialect: "aws" is not a topic contract; write holdfast or iothub',
   ],
   [
     'a password for nobody',

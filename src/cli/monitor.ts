@@ -56,10 +56,19 @@ function aim(options: MonitorOptions): { broker: GuestOptions; gateway: string |
   if (upstream === undefined) {
     throw new CliError('the configuration names no upstream; name a broker with --url mqtt://broker.example:1883');
   }
-  const { url, protocol, clientId, username } = upstream;
+  const { url, protocol, clientId, dialect } = upstream;
+  if (dialect === 'iothub')
+    throw new CliError('messages are seen at Azure IoT Hub itself: az iot hub monitor-events --hub-name NAME');
   const resolver = new Resolver({ servers: upstream.dnsServers, clock, book: null });
   const dialer = new Dialer({ clock, resolver });
-  const broker = { url, protocol, clientId, purpose, username, dialer, ...readCredentials(upstream, path) } as const;
+  const broker = {
+    url,
+    protocol,
+    clientId,
+    purpose,
+    dialer,
+    ...readCredentials(upstream, path, { known: true, now: () => clock.wall() }),
+  } as const;
   return { broker, gateway: options.all === true ? undefined : (options.gateway ?? config.gateway.id) };
 }
 

@@ -7,8 +7,6 @@ export const LATER: Readonly<Record<string, string>> = {
   nmea: 'it will decode NMEA 0183 sentences',
   frame: 'it will decode binary frames',
   modbus: 'it will poll registers over Modbus RTU',
-  iothub: 'it will be the topic contract of Azure IoT Hub',
-  sharedAccessKeyFile: 'it will be the key for Azure IoT Hub',
 };
 
 /** The error for a word of a later release, or undefined when it is none. */

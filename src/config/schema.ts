@@ -4,7 +4,7 @@ import { HubSchema } from './hub.ts';
 import { ModulesSchema } from './modules.ts';
 import { RoutesSchema } from './routes.ts';
 import { StoreAndForwardSchema } from './storage.ts';
-import { UpstreamSchema } from './upstream.ts';
+import { UpstreamSchema, withPath } from './upstream.ts';
 import { ALONGSIDE, complain, identifier, section, show, text } from './values.ts';
 
 export const GatewaySchema = section({
@@ -41,7 +41,13 @@ export const ConfigSchema = section({
   }, ALONGSIDE)
   .transform(({ gateway, upstream, ...others }) => ({
     gateway,
-    ...(upstream && { upstream: { ...upstream, clientId: upstream.clientId ?? gateway.id } }),
+    ...(upstream && {
+      upstream: {
+        ...upstream,
+        url: withPath(upstream.url, upstream.dialect),
+        clientId: upstream.clientId ?? gateway.id,
+      },
+    }),
     ...others,
   }));
 

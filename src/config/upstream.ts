@@ -1,6 +1,5 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { laterText } from './later.ts';
 import {
   ALONGSIDE,
   ALONGSIDE_LIST,
@@ -139,11 +138,11 @@ export const MaxRate = section({
   .meta({ anyOf: [{ required: ['messagesPerSec'] }, { required: ['bytesPerSec'] }] });
 
 const Dialect = z
-  .literal('holdfast', {
-    error: ({ input }) =>
-      (input === 'iothub' && laterText('iothub')) || misfit('a topic contract', 'holdfast')({ input }),
-  })
-  .describe('The topic contract: `holdfast` works with any MQTT broker.');
+  .literal(['holdfast', 'iothub'], { error: misfit('a topic contract', 'holdfast or iothub') })
+  .describe(
+    'The topic contract: `holdfast` works with any MQTT broker; `iothub` is that of Azure IoT Hub, where the gateway is the device `clientId`. See [cloud.md](cloud.md).',
+  )
+  .meta({ title: 'holdfast or iothub' });
 
 /** Keys that need another key beside them. */
 const COMPANIONS = [
@@ -175,6 +174,16 @@ export const UpstreamSchema = section({
   username: text('a user name', 'line-4').describe('The MQTT user name.').exactOptional(),
   passwordFile: text('a file name', 'upstream-password')
     .describe('File that holds the password: looked for in `$CREDENTIALS_DIRECTORY` first, then beside this file.')
+    .exactOptional(),
+  sharedAccessKeyFile: text('a file name', 'device-key')
+    .describe(
+      'With `iothub`: file that holds the shared access key of the device, base64; looked for as `passwordFile` is.',
+    )
+    .exactOptional(),
+  iothubName: text('a host name', 'myhub.azure-devices.net')
+    .describe(
+      'With `iothub`: the name of the hub. Left out: the host in `url`. Another where that is a gateway above us.',
+    )
     .exactOptional(),
   clientCert: text('a file name', 'client.pem')
     .describe('Client certificate, PEM; a relative path starts at the folder of this file.')
@@ -214,6 +223,7 @@ export const UpstreamSchema = section({
         complain(context, `${show(upstream[key])} needs ${companion} beside it`, [key]);
       }
     }
+    for (const fault of dialectFaults(upstream)) complain(context, fault.message, [fault.key]);
     const { proxy, proxyPasswordFile } = upstream;
     if (
       proxyPasswordFile !== undefined &&
@@ -232,3 +242,45 @@ export const UpstreamSchema = section({
     description: 'The broker above. Left out: the gateway only stores.',
     dependentRequired: Object.fromEntries(COMPANIONS.map(([key, companion]) => [key, [companion]])),
   });
+
+/** Where Azure IoT Hub takes WebSockets, when the address does not say. */
+export function withPath(url: string, dialect: 'holdfast' | 'iothub'): string {
+  if (dialect !== 'iothub' || !/^wss?:/.test(url)) return url;
+  const parsed = new URL(url);
+  return parsed.pathname === '/' ? `${parsed.protocol}//${parsed.host}/$iothub/websocket` : url;
+}
+
+/** Keys that mean nothing, or the wrong thing, in the dialect. */
+function dialectFaults(upstream: Readonly<Record<string, unknown>>): { key: string; message: string }[] {
+  const { dialect, protocol, sharedAccessKeyFile, clientCert } = upstream;
+  const ours = ['sharedAccessKeyFile', 'iothubName'];
+  const theirs = ['username', 'passwordFile'];
+  if (dialect !== 'iothub') {
+    return ours
+      .filter((key) => upstream[key] !== undefined)
+      .map((key) => ({
+        key,
+        message: `${show(upstream[key])} is for the iothub dialect; remove it, or write dialect: iothub`,
+      }));
+  }
+  const faults = theirs
+    .filter((key) => upstream[key] !== undefined)
+    .map((key) => ({
+      key,
+      message: `${show(upstream[key])} is not for the iothub dialect; write sharedAccessKeyFile, or clientCert and clientKey`,
+    }));
+  if (protocol === '5') faults.push({ key: 'protocol', message: '5 is not what Azure IoT Hub speaks; write 3.1.1' });
+  if (sharedAccessKeyFile === undefined && clientCert === undefined) {
+    faults.push({
+      key: 'dialect',
+      message: `"iothub" needs sharedAccessKeyFile, or clientCert and clientKey, beside it`,
+    });
+  }
+  if (sharedAccessKeyFile !== undefined && clientCert !== undefined) {
+    faults.push({
+      key: 'sharedAccessKeyFile',
+      message: `${show(sharedAccessKeyFile)} and a clientCert are one too many; remove one`,
+    });
+  }
+  return faults;
+}

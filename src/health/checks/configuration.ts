@@ -40,11 +40,11 @@ export function configurationChecks(scene: Scene): Check[] {
 
 function secrets({ config: { upstream }, path }: LoadedConfig, online: boolean): Finding {
   if (upstream === undefined) return skip('no upstream is configured');
-  const { passwordFile, proxyPasswordFile, clientKey, clientCert, ca } = upstream;
+  const { passwordFile, proxyPasswordFile, sharedAccessKeyFile, clientKey, clientCert, ca } = upstream;
   const named: string[] = [];
   const exposed: string[] = [];
   try {
-    for (const name of [passwordFile, proxyPasswordFile].filter((each) => each !== undefined)) {
+    for (const name of [passwordFile, proxyPasswordFile, sharedAccessKeyFile].filter((each) => each !== undefined)) {
       named.push(name);
       exposed.push(...resolveSecret(name, dirname(path)).warnings);
     }

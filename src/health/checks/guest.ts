@@ -14,7 +14,8 @@ export interface GuestOptions extends WayOut {
   /** The gateway's own. A guest takes another: with the same, the broker would throw the gateway out. */
   readonly clientId: string;
   /** What the guest comes for; becomes part of its client id. */
-  readonly purpose: 'monitor' | 'check';
+  /** Part of its client id; null: it comes as the gateway itself, whom that throws out. */
+  readonly purpose: 'monitor' | 'check' | null;
   readonly username?: string | undefined;
   readonly password?: string | undefined;
 }
@@ -84,7 +85,10 @@ function introduce(
   return new Promise((resolve, reject) => {
     const client = new MqttClient(() => stream, {
       protocolVersion: version,
-      clientId: `${options.clientId}-${options.purpose}-${randomBytes(4).toString('hex')}`,
+      clientId:
+        options.purpose === null
+          ? options.clientId
+          : `${options.clientId}-${options.purpose}-${randomBytes(4).toString('hex')}`,
       ...(options.username === undefined ? {} : { username: options.username }),
       ...(options.password === undefined ? {} : { password: options.password }),
       clean: true,

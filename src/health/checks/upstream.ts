@@ -42,7 +42,7 @@ class Walk {
 
   /** With all that is read from files. Throws when one cannot be read. */
   credentials() {
-    return readCredentials(this.upstream, this.#path);
+    return readCredentials(this.upstream, this.#path, { known: this.clock.known(), now: () => this.clock.wall() });
   }
 
   get way(): WayOut {
@@ -244,10 +244,19 @@ async function webSocket(walk: Walk, signal: AbortSignal): Promise<Finding> {
 }
 
 async function mqtt(walk: Walk, online: boolean, signal: AbortSignal): Promise<Finding> {
-  const { url, protocol, clientId, username } = walk.upstream;
+  const { url, protocol, clientId, username, dialect } = walk.upstream;
+  // A device has one connection: another would throw the gateway out.
+  if (dialect === 'iothub' && online) return ok(`the running gateway is connected as the device ${clientId}`);
   try {
     const { client, version } = await visit(
-      { url, protocol, clientId, username, purpose: 'check', dialer: walk.dialer, ...walk.credentials() },
+      {
+        url,
+        protocol: dialect === 'iothub' ? '3.1.1' : protocol,
+        clientId,
+        purpose: dialect === 'iothub' ? null : 'check',
+        dialer: walk.dialer,
+        ...walk.credentials(),
+      },
       CONNECT_MS_MAX,
       signal,
     );
