@@ -180,6 +180,20 @@ describe('a method that a child invokes', () => {
     });
   });
 
+  test('a command with an id brings it to a child that has a place for it', async () => {
+    await withClient('pump', {}, async (pump) => {
+      pump.on('message', (topic, body) => {
+        const { id } = JSON.parse(body.toString()) as { id?: string };
+        pump.publish(topic.replace('/req/', '/res/'), JSON.stringify({ status: 200, payload: id ?? null }));
+      });
+      await pump.subscribeAsync(`${OWN}/pump/methods/+/req/+`);
+      const { commands } = gateway;
+      const done = await commands.invoke('pump', 'go', null, 5, 'hot/2031-05-06T00:00:10.0000000Z/0');
+      assert.deepEqual(done, { status: 200, payload: 'hot/2031-05-06T00:00:10.0000000Z/0' });
+      assert.deepEqual(await commands.invoke('pump', 'go', null, 5), { status: 200, payload: null });
+    });
+  });
+
   test('on one that is away is 404; on one that does not answer 504', async () => {
     await invoke('pump', 'a1');
     assert.deepEqual(await panelHears(`${OWN}/pump/methods/go/res/a1`), {

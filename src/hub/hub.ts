@@ -194,6 +194,7 @@ export class Hub {
     name: string,
     payload: unknown,
     timeoutSecs: number,
+    id?: string,
   ): Promise<MethodResult> {
     const who = nameOf(child, module);
     const body = Buffer.from(payload === undefined ? '' : JSON.stringify(payload), 'utf8');
@@ -202,7 +203,7 @@ export class Hub {
       const session = this.#sessions.find(child, module);
       const line = session?.line ?? null;
       if (session === undefined || line === null) return failure(404, `"${who}" is not connected`);
-      const request = line.dialect.methodRequest(line.client, name, rid, body, timeoutSecs);
+      const request = line.dialect.methodRequest(line.client, name, rid, body, timeoutSecs, id);
       if (session.granted(request.topic) === null) return failure(404, `"${who}" has not subscribed to its methods`);
       return session.say(request) ? null : failure(503, `"${who}" does not take what is sent to it`);
     });
