@@ -116,7 +116,7 @@ routes:
       assert.equal(await gateway!.stop(), 0);
       assert.equal(await open(dataDir), 0);
     } finally {
-      await gateway!?.kill();
+      await (gateway as GatewayProcess | null)?.kill();
       await pump.endAsync(true);
       await cable.discard();
       await watcher.end();
