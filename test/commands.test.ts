@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { pino } from 'pino';
 import { COMMAND_BODY_BYTES_MAX, commandMessage } from '../src/commands/command-message.ts';
 import { Commands, PAYLOAD_BYTES_MAX, type CommandResult } from '../src/commands/commands.ts';
+import { feedback, type Fate } from '../src/commands/feedback.ts';
 import { Orders, type Order, type OrderRecord, type OrderSeen } from '../src/commands/orders.ts';
 import { ManualClock } from './manual-clock.ts';
 
@@ -204,4 +205,37 @@ describe('orders', () => {
     for (let n = 0; n < 1001; n++) started.give(order('slow', n));
     assert.deepEqual([started.cut().length, heard.length], [1000, 1001]);
   });
+});
+
+test('feedback goes to those who asked for such a fate, in the words of IoT Hub', () => {
+  const at = Date.UTC(2031, 4, 6);
+  const asks = (ack: string | undefined, fate: Fate) =>
+    feedback('pump', { properties: ack === undefined ? {} : { ack } }, fate, at) !== null;
+  const asked = (ack: string | undefined) =>
+    (['delivered', 'expired', 'dropped'] as const).map((fate) => asks(ack, fate));
+  assert.deepEqual(asked('positive'), [true, false, false]);
+  assert.deepEqual(asked('negative'), [false, true, true]);
+  assert.deepEqual(asked('full'), [true, true, true]);
+  assert.deepEqual([...asked('none'), ...asked(undefined)], Array(6).fill(false));
+  const record = (message: Parameters<typeof feedback>[1]) =>
+    JSON.parse(
+      feedback(
+        'pump',
+        { ...message, properties: { ack: 'full', ...message.properties } },
+        'dropped',
+        at,
+      )!.body.toString(),
+    );
+  const found = {
+    originalMessageId: null,
+    enqueuedTimeUtc: '2031-05-06T00:00:00.000Z',
+    statusCode: 'Purged',
+    description: 'Message purged',
+    deviceId: 'pump',
+  };
+  assert.deepEqual(record({}), [found]);
+  assert.deepEqual(record({ messageId: 'ours' }), [{ ...found, originalMessageId: 'ours' }]);
+  assert.deepEqual(record({ messageId: 'ours', properties: { messageId: '7' } }), [
+    { ...found, originalMessageId: '7' },
+  ]);
 });

@@ -247,6 +247,47 @@ describe('a message that a child sends to another', () => {
   });
 });
 
+describe('the sender of a message whose ack asks', () => {
+  const told = () =>
+    gateway.accepted.flatMap(({ source, body }) => {
+      if (source.output !== 'feedback') return [];
+      assert.deepEqual(source, { child: GATEWAY, output: 'feedback' });
+      return (JSON.parse(body) as Record<string, string>[]).map((record) => {
+        assert.ok(Date.parse(record['enqueuedTimeUtc']!) > 0, body);
+        return [record['originalMessageId'], record['deviceId'], record['statusCode']];
+      });
+    });
+  const send = (messageId: string, ack: string, more = {}) =>
+    panel.publishAsync(`${OWN}/pump/commands`, 'x', {
+      qos: 1,
+      properties: { userProperties: { messageId, ack, ...more } },
+    });
+
+  test('hears on the gateway’s output feedback that the child has it, or that it expired', async () => {
+    const expiry = Date.now() + 2000;
+    const soon = { 'absolute-expiry-time': new Date(expiry).toISOString() };
+    await send('1', 'positive', soon);
+    await send('2', 'negative', soon);
+    await send('3', 'full', soon);
+    // By either clock: the hub counts in age.
+    await until('their expiry', () => Date.now() > expiry + 100);
+    await send('4', 'positive');
+    await send('5', 'negative');
+    await send('6', 'full');
+    await send('7', 'none');
+    await withClient('pump', { clean: false }, async (pump) => {
+      await pump.subscribeAsync(`${OWN}/pump/commands/#`, { qos: 1 });
+      await until('what became of four', () => told().length >= 4);
+    });
+    assert.deepEqual(told(), [
+      ['2', 'pump', 'Expired'],
+      ['3', 'pump', 'Expired'],
+      ['4', 'pump', 'Success'],
+      ['6', 'pump', 'Success'],
+    ]);
+  });
+});
+
 describe('a twin', () => {
   test('of a plain child: reports, is told what is wrong, and has its desired document at once and with each change', async () => {
     await panel.publishAsync(`${OWN}/panel/twin/reported`, '{"a":1,"b":{"c":2}}', { qos: 1 });
