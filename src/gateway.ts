@@ -106,7 +106,8 @@ export class Gateway {
       () => this.reception.start(),
       (enrolment) => this.#twinsIn(enrolment),
     );
-    this.#orders = new Orders(this.#commands, clock, log, platform.onOrder);
+    const touch = () => spool.touch(false);
+    this.#orders = new Orders({ commands: this.#commands, clock, log, touch, seen: platform.onOrder });
     this.#router = new Router({
       gateway: config.gateway.id,
       routes: namedRoutes(config.routes),
@@ -127,7 +128,7 @@ export class Gateway {
         this.#router.moduleOutput(out, false).catch((error: unknown) => this.#refused(out.module, error as Error));
       },
       order: (order) => this.#orders.give(order),
-      touch: () => spool.touch(false),
+      touch,
     });
     const own = { id: config.gateway.id, gateway: this, process: platform, clock, statusText: statusOf };
     this.#commands.register(config.gateway.id, new GatewayMethods(own));
@@ -186,7 +187,8 @@ export class Gateway {
   /** Readings flow when it resolves; a child or an upstream that is not there yet is tried again for ever. */
   async start(): Promise<void> {
     const records = this.#spool.companionRecords();
-    this.#spool.accompany(this.#modules);
+    this.#spool.accompany(this.#modules, this.#orders);
+    this.#orders.restore(records);
     // Rules go on where they were before anything new comes.
     await this.#modules.start(records);
     this.#time.start();
@@ -206,6 +208,7 @@ export class Gateway {
   /** Stops in the order in which messages flow, within 5 s; everything accepted is on the medium when it resolves. */
   async stop(): Promise<void> {
     const { clock, log } = this.#platform;
+    await this.#orders.stop();
     await this.#children.stop();
     await this.#door.stop();
     await this.#modules.stop();
@@ -314,8 +317,7 @@ export class Gateway {
 
   #giveChild(child: string, input: string, message: Message): void {
     if (this.#door.front === null || this.#children.has(child)) {
-      const payload = readableBody(message.body);
-      this.#orders.give({ child, command: input, payload, id: ulidText(message.id) });
+      this.#orders.give({ child, command: input, payload: readableBody(message.body), id: ulidText(message.id) });
     } else
       this.#door.front.input(child, input, message).catch((error: unknown) => this.#refused(child, error as Error));
   }
