@@ -5,6 +5,9 @@ import type { Clock } from '../clock/clock.ts';
 import type { Config } from '../config/schema.ts';
 import { Doorkeeper, type Policy } from './admission.ts';
 import { Attempts } from './attempts.ts';
+import { openDocument, type OpenedDocument } from './document.ts';
+import { gatewayKey, type GatewayKey } from './gateway-key.ts';
+import type { PublicJwk } from './jwk.ts';
 import { KnownTime, type KnownTimeStore } from './known-time.ts';
 import { Passwords } from './password.ts';
 import { Registry, type ConfiguredChildren, type Grants } from './registry.ts';
@@ -74,6 +77,16 @@ export class Enrolment {
     this.#policy = null;
     this.#certificates?.look();
     this.registry.configure(configuredChildren(config));
+  }
+
+  /** What registry documents are encrypted to; made when it is not there. Throws a JwkError when it cannot be used. */
+  gatewayKey(): GatewayKey {
+    return gatewayKey(keysDir(this.#config));
+  }
+
+  /** Opens a registry document with that key; see {@link openDocument}. */
+  openDocument(bytes: Buffer, trust: PublicJwk | null): Promise<OpenedDocument> {
+    return openDocument(bytes, this.gatewayKey(), trust);
   }
 
   get hasHub(): boolean {

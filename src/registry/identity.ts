@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { isPasswordHash } from './password.ts';
 
+/** Most children with credentials. */
+export const REGISTERED_MAX = 1000;
 /** Most modules of one child: as many as the cloud allows a device. */
 export const MODULES_MAX = 50;
 /** Most thumbprints of one child: one in use, one to come. */

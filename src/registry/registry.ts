@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import {
   identityFault,
   MODULES_MAX,
+  REGISTERED_MAX,
   RegisteredSchema,
   type Auth,
   type Identity,
@@ -11,8 +12,6 @@ import {
 } from './identity.ts';
 import { SealError } from './seal-key.ts';
 
-/** Most children with credentials. */
-export const REGISTERED_MAX = 1000;
 const PREFIX = 'child/';
 /** Bytes of a key that is made here: what the cloud makes, too. */
 const SAS_KEY_BYTES = 32;
