@@ -33,6 +33,7 @@ test('a gateway that says only who it is gets every default', () => {
       write: 'always',
       durability: 'strict',
     },
+    registry: { gatewayKey: 'keep' },
     routes: { upstream: { route: 'FROM /messages/* INTO $upstream' } },
     children: [],
     modules: [],
