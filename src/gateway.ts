@@ -281,6 +281,7 @@ export class Gateway {
         running: children.filter(({ state }) => state === 'running' || state === 'finished').length,
         failing: children.filter(({ state }) => state === 'waiting').map(({ id }) => id),
       },
+      registry: this.reception.syncStatus(),
       ...this.#door.status(),
       modules: this.#modules.status(),
       memory: { rssBytes: process.memoryUsage.rss() },

@@ -62,12 +62,12 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'a list',
     '- gateway\n',
-    'gateway.yaml:1:1: a list is not a mapping; write "key: value" lines, with the keys gateway, upstream, hub, storeAndForward, routes, children, modules',
+    'gateway.yaml:1:1: a list is not a mapping; write "key: value" lines, with the keys gateway, upstream, hub, registry, storeAndForward, routes, children, modules',
   ],
   [
     'text',
     'gateway\n',
-    'gateway.yaml:1:1: "gateway" is not a mapping; write "key: value" lines, with the keys gateway, upstream, hub, storeAndForward, routes, children, modules',
+    'gateway.yaml:1:1: "gateway" is not a mapping; write "key: value" lines, with the keys gateway, upstream, hub, registry, storeAndForward, routes, children, modules',
   ],
   ['a tab for indentation', 'gateway:\n\tid: a\n', 'gateway.yaml:2:1: not YAML: tabs are not allowed as indentation'],
   [
@@ -213,11 +213,6 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   ],
 
   // later releases
-  [
-    'a registry',
-    `${GATEWAY}registry: {}\n`,
-    'gateway.yaml:2:1: registry: "registry" is not part of Holdfast 0.1: it will say whose word counts on children and their credentials; remove it',
-  ],
   [
     'two modules of one name, a query that is a list, a bound without its unit',
     `${GATEWAY}modules:\n  - { id: a, query: [x], outOfOrder: 5 }\n  - { id: a, query: SELECT * INTO o FROM i }\n`,

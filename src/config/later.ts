@@ -3,7 +3,6 @@ export const RELEASE = '0.1';
 
 /** Words of the design that this release does not have yet, and what they will be. */
 export const LATER: Readonly<Record<string, string>> = {
-  registry: 'it will say whose word counts on children and their credentials',
   nmea: 'it will decode NMEA 0183 sentences',
   frame: 'it will decode binary frames',
   modbus: 'it will poll registers over Modbus RTU',

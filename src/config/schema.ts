@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ChildrenSchema } from './children.ts';
 import { HubSchema } from './hub.ts';
 import { ModulesSchema } from './modules.ts';
+import { RegistrySchema } from './registry.ts';
 import { RoutesSchema } from './routes.ts';
 import { StoreAndForwardSchema } from './storage.ts';
 import { UpstreamSchema, withPath } from './upstream.ts';
@@ -27,6 +28,7 @@ export const ConfigSchema = section({
   gateway: GatewaySchema,
   upstream: UpstreamSchema.exactOptional(),
   hub: HubSchema.exactOptional(),
+  registry: RegistrySchema.prefault({}),
   storeAndForward: StoreAndForwardSchema.prefault({}),
   routes: RoutesSchema.prefault({}),
   children: ChildrenSchema.prefault([]),

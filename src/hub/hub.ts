@@ -118,7 +118,7 @@ export class Hub {
       (stream, origin) => void new Arrival(stream, origin, this.#house, (newcomer) => this.#enter(newcomer)),
       (why, address) => this.#refusals.add('connection', why, address),
     );
-    gatekeeper.onRevoked((child, module) => this.#revoked(child, module));
+    gatekeeper.onRevoked((child, module, stays) => this.#revoked(child, module, stays));
   }
 
   /** Loads the sessions and listens. Rejects when a port cannot be had. */
@@ -354,12 +354,12 @@ export class Hub {
     else this.#wills.set(session, this.#house.clock.after(delaySecs * 1000, say));
   }
 
-  #revoked(child: string, module: string | null): void {
+  #revoked(child: string, module: string | null, stays: (client: Client) => boolean = () => false): void {
     this.#revocations++;
     for (const connection of this.#connections.values()) {
       const { client } = connection;
       // A module may have come in with its child's key.
-      if (client.child === child && (module === null || client.module === module))
+      if (client.child === child && (module === null || client.module === module) && !stays(client))
         connection.close('its credentials count no more', 0x87, false);
     }
   }

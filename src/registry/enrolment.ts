@@ -2,14 +2,18 @@ import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
+import { KEEP } from '../config/registry.ts';
 import type { Config } from '../config/schema.ts';
 import { Doorkeeper, type Policy } from './admission.ts';
 import { Attempts } from './attempts.ts';
+import { gatewayKey, type GatewayKey } from './gateway-key.ts';
+import { jwkFile, publicJwkIn, type PublicJwk } from './jwk.ts';
 import { KnownTime, type KnownTimeStore } from './known-time.ts';
 import { Passwords } from './password.ts';
 import { Registry, type ConfiguredChildren, type Grants } from './registry.ts';
 import { SealedStore, type SealedMedium } from './sealed-store.ts';
 import { Certificates } from './server-certificate.ts';
+import { syncStatus, type SyncStatus } from './sync.ts';
 import { Trust } from './trust.ts';
 
 export interface EnrolmentOptions {
@@ -29,6 +33,12 @@ export interface EnrolmentOptions {
 /** Where the gateway keeps keys. */
 export function keysDir(config: Config): string {
   return join(config.gateway.dataDir, 'keys');
+}
+
+/** Whose signature a registry document must have; null: nobody's. Throws a JwkError when the file cannot be used. */
+export function trustedKey({ registry }: Config): PublicJwk | null {
+  const { trust } = registry;
+  return trust === undefined ? null : jwkFile(trust, (value) => publicJwkIn(value, 'sig'));
 }
 
 /** All that decides who may connect, put together: what the hub and the command line need of `registry/`. */
@@ -74,6 +84,23 @@ export class Enrolment {
     this.#policy = null;
     this.#certificates?.look();
     this.registry.configure(configuredChildren(config));
+  }
+
+  /** What registry documents are encrypted to; made when it is not there. Throws a JwkError when it cannot be used. */
+  gatewayKey(): GatewayKey {
+    const { gatewayKey: named } = this.#config.registry;
+    return gatewayKey(keysDir(this.#config), named === KEEP ? undefined : named);
+  }
+
+  /** Whose signature a registry document must have; null: nobody's. Throws a JwkError when the file cannot be used. */
+  trustedKey(): PublicJwk | null {
+    return trustedKey(this.#config);
+  }
+
+  /** The last registry document that was taken; null: none ever was. */
+  syncStatus(): SyncStatus | null {
+    const { synced } = this.registry;
+    return synced === null ? null : syncStatus(synced);
   }
 
   get hasHub(): boolean {
