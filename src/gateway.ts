@@ -12,6 +12,7 @@ import type { LoadedConfig } from './config/load.ts';
 import type { UpstreamConfig } from './config/schema.ts';
 import { namedRoutes } from './config/routes.ts';
 import { holdfastUpstream } from './dialects/holdfast-upstream.ts';
+import { iothubUpstream } from './dialects/iothub-upstream.ts';
 import { WiredChildren } from './drivers/wired-children.ts';
 import { readableBody } from './health/shown.ts';
 import { statusOf } from './health/status.ts';
@@ -20,6 +21,7 @@ import { FrontDoor } from './hub/front-door.ts';
 import type { Message, Reading } from './message/message.ts';
 import { ulidText } from './message/ulid.ts';
 import type { Enrolment } from './registry/enrolment.ts';
+import { KnownTime } from './registry/known-time.ts';
 import { Reception } from './registry/reception.ts';
 import { Router, type ModuleInput } from './router/router.ts';
 import { Modules } from './rules/modules.ts';
@@ -32,6 +34,8 @@ import type { Spool } from './spool/spool.ts';
 import { ledgerStats } from './spool/stats.ts';
 import { State } from './store/state.ts';
 import { Twins, type TwinChange } from './twins/twins.ts';
+import { Dialer } from './upstream/dialer.ts';
+import { Resolver } from './upstream/resolver.ts';
 import { Upstream } from './upstream/upstream.ts';
 import { BUILT_AT, VERSION } from './config/version.ts';
 
@@ -63,6 +67,7 @@ export class Gateway {
   readonly #upstream: Upstream | null;
   readonly #liaison: Liaison | null;
   #twins: Twins | null = null;
+  readonly #time: KnownTime;
   readonly #startedAt: number;
   /** Who may connect. */
   readonly reception: Reception;
@@ -84,7 +89,8 @@ export class Gateway {
     this.#startedAt = platform.clock.monotonic();
     const { config } = loaded;
     const { clock, log } = platform;
-    this.reception = new Reception({ config, medium: state, clock, log, builtAt: BUILT_AT });
+    this.#time = new KnownTime(clock, state, BUILT_AT ?? 0);
+    this.reception = new Reception({ config, medium: state, clock, log, time: this.#time });
     this.#commands = new Commands(clock);
     this.#door = new FrontDoor(
       {
@@ -100,7 +106,8 @@ export class Gateway {
       () => this.reception.start(),
       (enrolment) => this.#twinsIn(enrolment),
     );
-    this.#orders = new Orders(this.#commands, clock, log, platform.onOrder);
+    const touch = () => spool.touch(false);
+    this.#orders = new Orders({ commands: this.#commands, clock, log, touch, seen: platform.onOrder });
     this.#router = new Router({
       gateway: config.gateway.id,
       routes: namedRoutes(config.routes),
@@ -121,7 +128,7 @@ export class Gateway {
         this.#router.moduleOutput(out, false).catch((error: unknown) => this.#refused(out.module, error as Error));
       },
       order: (order) => this.#orders.give(order),
-      touch: () => spool.touch(false),
+      touch,
     });
     const own = { id: config.gateway.id, gateway: this, process: platform, clock, statusText: statusOf };
     this.#commands.register(config.gateway.id, new GatewayMethods(own));
@@ -136,8 +143,9 @@ export class Gateway {
       },
     });
     for (const [id, target] of this.#children) this.#commands.register(id, target);
-    this.#liaison = config.upstream === undefined ? null : this.#makeLiaison();
-    this.#upstream = this.#liaison === null ? null : this.#makeUpstream(config.upstream!, this.#liaison);
+    const { upstream } = config;
+    this.#liaison = upstream === undefined ? null : this.#makeLiaison(upstream);
+    this.#upstream = upstream === undefined ? null : this.#makeUpstream(upstream, this.#liaison!);
     settings.start((laid, logLevel) => {
       platform.level?.fromAbove(logLevel);
       return this.#takeUp(laid);
@@ -179,9 +187,11 @@ export class Gateway {
   /** Readings flow when it resolves; a child or an upstream that is not there yet is tried again for ever. */
   async start(): Promise<void> {
     const records = this.#spool.companionRecords();
-    this.#spool.accompany(this.#modules);
+    this.#spool.accompany(this.#modules, this.#orders);
+    this.#orders.restore(records);
     // Rules go on where they were before anything new comes.
     await this.#modules.start(records);
+    this.#time.start();
     await this.#door.open();
     this.#upstream?.start();
     await this.#children.start();
@@ -198,10 +208,12 @@ export class Gateway {
   /** Stops in the order in which messages flow, within 5 s; everything accepted is on the medium when it resolves. */
   async stop(): Promise<void> {
     const { clock, log } = this.#platform;
+    await this.#orders.stop();
     await this.#children.stop();
     await this.#door.stop();
     await this.#modules.stop();
     await this.reception.stop();
+    this.#time.stop();
     // Now rather than after the farewell to a broker that may not answer. What fails here is said by `close`.
     await this.#spool.flush().catch((error: unknown) => log.debug({ err: error }, 'flush before stopping'));
     await sendOff(this.#spool, clock);
@@ -269,6 +281,7 @@ export class Gateway {
         running: children.filter(({ state }) => state === 'running' || state === 'finished').length,
         failing: children.filter(({ state }) => state === 'waiting').map(({ id }) => id),
       },
+      registry: this.reception.syncStatus(),
       ...this.#door.status(),
       modules: this.#modules.status(),
       memory: { rssBytes: process.memoryUsage.rss() },
@@ -305,8 +318,7 @@ export class Gateway {
 
   #giveChild(child: string, input: string, message: Message): void {
     if (this.#door.front === null || this.#children.has(child)) {
-      const payload = readableBody(message.body);
-      this.#orders.give({ child, command: input, payload, id: ulidText(message.id) });
+      this.#orders.give({ child, command: input, payload: readableBody(message.body), id: ulidText(message.id) });
     } else
       this.#door.front.input(child, input, message).catch((error: unknown) => this.#refused(child, error as Error));
   }
@@ -319,7 +331,7 @@ export class Gateway {
     this.#platform.clock.after(60_000, () => (this.#refusing = false));
   }
 
-  #makeLiaison(): Liaison {
+  #makeLiaison(upstream: UpstreamConfig): Liaison {
     const { clock, log } = this.#platform;
     const gateway = this.#loaded.config.gateway.id;
     const isWired = (child: string) => this.#children.has(child);
@@ -327,7 +339,7 @@ export class Gateway {
     return new Liaison({
       gateway,
       version: VERSION,
-      dialect: holdfastUpstream(gateway),
+      dialect: upstream.dialect === 'iothub' ? iothubUpstream(gateway, upstream.clientId) : holdfastUpstream(gateway),
       open: async () => ({ twins: await this.twins(), registry: null, key: null }),
       settings: this.settings,
       isOurs: (child, module) =>
@@ -349,12 +361,13 @@ export class Gateway {
 
   #makeUpstream(upstream: UpstreamConfig, downlink: Liaison): Upstream {
     const { clock, log, random } = this.#platform;
-    const { username, ...settings } = upstream;
+    const resolver = new Resolver({ servers: upstream.dnsServers, clock, book: this.#state });
     return new Upstream({
-      ...settings,
+      ...upstream,
       dialect: downlink.dialect,
-      credentials: () => ({ username, ...readCredentials(upstream, this.#loaded.path) }),
+      credentials: () => readCredentials(upstream, this.#loaded.path, this.#time),
       outbox: this.#spool,
+      dialer: new Dialer({ clock, resolver, time: this.#time }),
       status: () => ({
         version: VERSION,
         spool: this.spoolDesk.summary(),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -10,6 +10,7 @@ import { allChecks } from '../src/health/checks/catalogue.ts';
 import { runChecks, type Check, type Report } from '../src/health/checks/check.ts';
 import { node, NODE_BEFORE, NODE_FROM } from '../src/health/checks/machine.ts';
 import type { Neighbour } from '../src/health/checks/scene.ts';
+import { newKeyPair } from '../src/registry/jwk.ts';
 import { freePort } from './parts/free-port.ts';
 import { BUNDLE } from './parts/gateway-process.ts';
 import { startMosquitto, type Mosquitto } from './parts/mosquitto.ts';
@@ -88,6 +89,36 @@ describe('the configuration', () => {
     assert.match(exposed.message, /can be read by every user .* chmod o-r /);
     chmodSync(join(dir, 'word'), 0o600);
     assert.equal((await report('secrets', { yaml, dir })).result, 'OK');
+  });
+});
+
+describe('registry documents', () => {
+  const upstream = `${GATEWAY}upstream: { url: "mqtt://127.0.0.1:1" }\n`;
+
+  test("do not come without an upstream, and without trust may be anybody's; looking makes no key", async () => {
+    const dir = scratch();
+    assert.equal((await report('registry', { yaml: GATEWAY, dir })).result, 'SKIP');
+    const { result, message } = await report('registry', { yaml: upstream, dir });
+    assert.equal(result, 'WARN');
+    assert.match(message, /any document that decrypts is taken/);
+    assert.ok(!existsSync(join(dir, 'data/keys')), 'no key was made');
+  });
+
+  test('need keys that can be used: a trusted one, and one of the gateway', async () => {
+    const dir = scratch();
+    const yaml = `${upstream}registry: { trust: fleet.jwk, gatewayKey: own.jwk }\n`;
+    const [fleet, own] = [newKeyPair('sig'), newKeyPair('enc')];
+    const why = async () => (({ result, message }) => `${result} ${message}`)(await report('registry', { yaml, dir }));
+    assert.match(await why(), /^FAIL no registry document is taken: .*fleet\.jwk: cannot be read \(ENOENT\)$/);
+    writeFileSync(join(dir, 'fleet.jwk'), JSON.stringify(fleet.private));
+    assert.match(await why(), /^FAIL .*fleet\.jwk: is a private key/);
+    writeFileSync(join(dir, 'fleet.jwk'), JSON.stringify(fleet.public));
+    assert.match(await why(), /^FAIL .*own\.jwk: cannot be read/);
+    writeFileSync(join(dir, 'own.jwk'), JSON.stringify(own.private), { mode: 0o600 });
+    assert.equal(
+      await why(),
+      `OK what was taken is known while it runs; a document must be signed by ${fleet.public.kid}`,
+    );
   });
 });
 
@@ -326,7 +357,10 @@ describe('the way to the broker', () => {
     const port = await broker('good');
     const found = await reports(upstream(`mqtts://localhost:${port}`, ', ca: ca.pem'));
     assert.equal(results(found), 'OK OK OK OK');
-    assert.match(found['upstream-tls']!.message, /^localhost: valid, the name matches; good ends in (89|90) days$/);
+    assert.match(
+      found['upstream-tls']!.message,
+      /^localhost: valid, the name matches, TLS 1\.3; good ends in (89|90) days$/,
+    );
     assert.equal(found['upstream-mqtt']!.message, 'it speaks MQTT 5 and takes us');
     const unknown = await reports(upstream(`mqtts://localhost:${port}`));
     assert.equal(results(unknown), 'OK OK FAIL SKIP');

@@ -72,5 +72,6 @@ test('the JSON Schema says what no single key can: one kind a child, keys that n
     passwordFile: ['username'],
     clientCert: ['clientKey'],
     clientKey: ['clientCert'],
+    proxyPasswordFile: ['proxy'],
   });
 });

@@ -62,12 +62,12 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'a list',
     '- gateway\n',
-    'gateway.yaml:1:1: a list is not a mapping; write "key: value" lines, with the keys gateway, upstream, hub, storeAndForward, routes, children, modules',
+    'gateway.yaml:1:1: a list is not a mapping; write "key: value" lines, with the keys gateway, upstream, hub, registry, storeAndForward, routes, children, modules',
   ],
   [
     'text',
     'gateway\n',
-    'gateway.yaml:1:1: "gateway" is not a mapping; write "key: value" lines, with the keys gateway, upstream, hub, storeAndForward, routes, children, modules',
+    'gateway.yaml:1:1: "gateway" is not a mapping; write "key: value" lines, with the keys gateway, upstream, hub, registry, storeAndForward, routes, children, modules',
   ],
   ['a tab for indentation', 'gateway:\n\tid: a\n', 'gateway.yaml:2:1: not YAML: tabs are not allowed as indentation'],
   [
@@ -209,15 +209,10 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'a merge key',
     `${GATEWAY}${UPSTREAM}  <<: { window: 1 }\n`,
-    'gateway.yaml:4:3: upstream.<<: "<<" is not a key of upstream; the keys are dialect, url, protocol, clientId, username, passwordFile, clientCert, clientKey, ca, keepaliveSecs, window, reconnect, maxRate',
+    'gateway.yaml:4:3: upstream.<<: "<<" is not a key of upstream; the keys are dialect, url, protocol, clientId, username, passwordFile, sharedAccessKeyFile, iothubName, clientCert, clientKey, ca, tlsMinVersion, proxy, proxyPasswordFile, dnsServers, keepaliveSecs, window, reconnect, maxRate',
   ],
 
   // later releases
-  [
-    'a registry',
-    `${GATEWAY}registry: {}\n`,
-    'gateway.yaml:2:1: registry: "registry" is not part of Holdfast 0.1: it will say whose word counts on children and their credentials; remove it',
-  ],
   [
     'two modules of one name, a query that is a list, a bound without its unit',
     `${GATEWAY}modules:\n  - { id: a, query: [x], outOfOrder: 5 }\n  - { id: a, query: SELECT * INTO o FROM i }\n`,
@@ -228,14 +223,42 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'the iothub dialect',
     `${GATEWAY}${UPSTREAM}  dialect: iothub\n`,
-    'gateway.yaml:4:12: upstream.dialect: "iothub" is not part of Holdfast 0.1: it will be the topic contract of Azure IoT Hub; remove it',
+    'gateway.yaml:4:12: upstream.dialect: "iothub" needs sharedAccessKeyFile, or clientCert and clientKey, beside it',
   ],
   [
-    'upstream settings to come',
-    `${GATEWAY}${UPSTREAM}  sharedAccessKeyFile: k\n  proxy: http://p\n  dnsServers: []\n`,
-    'gateway.yaml:4:3: upstream.sharedAccessKeyFile: "sharedAccessKeyFile" is not part of Holdfast 0.1: it will be the key for Azure IoT Hub; remove it',
-    'gateway.yaml:5:3: upstream.proxy: "proxy" is not part of Holdfast 0.1: it will be an HTTP proxy on the way to the broker; remove it',
-    'gateway.yaml:6:3: upstream.dnsServers: "dnsServers" is not part of Holdfast 0.1: they will be asked instead of the system resolver; remove it',
+    'a key for Azure IoT Hub without its dialect',
+    `${GATEWAY}${UPSTREAM}  sharedAccessKeyFile: k\n`,
+    'gateway.yaml:4:24: upstream.sharedAccessKeyFile: "k" is for the iothub dialect; remove it, or write dialect: iothub',
+  ],
+  [
+    'what Azure IoT Hub does not take',
+    `${GATEWAY}${UPSTREAM}  dialect: iothub\n  protocol: 5\n  username: x\n  sharedAccessKeyFile: k\n`,
+    'gateway.yaml:5:13: upstream.protocol: 5 is not what Azure IoT Hub speaks; write 3.1.1',
+    'gateway.yaml:6:13: upstream.username: "x" is not for the iothub dialect; write sharedAccessKeyFile, or clientCert and clientKey',
+  ],
+  [
+    'a proxy with a password in its address, which is not repeated, and an old TLS',
+    `${GATEWAY}${UPSTREAM}  proxy: http://user:sesame@proxy:3128\n  tlsMinVersion: 1.1\n`,
+    'gateway.yaml:4:10: upstream.proxy: an address with a password in it; leave the user name there and name a file with the password in proxyPasswordFile',
+    'gateway.yaml:5:18: upstream.tlsMinVersion: 1.1 is not a version of TLS; write 1.2 or 1.3',
+  ],
+  [
+    'a proxy that is none, and a password for nobody',
+    `${GATEWAY}${UPSTREAM}  proxy: socks5://proxy:1080\n  proxyPasswordFile: word\n`,
+    'gateway.yaml:4:10: upstream.proxy: "socks5://proxy:1080" is not the address of an HTTP proxy; write for example http://proxy.example:3128',
+    'gateway.yaml:5:22: upstream.proxyPasswordFile: "word" needs a user in proxy; write for example http://user@proxy.example',
+  ],
+  [
+    'a password for no proxy, no name servers at all',
+    `${GATEWAY}${UPSTREAM}  proxyPasswordFile: word\n  dnsServers: []\n`,
+    'gateway.yaml:4:22: upstream.proxyPasswordFile: "word" needs proxy beside it',
+    'gateway.yaml:5:15: upstream.dnsServers: a list of 0; write 1 to 8, or leave it out',
+  ],
+  [
+    'name servers by name, and with a port that is none',
+    `${GATEWAY}${UPSTREAM}  dnsServers: [dns.example, "192.0.2.53:70000", "[2001:db8::53]:53", 192.0.2.53]\n`,
+    'gateway.yaml:4:16: upstream.dnsServers[0]: "dns.example" is not the address of a name server; write for example 192.0.2.53, or 192.0.2.53:5353',
+    'gateway.yaml:4:29: upstream.dnsServers[1]: "192.0.2.53:70000" is not the address of a name server; write for example 192.0.2.53, or 192.0.2.53:5353',
   ],
   [
     'a bare decoder to come',
@@ -295,7 +318,7 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'an upstream that is an address',
     `${GATEWAY}upstream: mqtt://x\n`,
-    'gateway.yaml:2:11: upstream: "mqtt://x" is not a mapping; write "key: value" lines, with the keys dialect, url, protocol, clientId, username, passwordFile, clientCert, clientKey, ca, keepaliveSecs, window, reconnect, maxRate',
+    'gateway.yaml:2:11: upstream: "mqtt://x" is not a mapping; write "key: value" lines, with the keys dialect, url, protocol, clientId, username, passwordFile, sharedAccessKeyFile, iothubName, clientCert, clientKey, ca, tlsMinVersion, proxy, proxyPasswordFile, dnsServers, keepaliveSecs, window, reconnect, maxRate',
   ],
   [
     'an address without a scheme',
@@ -335,7 +358,7 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'another dialect',
     `${GATEWAY}${UPSTREAM}  dialect: aws\n`,
-    'gateway.yaml:4:12: upstream.dialect: "aws" is not a topic contract; write holdfast',
+    'gateway.yaml:4:12: upstream.dialect: "aws" is not a topic contract; write holdfast or iothub',
   ],
   [
     'a password for nobody',

@@ -33,6 +33,7 @@ test('a gateway that says only who it is gets every default', () => {
       write: 'always',
       durability: 'strict',
     },
+    registry: { gatewayKey: 'keep' },
     routes: { upstream: { route: 'FROM /messages/* INTO $upstream' } },
     children: [],
     modules: [],
@@ -48,6 +49,7 @@ test('an upstream that says only where it is gets every default', () => {
     url: 'mqtt://localhost:1883',
     protocol: 'auto',
     clientId: 'a',
+    tlsMinVersion: '1.2',
     keepaliveSecs: 30,
     window: 128,
     reconnect: { minSecs: 1, maxSecs: 60 },
@@ -226,7 +228,14 @@ test('relative paths start at the folder of the file', () => {
   const { config } = load(`
 gateway: { id: a, dataDir: data }
 upstream: { url: mqtts://x, ca: ca.pem, clientCert: /etc/c.pem, clientKey: keys/c.key, username: u, passwordFile: pw }
+registry: { trust: fleet.pub.jwk, gatewayKey: own.jwk }
 `);
+  assert.deepEqual(config.registry, {
+    trust: path.join(dir, 'fleet.pub.jwk'),
+    gatewayKey: path.join(dir, 'own.jwk'),
+  });
+  assert.equal(load('gateway: { id: a }\nregistry: { gatewayKey: keep }\n').config.registry.gatewayKey, 'keep');
+  assert.deepEqual(load('gateway: { id: a }\nregistry:\n').config.registry, { gatewayKey: 'keep' });
   assert.equal(config.gateway.dataDir, path.join(dir, 'data'));
   assert.equal(config.upstream?.ca, path.join(dir, 'ca.pem'));
   assert.equal(config.upstream.clientCert, '/etc/c.pem');

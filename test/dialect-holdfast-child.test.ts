@@ -196,6 +196,8 @@ describe('what a plain MQTT child receives', () => {
     assert.equal(asked.topic, `${ROOT}/panel/methods/go/req/1`);
     assert.equal(asked.payload.toString(), '{"payload":[2],"responseTimeoutSecs":30}');
     assert.equal(dialect.methodRequest(panel, 'go', '1', Buffer.alloc(0)).payload.toString(), '{"payload":null}');
+    const again = dialect.methodRequest(panel, 'go', '1', Buffer.from('2'), 30, 'hot/"x"/0').payload.toString();
+    assert.deepEqual(JSON.parse(again), { payload: 2, responseTimeoutSecs: 30, id: 'hot/"x"/0' });
     const invoked = dialect.said(panel, heard(`${ROOT}/cam/modules/lens/methods/go/req/r1`));
     assert.ok(invoked.kind === 'invoke');
     const answer = dialect.invokeAnswer(panel, invoked, 404, Buffer.from('{"error":"x"}'));

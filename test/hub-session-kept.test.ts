@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { IConnackPacket, IConnectPacket, IPublishPacket, ISubackPacket, IUnsubackPacket } from 'mqtt-packet';
+import type { HubOptions } from '../src/hub/hub.ts';
 import { ManualClock, settle } from './manual-clock.ts';
 import { GATEWAY, hubRig, MemoryStore, RawClient, type HubRig } from './parts/hub-rig.ts';
 import { until } from './parts/until.ts';
@@ -111,6 +112,34 @@ test('a child that is forgotten is cut off, and leaves nothing behind', () =>
     await until('its records to be gone', () => store.records.size === 0);
     assert.deepEqual(hub.clients(), []);
   }));
+
+test('a message whose sender is to hear of it stays on the medium until that is durable; it comes no more', () => {
+  const fates: string[] = [];
+  const durable: (() => void)[] = [];
+  const settled: NonNullable<HubOptions['settled']> = (child, module, { body }, fate) => {
+    fates.push(`${child} ${module} ${body.toString()} ${fate}`);
+    return new Promise((resolve) => void durable.push(resolve));
+  };
+  return rigged({ settled }, async ({ hub, store }, join) => {
+    const child = await join({ clean: false });
+    for (const [id, what] of ['inputs', 'commands'].entries()) {
+      child.subscribe(id + 1, `${OWN}/${what}/#`);
+      await child.next();
+    }
+    await hub.deliver('press-1', null, { input: 'a' }, { body: Buffer.from('of no interest') }, null);
+    await hub.deliver('press-1', null, 'command', { body: Buffer.from('x') }, null);
+    for (let n = 0; n < 2; n++)
+      child.send({ cmd: 'puback', messageId: ((await child.next()) as IPublishPacket).messageId! });
+    await until('its fate, and the other’s end', () => fates.length === 1 && store.names('letter/').length === 1);
+    assert.equal(hub.clients()[0]!.queued, 0);
+    durable[0]!();
+    await until('its record to be gone', () => store.names('letter/').length === 0);
+    await hub.deliver('press-1', null, 'command', { body: Buffer.from('y') }, null);
+    hub.forget('press-1', null);
+    assert.deepEqual(fates, ['press-1 null x delivered', 'press-1 null y dropped']);
+    durable[1]!();
+  });
+});
 
 test('a subscription that its grants no longer allow is not kept', () =>
   rigged({}, async ({ doorkeeper }, join) => {

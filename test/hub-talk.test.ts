@@ -180,6 +180,20 @@ describe('a method that a child invokes', () => {
     });
   });
 
+  test('a command with an id brings it to a child that has a place for it', async () => {
+    await withClient('pump', {}, async (pump) => {
+      pump.on('message', (topic, body) => {
+        const { id } = JSON.parse(body.toString()) as { id?: string };
+        pump.publish(topic.replace('/req/', '/res/'), JSON.stringify({ status: 200, payload: id ?? null }));
+      });
+      await pump.subscribeAsync(`${OWN}/pump/methods/+/req/+`);
+      const { commands } = gateway;
+      const done = await commands.invoke('pump', 'go', null, 5, 'hot/2031-05-06T00:00:10.0000000Z/0');
+      assert.deepEqual(done, { status: 200, payload: 'hot/2031-05-06T00:00:10.0000000Z/0' });
+      assert.deepEqual(await commands.invoke('pump', 'go', null, 5), { status: 200, payload: null });
+    });
+  });
+
   test('on one that is away is 404; on one that does not answer 504', async () => {
     await invoke('pump', 'a1');
     assert.deepEqual(await panelHears(`${OWN}/pump/methods/go/res/a1`), {
@@ -230,6 +244,47 @@ describe('a message that a child sends to another', () => {
     await refused(`${OWN}/press-1/commands`, { 'p-k': 'v' });
     await refused(`${OWN}/pump/commands`, { 'absolute-expiry-time': '2001-01-01T00:00:00Z' });
     await refused(`${OWN}/sdk/commands`, { 'p-k': 'v' });
+  });
+});
+
+describe('the sender of a message whose ack asks', () => {
+  const told = () =>
+    gateway.accepted.flatMap(({ source, body }) => {
+      if (source.output !== 'feedback') return [];
+      assert.deepEqual(source, { child: GATEWAY, output: 'feedback' });
+      return (JSON.parse(body) as Record<string, string>[]).map((record) => {
+        assert.ok(Date.parse(record['enqueuedTimeUtc']!) > 0, body);
+        return [record['originalMessageId'], record['deviceId'], record['statusCode']];
+      });
+    });
+  const send = (messageId: string, ack: string, more = {}) =>
+    panel.publishAsync(`${OWN}/pump/commands`, 'x', {
+      qos: 1,
+      properties: { userProperties: { messageId, ack, ...more } },
+    });
+
+  test('hears on the gateway’s output feedback that the child has it, or that it expired', async () => {
+    const expiry = Date.now() + 2000;
+    const soon = { 'absolute-expiry-time': new Date(expiry).toISOString() };
+    await send('1', 'positive', soon);
+    await send('2', 'negative', soon);
+    await send('3', 'full', soon);
+    // By either clock: the hub counts in age.
+    await until('their expiry', () => Date.now() > expiry + 100);
+    await send('4', 'positive');
+    await send('5', 'negative');
+    await send('6', 'full');
+    await send('7', 'none');
+    await withClient('pump', { clean: false }, async (pump) => {
+      await pump.subscribeAsync(`${OWN}/pump/commands/#`, { qos: 1 });
+      await until('what became of four', () => told().length >= 4);
+    });
+    assert.deepEqual(told(), [
+      ['2', 'pump', 'Expired'],
+      ['3', 'pump', 'Expired'],
+      ['4', 'pump', 'Success'],
+      ['6', 'pump', 'Success'],
+    ]);
   });
 });
 

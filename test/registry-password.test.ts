@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { credentialName } from '../src/registry/identity.ts';
 import { hashPassword, isPasswordHash, Passwords } from '../src/registry/password.ts';
 import type { ManualClock } from './manual-clock.ts';
 import { decided, presentedBy, RegistryRig } from './parts/registry-rig.ts';
@@ -58,6 +59,7 @@ test('a plain child comes in with its name and password, with what the configura
     dialect: 'holdfast',
     grants: { invoke: ['press-1'], send: ['lamp'], observe: ['#'] },
     expiresAt: null,
+    credential: credentialName(hash),
   });
   assert.match(await decided(rig, plain('pump', 'wrong'), keeper), /^bad credentials: the password is wrong/);
   assert.match(await decided(rig, plain('pump', undefined), keeper), /^bad credentials: there is no password/);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { credentialName } from '../src/registry/identity.ts';
 import { newSasKey } from '../src/registry/registry.ts';
 import { ManualClock } from './manual-clock.ts';
 import { decided, HUB, outcome, presentedBy, RegistryRig } from './parts/registry-rig.ts';
@@ -42,6 +43,7 @@ test('a device comes in with a token by its primary or its secondary key, after 
       dialect: 'iothub',
       grants: { invoke: [], send: [], observe: [] },
       expiresAt: (Math.floor(rig.clock.wall() / 1000) + 3600) * 1000,
+      credential: credentialName(key),
     });
   }
   await rig.close();

@@ -135,6 +135,11 @@ function fromGatewayFile(file: string, usual: string, folder: string | undefined
 
 /** As the gateway with this upstream would call. */
 function brokerOf(upstream: UpstreamConfig, path: string): BrokerOptions {
-  const { url, protocol, username } = upstream;
-  return { url, protocol, username, ...readCredentials(upstream, path) };
+  const { url, protocol, dialect, dnsServers } = upstream;
+  if (dialect === 'iothub')
+    throw new CliError(
+      'a fleet is looked after in the holdfast dialect; that of Azure IoT Hub has tools of its own: az iot',
+    );
+  const { username, password, tls, proxy } = readCredentials(upstream, path, { known: true, now: Date.now });
+  return { url, protocol, username, password, tls, proxy, dnsServers };
 }

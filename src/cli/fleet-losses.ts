@@ -1,5 +1,7 @@
 import { EVERY_LOSSES, gatewayIn } from '../dialects/holdfast-operator.ts';
 import { lossesTopic } from '../dialects/holdfast.ts';
+import { SystemClock } from '../clock/system-clock.ts';
+import { fleetGuest } from '../fleet/broker.ts';
 import type { GatewayView } from '../fleet/fleet.ts';
 import { objectIn } from '../fleet/gateway-view.ts';
 import { BrokerWatch } from './broker-watch.ts';
@@ -27,7 +29,7 @@ export async function fleetLosses(options: FleetLossesOptions): Promise<number> 
   if (options.totals === true) return FINE;
   let left = options.count ?? Infinity;
   await new BrokerWatch({
-    broker: { ...fleetPlace(options).broker, clientId: 'holdfast', purpose: 'fleet' },
+    broker: fleetGuest(fleetPlace(options).broker, clock()),
     filters: [gateway === undefined ? EVERY_LOSSES : lossesTopic(gateway)],
     whose: `losses of ${gateway ?? 'every gateway'}`,
     heard: (topic, body) => {
@@ -45,7 +47,11 @@ export function fleetMonitor(
   options: FleetCommandOptions & { readonly child?: string; readonly count?: number },
 ): Promise<number> {
   const { broker } = fleetPlace(options);
-  return watchEvents({ ...broker, clientId: 'holdfast', purpose: 'fleet' }, options.gateway, options);
+  return watchEvents(fleetGuest(broker, clock()), options.gateway, options);
+}
+
+function clock(): SystemClock {
+  return new SystemClock(() => true);
 }
 
 function showTotals(view: GatewayView, json: boolean): void {

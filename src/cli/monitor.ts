@@ -1,9 +1,14 @@
 import { readFileSync } from 'node:fs';
 import type { IPublishPacket } from 'mqtt';
+import { kernelTimeSynchronised } from '../clock/kernel-time.ts';
+import { SystemClock } from '../clock/system-clock.ts';
 import { readCredentials } from '../config/credentials.ts';
+import { BUILT_AT } from '../config/version.ts';
 import { eventFilters, lossesTopic, parseEvent, type SeenEvent } from '../dialects/holdfast.ts';
-import type { GuestOptions } from '../upstream/guest.ts';
 import { readableBody } from '../health/shown.ts';
+import { Dialer } from '../upstream/dialer.ts';
+import type { GuestOptions } from '../upstream/guest.ts';
+import { Resolver } from '../upstream/resolver.ts';
 import { BrokerWatch } from './broker-watch.ts';
 import { configured, type CommonOptions } from './configured.ts';
 import { untilInterrupted } from './ending.ts';
@@ -53,9 +58,17 @@ export async function watchEvents(
 /** Which broker, and which of its gateways (undefined: all of them). */
 function aim(options: MonitorOptions): { broker: GuestOptions; gateway: string | undefined } {
   const purpose = 'monitor';
+  const clock = new SystemClock(kernelTimeSynchronised, BUILT_AT);
   if (options.url !== undefined) {
     const tls = options.ca === undefined ? {} : { ca: readFileSync(options.ca, 'utf8') };
-    const broker = { url: options.url, protocol: 'auto', clientId: 'holdfast', purpose, tls } as const;
+    const broker = {
+      url: options.url,
+      protocol: 'auto',
+      clientId: 'holdfast',
+      purpose,
+      dialer: new Dialer({ clock }),
+      tls,
+    } as const;
     return { broker, gateway: options.gateway };
   }
   const { config, path } = configured(options.config);
@@ -63,8 +76,19 @@ function aim(options: MonitorOptions): { broker: GuestOptions; gateway: string |
   if (upstream === undefined) {
     throw new CliError('the configuration names no upstream; name a broker with --url mqtt://broker.example:1883');
   }
-  const { url, protocol, clientId, username } = upstream;
-  const broker = { url, protocol, clientId, purpose, username, ...readCredentials(upstream, path) } as const;
+  const { url, protocol, clientId, dialect } = upstream;
+  if (dialect === 'iothub')
+    throw new CliError('messages are seen at Azure IoT Hub itself: az iot hub monitor-events --hub-name NAME');
+  const resolver = new Resolver({ servers: upstream.dnsServers, clock, book: null });
+  const dialer = new Dialer({ clock, resolver });
+  const broker = {
+    url,
+    protocol,
+    clientId,
+    purpose,
+    dialer,
+    ...readCredentials(upstream, path, { known: true, now: () => clock.wall() }),
+  } as const;
   return { broker, gateway: options.all === true ? undefined : (options.gateway ?? config.gateway.id) };
 }
 

@@ -1,3 +1,4 @@
+import type { SyncStatus } from '../registry/sync.ts';
 import type { GatewayStatus } from '../health/status.ts';
 import { configured, type CommonOptions } from './configured.ts';
 import { askOne } from './control-client.ts';
@@ -35,6 +36,7 @@ function rows(now: GatewayStatus): [string, string][] {
     ['wear', wearText(spool.wear)],
     ['ledger', ledgerText(now.ledger)],
     ['children', `${children.running} of ${children.total} running${failing}`],
+    ...(now.registry === null ? [] : [['registry', registryText(now.registry)] satisfies [string, string]]),
     ...(now.hub === null ? [] : [['hub', hubText(now.hub)] satisfies [string, string]]),
     ...(now.hubFault === null ? [] : [['hub', closedText(now.hubFault)] satisfies [string, string]]),
     ...(now.modules.length === 0 ? [] : [['modules', modulesText(now.modules)] satisfies [string, string]]),
@@ -52,6 +54,12 @@ function settingsRow({ version, applied, problems, needRestart }: GatewayStatus[
     parts.push(`${coloured('red', `version ${version} not taken: ${printable(problems[0]!)}`)}${more}`);
   }
   return [['settings', parts.join('; ')]];
+}
+
+function registryText({ version, receivedAt, signed, children, refused }: SyncStatus): string {
+  const when = receivedAt === null ? 'at a time unknown' : agoText(receivedAt);
+  const left = refused.length === 0 ? '' : `, ${coloured('yellow', `${refused.length} refused`)}`;
+  return `version ${version}${signed ? ', signed' : ''}, taken ${when}: ${children} children${left}`;
 }
 
 function hubText({ connected, registered, ports, refused, queued }: NonNullable<GatewayStatus['hub']>): string {

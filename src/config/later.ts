@@ -3,14 +3,9 @@ export const RELEASE = '0.1';
 
 /** Words of the design that this release does not have yet, and what they will be. */
 export const LATER: Readonly<Record<string, string>> = {
-  registry: 'it will say whose word counts on children and their credentials',
   nmea: 'it will decode NMEA 0183 sentences',
   frame: 'it will decode binary frames',
   modbus: 'it will poll registers over Modbus RTU',
-  iothub: 'it will be the topic contract of Azure IoT Hub',
-  sharedAccessKeyFile: 'it will be the key for Azure IoT Hub',
-  proxy: 'it will be an HTTP proxy on the way to the broker',
-  dnsServers: 'they will be asked instead of the system resolver',
 };
 
 /** The error for a word of a later release, or undefined when it is none. */

@@ -8,6 +8,7 @@ import { ConfigError, pathText } from './problem.ts';
 import type { Path, Problem } from './problem.ts';
 import { defaultProfileDirs, findProfile, gpioLine, listProfiles, readProfile, serialDevice } from './profile.ts';
 import type { Profile } from './profile-schema.ts';
+import { KEEP } from './registry.ts';
 import { routeProblems } from './route-check.ts';
 import { ConfigSchema } from './schema.ts';
 import type { Config } from './schema.ts';
@@ -126,11 +127,12 @@ function withAbsolutePaths(config: Config, dir: string): Config {
     const tables = Object.entries(module.reference).map(([name, file]) => [name, path.resolve(dir, file)] as const);
     return { ...module, reference: Object.fromEntries(tables) };
   });
-  const { upstream, hub } = config;
+  const { upstream, hub, registry } = config;
   return {
     ...config,
     gateway,
     modules,
+    registry: absolute(registry, dir, registry.gatewayKey === KEEP ? ['trust'] : ['trust', 'gatewayKey']),
     ...(upstream && { upstream: absolute(upstream, dir, ['ca', 'clientCert', 'clientKey']) }),
     ...(hub && { hub: absolute(hub, dir, ['cert', 'key', 'clientCa', 'revoked']) }),
   };
@@ -156,7 +158,12 @@ function withEmptySections(root: unknown): unknown {
   const hub = (value: unknown): unknown => fill(value, ['listen', 'limits']);
   const module = (value: unknown): unknown => fill(value, ['reference', 'outputs', 'limits']);
   const modules = (value: unknown): unknown => (Array.isArray(value) ? value.map(module) : (value ?? []));
-  return fill(root, ['gateway', 'upstream', 'hub', 'storeAndForward', 'routes'], { upstream, hub, children, modules });
+  return fill(root, ['gateway', 'upstream', 'hub', 'registry', 'storeAndForward', 'routes'], {
+    upstream,
+    hub,
+    children,
+    modules,
+  });
 }
 
 /** A mapping with those of its `sections` that are null made empty mappings, and then some keys filled in their own way. */

@@ -2,9 +2,10 @@ import { z } from 'zod';
 import { ChildrenSchema } from './children.ts';
 import { HubSchema } from './hub.ts';
 import { ModulesSchema } from './modules.ts';
+import { RegistrySchema } from './registry.ts';
 import { RoutesSchema } from './routes.ts';
 import { StoreAndForwardSchema } from './storage.ts';
-import { UpstreamSchema } from './upstream.ts';
+import { UpstreamSchema, withPath } from './upstream.ts';
 import { ALONGSIDE, complain, identifier, section, show, text } from './values.ts';
 
 export const GatewaySchema = section({
@@ -27,6 +28,7 @@ export const ConfigSchema = section({
   gateway: GatewaySchema,
   upstream: UpstreamSchema.exactOptional(),
   hub: HubSchema.exactOptional(),
+  registry: RegistrySchema.prefault({}),
   storeAndForward: StoreAndForwardSchema.prefault({}),
   routes: RoutesSchema.prefault({}),
   children: ChildrenSchema.prefault([]),
@@ -41,7 +43,13 @@ export const ConfigSchema = section({
   }, ALONGSIDE)
   .transform(({ gateway, upstream, ...others }) => ({
     gateway,
-    ...(upstream && { upstream: { ...upstream, clientId: upstream.clientId ?? gateway.id } }),
+    ...(upstream && {
+      upstream: {
+        ...upstream,
+        url: withPath(upstream.url, upstream.dialect),
+        clientId: upstream.clientId ?? gateway.id,
+      },
+    }),
     ...others,
   }));
 

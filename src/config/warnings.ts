@@ -33,6 +33,10 @@ export function configWarnings(document: YamlDocument, config: Config): string[]
       if (!encrypted && upstream[key] !== undefined)
         warn(['upstream', key], `not used: ${url.protocol}// is without TLS`);
     }
+    if (upstream.proxyPasswordFile !== undefined && upstream.proxy?.startsWith('http:')) {
+      if (!LOOPBACK.test(new URL(upstream.proxy).hostname))
+        warn(['upstream', 'proxy'], "the proxy's password is sent to it unencrypted; https:// would not");
+    }
     if (!encrypted && upstream.passwordFile !== undefined && !LOOPBACK.test(url.hostname)) {
       warn(['upstream', 'url'], `${url.protocol}// sends the password unencrypted`);
     }

@@ -107,8 +107,15 @@ export interface ChildDialect {
   subscribes(speaker: Speaker, filter: string, qos: 0 | 1 | 2): 0 | 1 | null;
   /** True: whoever subscribes to this gets its desired document at once, as from a retained message (by {@link desiredPatch}). */
   startsWithDesired(speaker: Speaker, filter: string): boolean;
-  /** `body`: the payload, JSON; empty: none. */
-  methodRequest(speaker: Speaker, method: string, rid: string, body: Buffer, responseTimeoutSecs?: number): Publication;
+  /** `body`: the payload, JSON; empty: none. `id`: the same when a command comes a second time, where the dialect has a place for it. */
+  methodRequest(
+    speaker: Speaker,
+    method: string,
+    rid: string,
+    body: Buffer,
+    responseTimeoutSecs?: number,
+    id?: string,
+  ): Publication;
   /** Null: nothing is said, the PUBACK is the answer. `body`: JSON; with an error one that has an `errorCode`. */
   twinAnswer(speaker: Speaker, status: number, rid: string, version: number | null, body: Buffer): Publication | null;
   /** `body`: JSON, as {@link desiredAs} says; with `$version` in it. */

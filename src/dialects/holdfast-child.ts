@@ -9,7 +9,7 @@ import { covers, isFilter, isName } from './topic-filter.ts';
  * stand under `holdfast/v1/{gateway}/{child}`, its module's under `.../{child}/modules/{module}`:
  *
  *   publishes   events[/{output}], twin/reported (a merge patch), methods/{name}/res/{rid} ({status, payload})
- *   receives    twin/desired (the whole document), twin/error, methods/{name}/req/{rid} ({payload, responseTimeoutSecs}),
+ *   receives    twin/desired (the whole document), twin/error, methods/{name}/req/{rid} ({payload, responseTimeoutSecs, id}),
  *               commands, inputs/{input}
  *   by grant    {other}/methods/{name}/req/{rid}, whose answer it receives on .../res/{rid}; {other}/commands
  *
@@ -54,12 +54,13 @@ export function holdfastChild(gateway: string): ChildDialect {
 
     startsWithDesired: (speaker, filter) => covers(filter, `${base(speaker)}/twin/desired`),
 
-    methodRequest: (speaker, method, rid, body, responseTimeoutSecs) => ({
+    methodRequest: (speaker, method, rid, body, responseTimeoutSecs, id) => ({
       topic: `${base(speaker)}/methods/${encoded(method)}/req/${encoded(rid)}`,
       payload: Buffer.concat([
         Buffer.from('{"payload":'),
         body.length === 0 ? Buffer.from('null') : body,
-        Buffer.from(responseTimeoutSecs === undefined ? '}' : `,"responseTimeoutSecs":${responseTimeoutSecs}}`),
+        Buffer.from(responseTimeoutSecs === undefined ? '' : `,"responseTimeoutSecs":${responseTimeoutSecs}`),
+        Buffer.from(id === undefined ? '}' : `,"id":${JSON.stringify(id)}}`),
       ]),
       qos: 0,
     }),

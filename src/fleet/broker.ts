@@ -3,7 +3,9 @@ import type { MqttClient } from 'mqtt';
 import type { Clock } from '../clock/clock.ts';
 import { PREFIX } from '../dialects/holdfast.ts';
 import { covers } from '../dialects/topic-filter.ts';
+import { Dialer } from '../upstream/dialer.ts';
 import { visit, type GuestOptions } from '../upstream/guest.ts';
+import { Resolver } from '../upstream/resolver.ts';
 import { FleetError } from './fleet-error.ts';
 
 /** How long the broker may take to let us in, ms, and to acknowledge what we publish. */
@@ -15,8 +17,17 @@ const SETTLE_MS_MAX = 30_000;
 /** Nobody subscribes to it: leaving it costs a round trip and does nothing else. */
 const NOWHERE = `${PREFIX}/-/nothing`;
 
-/** Who calls at which broker. */
-export type BrokerOptions = Omit<GuestOptions, 'purpose' | 'clientId'>;
+/** Who calls at which broker, and by which way. */
+export interface BrokerOptions extends Omit<GuestOptions, 'purpose' | 'clientId' | 'dialer'> {
+  /** Asked instead of the system's resolver: addresses, with a port when it is not 53. */
+  readonly dnsServers?: readonly string[] | undefined;
+}
+
+/** The same as a guest of the broker, with a client id of its own each time. */
+export function fleetGuest({ dnsServers: servers, ...options }: BrokerOptions, clock: Clock): GuestOptions {
+  const dialer = new Dialer({ clock, resolver: new Resolver({ servers, clock, book: null }) });
+  return { ...options, dialer, clientId: 'holdfast', purpose: 'fleet' };
+}
 
 /** A PUBLISH as it comes, with the properties of MQTT 5. */
 export interface Heard {
@@ -64,7 +75,7 @@ export class Broker {
   static async connect(options: BrokerOptions, clock: Clock, signal?: AbortSignal): Promise<Broker> {
     const url = options.url.replace(/\/\/[^@/]*@/, '//');
     try {
-      const { client } = await visit({ ...options, clientId: 'holdfast', purpose: 'fleet' }, CONNECT_MS_MAX, signal);
+      const { client } = await visit(fleetGuest(options, clock), CONNECT_MS_MAX, signal);
       return new Broker(client, clock, url);
     } catch (error) {
       throw new FleetError(`cannot connect to ${url}: ${(error as Error).message}`);

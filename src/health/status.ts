@@ -1,5 +1,6 @@
 import type { SettingsReport } from '../above/settings.ts';
 import type { HubStatus } from '../hub/front.ts';
+import type { SyncStatus } from '../registry/sync.ts';
 import type { ModuleShown } from '../rules/modules.ts';
 import type { SpoolSnapshot } from '../spool/snapshot.ts';
 import type { SpoolStats } from '../spool/stats.ts';
@@ -47,6 +48,8 @@ export interface Status {
   readonly spool: SpoolSnapshot;
   readonly ledger: SpoolStats['ledger'];
   readonly children: { readonly total: number; readonly running: number; readonly failing: readonly string[] };
+  /** The last registry document that was taken; null: none ever was, or nothing has asked for the registry since the start. */
+  readonly registry: SyncStatus | null;
   /** Null without a hub, and while nobody can connect. */
   readonly hub: HubStatus | null;
   /** Why nobody can connect, where there is a hub; it is tried again. */

@@ -119,6 +119,7 @@ export class Front {
       clock,
       age,
       log,
+      settled: (child, _, message, fate) => this.#switchboard.settled(child, message, fate),
     });
     // Whoever is gone for good leaves nothing behind.
     gatekeeper.onRevoked((child, module) => {

@@ -16,7 +16,15 @@ export interface Client extends Speaker {
   readonly dialect: 'iothub' | 'holdfast';
   /** Wall ms after which its token counts no more; null: for ever. */
   readonly expiresAt: number | null;
+  /** Names the credential that let it in; nothing of it can be had from the name. */
+  readonly credential?: string;
 }
+
+/**
+ * Hears that a child (null) with all of its modules, or one of them, was removed, disabled, or has other keys. Whoever is connected
+ * as it is cut off, but for those that `stays` names: their credential still counts.
+ */
+export type RevokedListener = (child: string, module: string | null, stays?: (client: Client) => boolean) => void;
 
 export type Refusal = 'unavailable' | 'bad credentials' | 'not authorised' | 'bad client id';
 
@@ -30,6 +38,5 @@ export interface Gatekeeper {
   admit(presented: Presented): Promise<Admission>;
   /** Why somebody who was let in may not stay, by what counts now of certificates; null: it may. */
   objection(client: Client): string | null;
-  /** A child (or one of its modules) was removed, disabled, or its keys changed: whoever is connected as it is cut off. */
-  onRevoked(listener: (child: string, module: string | null) => void): void;
+  onRevoked(listener: RevokedListener): void;
 }

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock/clock.ts';
+import type { Fate } from '../commands/feedback.ts';
 import type { ChildDialect, ToChild } from '../dialects/child-dialect.ts';
 import type { Message } from '../message/message.ts';
 import { Arrival } from './arrival.ts';
@@ -41,6 +42,8 @@ export interface HubOptions {
   /** How long the gateway has been accountable, ms: what waits expires by it. Runs on over restarts. */
   readonly age: () => number;
   readonly log: Logger;
+  /** What became of a command. After a crash it may be told again, until what is given back has resolved. Null: nobody asked. */
+  readonly settled?: (child: string, module: string | null, message: ToChild, fate: Fate) => Promise<void> | null;
 }
 
 /** A client as `status` and `list` show it. */
@@ -88,7 +91,9 @@ export class Hub {
     const limits = { ...LIMITS, ...options.limits };
     this.#options = options;
     this.#limits = limits;
-    this.#sessions = new Sessions(store, limits, age, clock, log);
+    this.#sessions = new Sessions(store, limits, age, clock, log, (child, module, { errand, message }, fate) =>
+      errand === 'command' ? (options.settled?.(child, module, message, fate) ?? null) : null,
+    );
     this.#observers = new Observers(gateway);
     this.#questions = new Questions(clock);
     this.#awaited = new Awaited(clock);
@@ -113,7 +118,7 @@ export class Hub {
       (stream, origin) => void new Arrival(stream, origin, this.#house, (newcomer) => this.#enter(newcomer)),
       (why, address) => this.#refusals.add('connection', why, address),
     );
-    gatekeeper.onRevoked((child, module) => this.#revoked(child, module));
+    gatekeeper.onRevoked((child, module, stays) => this.#revoked(child, module, stays));
   }
 
   /** Loads the sessions and listens. Rejects when a port cannot be had. */
@@ -194,6 +199,7 @@ export class Hub {
     name: string,
     payload: unknown,
     timeoutSecs: number,
+    id?: string,
   ): Promise<MethodResult> {
     const who = nameOf(child, module);
     const body = Buffer.from(payload === undefined ? '' : JSON.stringify(payload), 'utf8');
@@ -202,7 +208,7 @@ export class Hub {
       const session = this.#sessions.find(child, module);
       const line = session?.line ?? null;
       if (session === undefined || line === null) return failure(404, `"${who}" is not connected`);
-      const request = line.dialect.methodRequest(line.client, name, rid, body, timeoutSecs);
+      const request = line.dialect.methodRequest(line.client, name, rid, body, timeoutSecs, id);
       if (session.granted(request.topic) === null) return failure(404, `"${who}" has not subscribed to its methods`);
       return session.say(request) ? null : failure(503, `"${who}" does not take what is sent to it`);
     });
@@ -348,12 +354,12 @@ export class Hub {
     else this.#wills.set(session, this.#house.clock.after(delaySecs * 1000, say));
   }
 
-  #revoked(child: string, module: string | null): void {
+  #revoked(child: string, module: string | null, stays: (client: Client) => boolean = () => false): void {
     this.#revocations++;
     for (const connection of this.#connections.values()) {
       const { client } = connection;
       // A module may have come in with its child's key.
-      if (client.child === child && (module === null || client.module === module))
+      if (client.child === child && (module === null || client.module === module) && !stays(client))
         connection.close('its credentials count no more', 0x87, false);
     }
   }

@@ -1,3 +1,4 @@
+import type { Fate } from '../commands/feedback.ts';
 import type { ToChild } from '../dialects/child-dialect.ts';
 import type { HubLimits } from './limits.ts';
 import type { Pen } from './pen.ts';
@@ -27,6 +28,9 @@ export interface Weight {
   readonly max: number;
 }
 
+/** Told of each letter that goes. Its record stays on the medium until what is given back resolves; null: it goes at once. */
+export type Settled = (letter: Letter, fate: Fate) => Promise<void> | null;
+
 /** There is no room for another letter. */
 export class MailboxFull extends Error {
   readonly reason = 'queue full';
@@ -43,16 +47,24 @@ export class Mailbox {
   readonly #pen: Pen;
   readonly #weight: Weight;
   readonly #limits: Pick<HubLimits, 'queuedMax' | 'queuedBytesMax'>;
+  readonly #settled: Settled;
   #letters: Letter[] = [];
   #bytes = 0;
   #next = 1;
 
   /** `name` begins the names of its records; `limits` are looked at each time. */
-  constructor(name: string, pen: Pen, weight: Weight, limits: Pick<HubLimits, 'queuedMax' | 'queuedBytesMax'>) {
+  constructor(
+    name: string,
+    pen: Pen,
+    weight: Weight,
+    limits: Pick<HubLimits, 'queuedMax' | 'queuedBytesMax'>,
+    settled: Settled,
+  ) {
     this.#name = name;
     this.#pen = pen;
     this.#weight = weight;
     this.#limits = limits;
+    this.#settled = settled;
   }
 
   get letters(): readonly Letter[] {
@@ -86,20 +98,27 @@ export class Mailbox {
     return this.#pen.set(name, record);
   }
 
-  /** Gone: acknowledged, or of no use. */
+  /** Delivered. */
   remove(letter: Letter): void {
+    this.#goes(letter, 'delivered');
+  }
+
+  /** Goes without having been delivered. */
+  drop(letter: Letter, fate: 'expired' | 'dropped'): void {
+    this.dropped++;
+    this.#goes(letter, fate);
+  }
+
+  #goes(letter: Letter, fate: Fate): void {
     const at = this.#letters.indexOf(letter);
     if (at < 0) return;
     this.#letters.splice(at, 1);
     this.#bytes -= letter.bytes;
     this.#weight.bytes -= letter.bytes;
-    this.#pen.withdraw(letter.name);
-  }
-
-  /** Goes without having been delivered. */
-  drop(letter: Letter): void {
-    this.dropped++;
-    this.remove(letter);
+    const told = this.#settled(letter, fate);
+    if (told === null) this.#pen.withdraw(letter.name);
+    // A sender that cannot be told is no reason to keep it.
+    else void told.catch(() => undefined).then(() => this.#pen.withdraw(letter.name));
   }
 
   #keep(letter: Letter): void {

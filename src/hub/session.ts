@@ -154,7 +154,7 @@ export class Session {
     const age = this.#age();
     for (const letter of this.mailbox.letters.filter(({ expiresAt, sent }) => expiresAt <= age && !sent)) {
       this.#onTheWay.delete(letter.packetId);
-      this.mailbox.drop(letter);
+      this.mailbox.drop(letter, 'expired');
     }
   }
 
@@ -190,7 +190,7 @@ export class Session {
     } else {
       this.#onTheWay.delete(letter.packetId);
       if (said) this.mailbox.remove(letter);
-      else this.mailbox.drop(letter);
+      else this.mailbox.drop(letter, 'dropped');
     }
     if (said) this.counts.out++;
   }

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
 import { QUEUED_BYTES_TOTAL_MAX, type HubLimits } from './limits.ts';
-import { Mailbox, type Weight } from './mailbox.ts';
+import { Mailbox, type Settled, type Weight } from './mailbox.ts';
 import { Pen } from './pen.ts';
 import type { Store } from './session-store.ts';
 import { Session, type Keeping } from './session.ts';
@@ -24,15 +24,24 @@ export class Sessions {
   readonly #log: Logger;
   readonly #age: () => number;
   readonly #limits: HubLimits;
+  readonly #settled: (child: string, module: string | null, ...gone: Parameters<Settled>) => ReturnType<Settled>;
   readonly #all = new Map<string, Session>();
   readonly #weight: Weight = { bytes: 0, max: QUEUED_BYTES_TOTAL_MAX };
 
-  constructor(store: Store, limits: HubLimits, age: () => number, clock: Clock, log: Logger) {
+  constructor(
+    store: Store,
+    limits: HubLimits,
+    age: () => number,
+    clock: Clock,
+    log: Logger,
+    settled: (child: string, module: string | null, ...gone: Parameters<Settled>) => ReturnType<Settled>,
+  ) {
     this.#store = store;
     this.#pen = new Pen(store, clock, log);
     this.#log = log;
     this.#age = age;
     this.#limits = limits;
+    this.#settled = settled;
   }
 
   /** Reads what was kept. What cannot be read is left out, and said. */
@@ -101,7 +110,7 @@ export class Sessions {
   forget(child: string, module: string | null): void {
     for (const [key, session] of this.#all) {
       if (session.child !== child || (module !== null && session.module !== module)) continue;
-      for (const letter of session.mailbox.letters.slice()) session.mailbox.drop(letter);
+      for (const letter of session.mailbox.letters.slice()) session.mailbox.drop(letter, 'dropped');
       void this.#pen.set(`${SESSION}${key}`, null);
       this.#all.delete(key);
     }
@@ -138,7 +147,8 @@ export class Sessions {
     let session = this.#all.get(key);
     if (session === undefined) {
       const [child = '', module] = key.split('/').map(decodeURIComponent);
-      const mailbox = new Mailbox(`${LETTER}${key}/`, this.#pen, this.#weight, this.#limits);
+      const settled: Settled = (...gone) => this.#settled(child, module ?? null, ...gone);
+      const mailbox = new Mailbox(`${LETTER}${key}/`, this.#pen, this.#weight, this.#limits, settled);
       session = new Session(child, module ?? null, mailbox, this.#age);
       this.#all.set(key, session);
     }

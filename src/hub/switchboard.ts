@@ -1,6 +1,7 @@
 import type { Clock } from '../clock/clock.ts';
 import { commandMessage } from '../commands/command-message.ts';
 import type { CommandResult } from '../commands/commands.ts';
+import { feedback, type Fate } from '../commands/feedback.ts';
 import type { EventSaid, ToChild } from '../dialects/child-dialect.ts';
 import type { Message, Reading, Source } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
@@ -13,6 +14,8 @@ import type { Services } from './services.ts';
 
 /** How long a child waits for another's answer when it does not say, seconds. */
 const RESPONSE_TIMEOUT_SECS = 30;
+/** The gateway's own output on which senders of queued messages hear what became of them. */
+const FEEDBACK_OUTPUT = 'feedback';
 
 export interface SwitchboardOptions {
   /** The gateway's id. */
@@ -100,6 +103,13 @@ export class Switchboard implements Services, MethodServices {
     if ('refused' in judged) throw new Error(`a message for ${child} is not taken: ${judged.refused}`);
     const from = { child: client.child, ...(client.module === null ? {} : { module: client.module }) };
     await hub().deliver(child, null, 'command', { ...content, from }, judged.expiresAfterSecs);
+  }
+
+  /** What became of a message that was queued for a child: null when its sender does not want to hear. See {@link Hub}. */
+  settled(child: string, message: ToChild, fate: Fate): Promise<void> | null {
+    const { gateway, clock, accept } = this.#options;
+    const content = feedback(child, message, fate, clock.wall());
+    return content === null ? null : accept({ child: gateway, output: FEEDBACK_OUTPUT }, content, false);
   }
 
   present({ child, module }: Client, connected: boolean): void {

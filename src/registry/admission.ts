@@ -1,15 +1,15 @@
 import { timingSafeEqual } from 'node:crypto';
 import { isSignedBy, parseSasToken } from '../dialects/sas-token.ts';
-import type { Admission, Client, Gatekeeper, Presented, Refusal } from '../hub/gatekeeper.ts';
+import type { Admission, Client, Gatekeeper, Presented, Refusal, RevokedListener } from '../hub/gatekeeper.ts';
 import type { Attempts } from './attempts.ts';
 import { readCertificate, type Certificate } from './certificate.ts';
 import { chainFault } from './chain.ts';
 import { clientName, type ClientName } from './client-name.ts';
 import { DerError } from './der.ts';
-import type { Auth } from './identity.ts';
+import { credentialName, type Auth } from './identity.ts';
 import type { KnownTime } from './known-time.ts';
 import type { Passwords } from './password.ts';
-import type { Registry, RevokedListener } from './registry.ts';
+import type { Registry } from './registry.ts';
 import type { Trust } from './trust.ts';
 
 /** Longest chain that is looked at. */
@@ -39,8 +39,13 @@ interface Verdict {
   readonly why: string;
 }
 
-/** Until when somebody is let in, wall ms; null for ever. `again` judges its certificate once more. */
-type Judged = Verdict | { readonly expiresAt: number | null; readonly again?: () => Judged };
+/** Until when somebody is let in, wall ms; null for ever. */
+type Dated = Verdict | { readonly expiresAt: number | null };
+
+/** And by what (see {@link credentialName}). `again` judges its certificate once more. */
+type Judged =
+  | Verdict
+  | { readonly expiresAt: number | null; readonly credential: string; readonly again?: () => Judged };
 
 /**
  * Judges who may come in, by the registry alone: no network is asked.
@@ -87,6 +92,7 @@ export class Doorkeeper implements Gatekeeper {
         return registry.grants(child);
       },
       expiresAt: judged.expiresAt,
+      credential: judged.credential,
     };
     if (judged.again !== undefined) this.#certified.set(client, judged.again);
     return { client };
@@ -142,13 +148,14 @@ export class Doorkeeper implements Gatekeeper {
       return no('the signature is for another resource');
     }
     // Both are tried, whichever fits: how long it takes says nothing of either.
-    const fits = [sas.primaryKey, sas.secondaryKey ?? sas.primaryKey].map((key) =>
-      isSignedBy(token, Buffer.from(key, 'base64')),
-    );
-    if (!fits.includes(true)) return no('the signature is not by the key of the child');
+    const fitting = [sas.secondaryKey ?? sas.primaryKey, sas.primaryKey]
+      .filter((key) => isSignedBy(token, Buffer.from(key, 'base64')))
+      .pop();
+    if (fitting === undefined) return no('the signature is not by the key of the child');
+    const credential = credentialName(fitting);
     const expiresAt = token.expirySecs * 1000;
-    if (time.known) return expiresAt <= time.now() ? no('the signature has expired') : { expiresAt };
-    if (policy().tokenExpiry === 'grace') return { expiresAt };
+    if (time.known) return expiresAt <= time.now() ? no('the signature has expired') : { expiresAt, credential };
+    if (policy().tokenExpiry === 'grace') return { expiresAt, credential };
     return { refused: 'unavailable', why: 'the time is not known, and tokenExpiry is strict' };
   }
 
@@ -173,11 +180,12 @@ export class Doorkeeper implements Gatekeeper {
       return this.#byAuthority(leaf, chain.slice(1), subject);
     }
     // All are compared, each in constant time.
-    const fits = x509.thumbprints.map((thumbprint) =>
-      sameText(thumbprint, thumbprint.length === 40 ? leaf.sha1 : leaf.sha256),
-    );
-    if (!fits.includes(true)) return no('the client certificate has another thumbprint');
-    return this.#dated(leaf);
+    const fitting = x509.thumbprints
+      .filter((thumbprint) => sameText(thumbprint, thumbprint.length === 40 ? leaf.sha1 : leaf.sha256))
+      .pop();
+    if (fitting === undefined) return no('the client certificate has another thumbprint');
+    const dated = this.#dated(leaf);
+    return 'refused' in dated ? dated : { ...dated, credential: credentialName(fitting) };
   }
 
   #byAuthority(leaf: Certificate, others: readonly Certificate[], subject: string): Judged {
@@ -199,12 +207,12 @@ export class Doorkeeper implements Gatekeeper {
       return dated.why;
     };
     const fault = chainFault(leaf, others, authorities, judge);
-    if (fault === null) return { expiresAt: leaf.notAfter };
+    if (fault === null) return { expiresAt: leaf.notAfter, credential: credentialName(`ca ${subject}`) };
     return unavailable === null ? no(fault) : { refused: 'unavailable', why: unavailable };
   }
 
   /** By its dates alone. */
-  #dated({ notBefore, notAfter }: Certificate): Judged {
+  #dated({ notBefore, notAfter }: Certificate): Dated {
     const { time, policy } = this.#options;
     const now = time.now();
     if (notAfter < now) return no('the certificate has expired');
@@ -217,7 +225,8 @@ export class Doorkeeper implements Gatekeeper {
   async #byPassword(hash: string, { password, address }: Presented, { child }: ClientName): Promise<Judged> {
     const { passwords, attempts } = this.#options;
     if (password === undefined) return { refused: 'bad credentials', why: 'there is no password' };
-    if (passwords.knows(password, hash)) return { expiresAt: null };
+    const letIn = { expiresAt: null, credential: credentialName(hash) };
+    if (passwords.knows(password, hash)) return letIn;
     if (!attempts.mayGuess(address, child)) return { refused: 'unavailable', why: 'too many wrong passwords' };
     const right = await passwords.matches(password, hash);
     if (right === null) return { refused: 'unavailable', why: 'too many passwords wait to be reckoned' };
@@ -228,7 +237,7 @@ export class Doorkeeper implements Gatekeeper {
     const hashes = [now.auth, ...now.modules.map(({ auth }) => auth)].map(
       (auth) => 'password' in auth && auth.password,
     );
-    return hashes.includes(hash) ? { expiresAt: null } : no('the password was changed');
+    return hashes.includes(hash) ? letIn : no('the password was changed');
   }
 }
 

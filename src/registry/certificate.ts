@@ -23,6 +23,7 @@ const UNDERSTOOD: ReadonlySet<string> = new Set([
 /** Bits of the key usage (RFC 5280, 4.2.1.3). */
 const DIGITAL_SIGNATURE = 0;
 const KEY_CERT_SIGN = 5;
+const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 const ANY_USE = '2.5.29.37.0';
 /** Signatures with MD5 and SHA-1, which can be forged: RSA PKCS #1 and ECDSA. */
@@ -48,6 +49,8 @@ export interface Certificate {
   readonly pathLength: number | null;
   /** May show who a client is, as far as its key usage and extended key usage go. */
   readonly provesClients: boolean;
+  /** The same of a server. */
+  readonly provesServers: boolean;
   /** Why it is not to be trusted whoever signed it; null when there is nothing. */
   readonly flaw: string | null;
   /** Upper-case hex without colons. */
@@ -79,6 +82,8 @@ export function readCertificate(bytes: Buffer): Certificate {
   const constraints = constraintsIn(extensions.get(OID.basicConstraints)?.value);
   const purposes = extensions.get(OID.extendedKeyUsage);
   const purposeOids = purposes === undefined ? null : inside(readAll(purposes.value)[0]).map(oidText);
+  const proves = (purpose: string) =>
+    uses(DIGITAL_SIGNATURE) && (purposeOids === null || purposeOids.includes(purpose) || purposeOids.includes(ANY_USE));
   return {
     x509,
     publicKey,
@@ -88,9 +93,8 @@ export function readCertificate(bytes: Buffer): Certificate {
     signsCertificates: constraints.authority && uses(KEY_CERT_SIGN),
     isAuthority: constraints.authority,
     pathLength: constraints.pathLength,
-    provesClients:
-      uses(DIGITAL_SIGNATURE) &&
-      (purposeOids === null || purposeOids.includes(CLIENT_AUTH) || purposeOids.includes(ANY_USE)),
+    provesClients: proves(CLIENT_AUTH),
+    provesServers: proves(SERVER_AUTH),
     flaw: flawOf(extensions, oidText(inside(algorithm)[0]), publicKey),
     sha1: x509.fingerprint.replaceAll(':', ''),
     sha256: x509.fingerprint256.replaceAll(':', ''),

@@ -9,7 +9,7 @@ const SIGNATURES_MAX = 24;
 export type Judge = (certificate: Certificate) => string | null;
 
 /**
- * Looks for a path from a child's certificate to one that is trusted, by way of those that came with it (RFC 5280, section 6,
+ * Looks for a path from a certificate, of a client unless `of` says otherwise, to one that is trusted, by way of those that came with it (RFC 5280, section 6,
  * without policies and name constraints: a certificate with a critical extension of that kind is not taken). Each one of it must
  * be signed by the next, which must be allowed to sign and have no more authorities below it than it allows, and `judge` must
  * have nothing against it (dates, revocation). null when there is such a path, else why not.
@@ -19,9 +19,11 @@ export function chainFault(
   presented: readonly Certificate[],
   trusted: readonly Certificate[],
   judge: Judge,
+  of: 'client' | 'server' = 'client',
 ): string | null {
   if (leaf.isAuthority) return 'the certificate is that of an authority';
-  if (!leaf.provesClients) return 'the certificate is not for clients (key usage)';
+  if (!(of === 'client' ? leaf.provesClients : leaf.provesServers))
+    return `the certificate is not for ${of}s (key usage)`;
   let why = 'the certificate is of an authority that is not trusted';
   let signatures = 0;
   const search = (path: readonly Certificate[]): boolean => {

@@ -44,6 +44,11 @@ export const DocumentSchema = z.strictObject({
 
 export type RegistryDocument = z.output<typeof DocumentSchema>;
 
+/** A document as it may be written: what has a default may be left out of its children. */
+export interface WrittenDocument extends Omit<RegistryDocument, 'children'> {
+  readonly children: readonly z.input<typeof IdentitySchema>[];
+}
+
 /** A document as it was opened. */
 export interface OpenedDocument {
   readonly document: RegistryDocument;
@@ -64,7 +69,7 @@ export class DocumentRefused extends Error {
  * Rejects with a {@link DocumentRefused} when it is not a document, or too large.
  */
 export async function sealDocument(
-  document: z.input<typeof DocumentSchema>,
+  document: WrittenDocument,
   recipients: readonly PublicJwk[],
   signWith?: PrivateJwk,
 ): Promise<Buffer> {

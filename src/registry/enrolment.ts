@@ -2,17 +2,18 @@ import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
+import { KEEP } from '../config/registry.ts';
 import type { Config } from '../config/schema.ts';
 import { Doorkeeper, type Policy } from './admission.ts';
 import { Attempts } from './attempts.ts';
-import { openDocument, type OpenedDocument } from './document.ts';
 import { gatewayKey, type GatewayKey } from './gateway-key.ts';
-import type { PublicJwk } from './jwk.ts';
+import { jwkFile, publicJwkIn, type PublicJwk } from './jwk.ts';
 import { KnownTime, type KnownTimeStore } from './known-time.ts';
 import { Passwords } from './password.ts';
 import { Registry, type ConfiguredChildren, type Grants } from './registry.ts';
 import { SealedStore, type SealedMedium } from './sealed-store.ts';
 import { Certificates } from './server-certificate.ts';
+import { syncStatus, type SyncStatus } from './sync.ts';
 import { Trust } from './trust.ts';
 
 export interface EnrolmentOptions {
@@ -22,7 +23,9 @@ export interface EnrolmentOptions {
   readonly clock: Clock;
   readonly log: Logger;
   /** When this program was built, wall ms. */
-  readonly builtAt: number | undefined;
+  readonly builtAt?: number | undefined;
+  /** Left out: made from `medium` and `builtAt`. */
+  readonly time?: KnownTime;
   /** `$CREDENTIALS_DIRECTORY` when left out. */
   readonly credentialsDir?: string | undefined;
 }
@@ -30,6 +33,12 @@ export interface EnrolmentOptions {
 /** Where the gateway keeps keys. */
 export function keysDir(config: Config): string {
   return join(config.gateway.dataDir, 'keys');
+}
+
+/** Whose signature a registry document must have; null: nobody's. Throws a JwkError when the file cannot be used. */
+export function trustedKey({ registry }: Config): PublicJwk | null {
+  const { trust } = registry;
+  return trust === undefined ? null : jwkFile(trust, (value) => publicJwkIn(value, 'sig'));
 }
 
 /** All that decides who may connect, put together: what the hub and the command line need of `registry/`. */
@@ -48,7 +57,7 @@ export class Enrolment {
     this.#config = config;
     this.store = store;
     this.registry = new Registry(store, configuredChildren(config), log);
-    this.time = new KnownTime(clock, medium, builtAt ?? 0);
+    this.time = options.time ?? new KnownTime(clock, medium, builtAt ?? 0);
   }
 
   /** Opens what is kept. Throws a SealError when the key is not there or is another one: nothing was changed then. */
@@ -69,22 +78,29 @@ export class Enrolment {
     await this.store.settled();
   }
 
-  /** What registry documents are encrypted to; made when it is not there. Throws a JwkError when it cannot be used. */
-  gatewayKey(): GatewayKey {
-    return gatewayKey(keysDir(this.#config));
-  }
-
-  /** Opens a registry document with that key; see {@link openDocument}. */
-  openDocument(bytes: Buffer, trust: PublicJwk | null): Promise<OpenedDocument> {
-    return openDocument(bytes, this.gatewayKey(), trust);
-  }
-
   /** Takes up who may come in, and what each may do; nobody who is in is cut off by it. Certificates are looked at again. */
   configure(config: Config): void {
     this.#config = config;
     this.#policy = null;
     this.#certificates?.look();
     this.registry.configure(configuredChildren(config));
+  }
+
+  /** What registry documents are encrypted to; made when it is not there. Throws a JwkError when it cannot be used. */
+  gatewayKey(): GatewayKey {
+    const { gatewayKey: named } = this.#config.registry;
+    return gatewayKey(keysDir(this.#config), named === KEEP ? undefined : named);
+  }
+
+  /** Whose signature a registry document must have; null: nobody's. Throws a JwkError when the file cannot be used. */
+  trustedKey(): PublicJwk | null {
+    return trustedKey(this.#config);
+  }
+
+  /** The last registry document that was taken; null: none ever was. */
+  syncStatus(): SyncStatus | null {
+    const { synced } = this.registry;
+    return synced === null ? null : syncStatus(synced);
   }
 
   get hasHub(): boolean {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { isPasswordHash } from './password.ts';
 
@@ -77,6 +78,22 @@ function isSasKey(text: string): boolean {
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text) || text.length % 4 !== 0) return false;
   const { length } = Buffer.from(text, 'base64');
   return length >= SAS_KEY_BYTES_MIN && length <= SAS_KEY_BYTES_MAX;
+}
+
+/**
+ * Names each credential that lets in by this auth: the same name for the same credential, and nothing of it can be had from
+ * the name. All certificates of authorities for one subject (`child`, `child/module`) count as one.
+ */
+export function credentialsOf(auth: Auth, subject: string): readonly string[] {
+  if ('password' in auth) return [credentialName(auth.password)];
+  if ('sas' in auth)
+    return [auth.sas.primaryKey, auth.sas.secondaryKey].filter((key) => key !== undefined).map(credentialName);
+  return 'ca' in auth.x509 ? [credentialName(`ca ${subject}`)] : auth.x509.thumbprints.map(credentialName);
+}
+
+/** The name of a key, a thumbprint, a password's hash, or of `ca SUBJECT`. */
+export function credentialName(credential: string): string {
+  return createHash('sha256').update(`holdfast credential\0${credential}`).digest('base64url');
 }
 
 /** The way in one word. */

@@ -44,6 +44,7 @@ export class KnownTime {
 
   /** Keeps it from now on. */
   start(): void {
+    if (this.#timer !== null) return;
     const keep = () => {
       const monotonic = this.#clock.monotonic();
       if (!this.#clock.known() || monotonic - this.#keptAt < KEEP_EVERY_MS) return;
@@ -57,5 +58,6 @@ export class KnownTime {
 
   stop(): void {
     this.#timer?.cancel();
+    this.#timer = null;
   }
 }

@@ -3,6 +3,7 @@ import { carryOut } from './desk.ts';
 import { Enrolment, type EnrolmentOptions } from './enrolment.ts';
 import { RegistryRefusal } from './registry.ts';
 import { SealError } from './seal-key.ts';
+import type { SyncStatus } from './sync.ts';
 
 /**
  * The registry of a running gateway, which runs without it, too: a key that is not there keeps children out, and nothing else
@@ -54,6 +55,11 @@ export class Reception {
       },
     );
     return this.#opening;
+  }
+
+  /** The last registry document that was taken; null: none ever was, or the registry is not open. */
+  syncStatus(): SyncStatus | null {
+    return this.#open?.syncStatus() ?? null;
   }
 
   /** Does what the command line asks. Rejects with a {@link RegistryRefusal} when it cannot be done. */

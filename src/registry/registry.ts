@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
+import type { RevokedListener } from '../hub/gatekeeper.ts';
+import type { OpenedDocument } from './document.ts';
 import {
   identityFault,
   MODULES_MAX,
@@ -11,8 +13,19 @@ import {
   type Registered,
 } from './identity.ts';
 import { SealError } from './seal-key.ts';
+import {
+  disturbed,
+  documentDigest,
+  staysIn,
+  successionFault,
+  SyncSchema,
+  type RefusedChild,
+  type Sync,
+} from './sync.ts';
 
 const PREFIX = 'child/';
+/** The record of the last registry document that was taken. */
+const SYNC = 'registry/document';
 /** Bytes of a key that is made here: what the cloud makes, too. */
 const SAS_KEY_BYTES = 32;
 
@@ -45,8 +58,6 @@ export class RegistryRefusal extends Error {
   }
 }
 
-export type RevokedListener = (child: string, module: string | null) => void;
-
 /**
  * The children that may connect, with their credentials: in memory whole, sealed on the medium. What a method has done is
  * durable when it resolves. It is in effect a moment before that: who is cut off is not let in meanwhile.
@@ -58,6 +69,7 @@ export class Registry {
   readonly #children: Map<string, Registered>;
   readonly #listeners: RevokedListener[] = [];
   #queue: Promise<unknown> = Promise.resolve();
+  #synced: Sync | null;
 
   /** Reads what is kept. A record that cannot be read is said and left as it is: that child alone is locked out. */
   constructor(store: RegistryStore, configured: ConfiguredChildren, log: Logger) {
@@ -78,6 +90,7 @@ export class Registry {
       if (this.#taken.has(child))
         log.warn({ child }, 'it has credentials, and the gateway reads it itself: it cannot connect');
     }
+    this.#synced = readSync(store, log);
   }
 
   /** What the configuration says of children that connect is another now; what it reads itself is as it was. */
@@ -85,9 +98,14 @@ export class Registry {
     this.#configured = configured;
   }
 
-  /** Whether there is anybody who could be let in. */
+  /** Whether it is not known yet who may be let in: nobody was added, and no registry document was ever taken. */
   get empty(): boolean {
-    return this.#children.size === 0;
+    return this.#children.size === 0 && this.#synced === null;
+  }
+
+  /** The last registry document that was taken; null: none ever was. */
+  get synced(): Sync | null {
+    return this.#synced;
   }
 
   /** The credentials of a child; undefined when it has none, or the gateway reads it itself. */
@@ -188,6 +206,53 @@ export class Registry {
     });
   }
 
+  /**
+   * Takes a registry document: its children replace those that came from upstream before, in one durable step. A child whose id is taken
+   * here is refused alone, and the others are taken. Who is removed or disabled is cut off at once, and so is everybody who came
+   * in by a credential that counts no more; nobody else is. `receivedAt`: wall ms, null when the time is not known.
+   * Resolves with false when all of it was taken already. Rejects with a {@link RegistryRefusal} when none of it is: an older version, the same
+   * version with another content, too many children.
+   */
+  takeDocument({ document, signed }: OpenedDocument, receivedAt: number | null): Promise<boolean> {
+    return this.#turn(async () => {
+      const fault = successionFault(document, signed, this.#synced);
+      if (fault !== null) throw new RegistryRefusal(fault);
+      const refused: RefusedChild[] = [];
+      const next = new Map<string, Registered>();
+      for (const child of document.children) {
+        const why = this.#clash(child.id);
+        if (why === null) next.set(child.id, { ...child, origin: 'upstream' });
+        else refused.push({ id: child.id, why });
+      }
+      const before = [...this.#children.values()].filter(({ origin }) => origin === 'upstream');
+      const total = this.#children.size - before.length + next.size;
+      if (total > REGISTERED_MAX)
+        throw new RegistryRefusal(
+          `with its ${next.size} children there would be ${total}; at most ${REGISTERED_MAX} may be`,
+        );
+      const { version, issuedAt } = document;
+      const digest = documentDigest(document);
+      const synced = { version, issuedAt, receivedAt, signed, children: next.size, refused, digest };
+      const changes = this.#changesTo(next);
+      const same = digest === this.#synced?.digest && JSON.stringify(refused) === JSON.stringify(this.#synced.refused);
+      if (changes.length === 0 && same) return false;
+      // Who loses something loses it now, who gains something has it once it is durable.
+      for (const child of before) {
+        const after = next.get(child.id);
+        if (after === undefined) this.#children.delete(child.id);
+        else this.#children.set(child.id, after);
+        // What the gateway reads itself now is nobody's to cut off: the twin of that id is another's.
+        if (this.#taken.has(child.id)) continue;
+        for (const module of disturbed(child, after))
+          this.#tell(child.id, module, (client) => staysIn(child, after, client));
+      }
+      await this.#store.put([...changes, [SYNC, Buffer.from(JSON.stringify(synced), 'utf8')]]);
+      for (const [id, child] of next) this.#children.set(id, child);
+      this.#synced = synced;
+      return true;
+    });
+  }
+
   /** Calls `listener` with who must be cut off; a child's modules by name, since its keys let them in, too. */
   onRevoked(listener: RevokedListener): void {
     this.#listeners.push(listener);
@@ -207,7 +272,42 @@ export class Registry {
 
   #revoked({ id, modules }: Registered, module: string | null): void {
     const whom = module === null ? [null, ...modules.map((each) => each.id)] : [module];
-    for (const each of whom) for (const listener of this.#listeners) listener(id, each);
+    for (const each of whom) this.#tell(id, each);
+  }
+
+  #tell(...revoked: Parameters<RevokedListener>): void {
+    for (const listener of this.#listeners) listener(...revoked);
+  }
+
+  /** Why a child from upstream cannot have this id; null when it can. */
+  #clash(id: string): string | null {
+    if (this.#taken.has(id))
+      return 'it is an id of the configuration: the gateway itself, or what it reads over a wire';
+    return this.#children.get(id)?.origin === 'local' ? 'a child of that id was added here' : null;
+  }
+
+  /** What has to change on the medium for its children from upstream to be these. What is the same is not written again. */
+  #changesTo(next: ReadonlyMap<string, Registered>): (readonly [name: string, value: Buffer | null])[] {
+    const changes: [string, Buffer | null][] = [];
+    for (const child of next.values()) {
+      const [name, value] = [PREFIX + child.id, Buffer.from(JSON.stringify(child), 'utf8')];
+      if (!value.equals(this.#kept(name) ?? Buffer.alloc(0))) changes.push([name, value]);
+    }
+    for (const name of this.#store.names(PREFIX)) {
+      if (next.has(name.slice(PREFIX.length))) continue;
+      const found = RegisteredSchema.safeParse(jsonOf(this.#kept(name)));
+      if (found.data?.origin === 'upstream') changes.push([name, null]);
+    }
+    return changes;
+  }
+
+  #kept(name: string): Buffer | null {
+    try {
+      return this.#store.get(name);
+    } catch (error) {
+      if (error instanceof SealError) return null;
+      throw error;
+    }
   }
 
   #own(child: string): Registered {
@@ -226,6 +326,24 @@ export class Registry {
 }
 
 const NONE: Grants = { invoke: [], send: [], observe: [] };
+
+function jsonOf(value: Buffer | null): unknown {
+  return JSON.parse(value?.toString('utf8') ?? 'null');
+}
+
+function readSync(store: RegistryStore, log: Logger): Sync | null {
+  try {
+    const kept = store.get(SYNC);
+    if (kept === null) return null;
+    const found = SyncSchema.safeParse(jsonOf(kept));
+    if (found.success) return found.data;
+    log.error(`which registry document was taken last cannot be read: ${identityFault(found.error)}`);
+  } catch (error) {
+    if (!(error instanceof SealError)) throw error;
+    log.error(`which registry document was taken last cannot be read, any version is taken now: ${error.message}`);
+  }
+  return null;
+}
 
 /** A fresh shared access key, base64. */
 export function newSasKey(): string {

@@ -26,3 +26,13 @@ export interface CompanionRecord {
 export interface KeptRecord extends CompanionRecord {
   readonly value: Buffer;
 }
+
+/** Several as one; no two have records of one kind. */
+export function together(companions: readonly Companion[]): Companion {
+  return {
+    get bytes() {
+      return companions.reduce((sum, { bytes }) => sum + bytes, 0);
+    },
+    cut: () => companions.flatMap((companion) => companion.cut()),
+  };
+}

@@ -7,7 +7,7 @@ import type { Environment, Reader } from '../store/environment.ts';
 import type { StoreError } from '../store/store-error.ts';
 import { decodeBooks, pendingOf, readBooks, type Books } from './books.ts';
 import { BootTable, type TimeOf } from './boot-table.ts';
-import type { Companion, KeptRecord } from './companion.ts';
+import { together, type Companion, type KeptRecord } from './companion.ts';
 import { recordsIn } from './companion-records.ts';
 import type { Lane } from './lane.ts';
 import { opened, type Medium } from './late-environment.ts';
@@ -212,12 +212,12 @@ export class Spool {
     return this.#parts.committer.flush();
   }
 
-  /** From now on the records of `companion` go to the medium with the messages; {@link companionRecords} come first. */
-  accompany(companion: Companion): void {
-    this.#parts.accompaniment.join(companion);
+  /** From now on the records of `companions` go to the medium with the messages; {@link companionRecords} come first. */
+  accompany(...companions: readonly Companion[]): void {
+    this.#parts.accompaniment.join(together(companions));
   }
 
-  /** The companion's records as they are on the medium; one that is damaged is named in the log, left out, and goes. */
+  /** The companions' records as they are on the medium; one that is damaged is named in the log, left out, and goes. */
   companionRecords(): readonly KeptRecord[] {
     return recordsIn(this.#environment, this.#parts.amendments, this.#log);
   }

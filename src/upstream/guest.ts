@@ -1,20 +1,23 @@
 import { randomBytes } from 'node:crypto';
-import mqtt, { type MqttClient } from 'mqtt';
-import { address } from './address.ts';
+import { MqttClient } from 'mqtt';
+import type { DialFailed } from './dial-failed.ts';
+import type { Dialer, Line } from './dialer.ts';
+import type { WayOut } from './way-out.ts';
 
 /** CONNACK's words for a version that the broker does not speak (MQTT 3.1.1, 3.2.2.3; MQTT 5, 3.2.2.2). */
 const WRONG_VERSION = [1, 0x84];
 
-export interface GuestOptions {
-  readonly url: string;
+export interface GuestOptions extends WayOut {
+  /** Goes out as the gateway does. */
+  readonly dialer: Dialer;
   readonly protocol: 'auto' | '5' | '3.1.1';
   /** The gateway's own. A guest takes another: with the same, the broker would throw the gateway out. */
   readonly clientId: string;
   /** What the guest comes for; becomes part of its client id. */
-  readonly purpose: 'monitor' | 'check' | 'fleet';
+  /** Part of its client id; null: it comes as the gateway itself, whom that throws out. */
+  readonly purpose: 'monitor' | 'check' | 'fleet' | null;
   readonly username?: string | undefined;
   readonly password?: string | undefined;
-  readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string };
 }
 
 /** Why the broker did not let the guest in. `refusal` is CONNACK's code; null when none came. */
@@ -57,15 +60,37 @@ class Unanswered extends GuestRefused {
   readonly silent = true;
 }
 
-function attempt(options: GuestOptions, version: 4 | 5, msMax: number, signal?: AbortSignal): Promise<Visit> {
+async function attempt(
+  options: GuestOptions,
+  version: 4 | 5,
+  msMax: number,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<Visit> {
+  let line: Line;
+  try {
+    line = await options.dialer.dial(options, msMax, signal);
+  } catch (error) {
+    throw new GuestRefused((error as DialFailed).message, null);
+  }
+  return introduce(line, options, version, msMax, signal);
+}
+
+function introduce(
+  { stream }: Line,
+  options: GuestOptions,
+  version: 4 | 5,
+  msMax: number,
+  signal: AbortSignal,
+): Promise<Visit> {
   return new Promise((resolve, reject) => {
-    const client = mqtt.connect({
-      ...address(options.url),
+    const client = new MqttClient(() => stream, {
       protocolVersion: version,
-      clientId: `${options.clientId}-${options.purpose}-${randomBytes(4).toString('hex')}`,
+      clientId:
+        options.purpose === null
+          ? options.clientId
+          : `${options.clientId}-${options.purpose}-${randomBytes(4).toString('hex')}`,
       ...(options.username === undefined ? {} : { username: options.username }),
       ...(options.password === undefined ? {} : { password: options.password }),
-      ...options.tls,
       clean: true,
       connectTimeout: msMax,
       reconnectPeriod: 0,
@@ -85,11 +110,11 @@ function attempt(options: GuestOptions, version: 4 | 5, msMax: number, signal?: 
       reject(failure ?? new Unanswered('the broker closed the connection without an answer', null));
     });
     const giveUp = () => client.end(true);
-    signal?.addEventListener('abort', giveUp);
+    signal.addEventListener('abort', giveUp);
     client.once('connect', () => {
-      signal?.removeEventListener('abort', giveUp);
+      signal.removeEventListener('abort', giveUp);
       resolve({ client, version });
     });
-    if (signal?.aborted === true) giveUp();
+    if (signal.aborted || stream.destroyed) giveUp();
   });
 }

@@ -2,17 +2,22 @@ import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock/clock.ts';
 import { STAGES, type UpstreamDialect } from '../dialects/upstream-dialect.ts';
 import { backoff, STABLE_MS } from './backoff.ts';
+import { Dialer } from './dialer.ts';
 import type { Downlink, Line } from './downlink.ts';
 import { Drain } from './drain.ts';
+import { LinkWatch } from './link-watch.ts';
 import type { Outbox } from './outbox.ts';
 import type { RateLimit } from './rate.ts';
-import { ConnectFailed, Session, type ConnectOptions } from './session.ts';
+import { ConnectFailed, Session } from './session.ts';
 import { TimeWait } from './time-wait.ts';
+import type { WayOut } from './way-out.ts';
 
 /** The status topic is written again this often while connected, ms. */
 const STATUS_EVERY_MS = 60_000;
 /** Closed without a CONNACK so many times in a row: perhaps the broker does not know MQTT 5. */
 const SILENT_CLOSES_BEFORE_311 = 2;
+/** Most reasons for not being connected that are said in one outage: some faults word themselves anew each time. */
+const REASONS_SAID_MAX = 20;
 /** On stopping, how long what is in flight may take to be acknowledged, ms ... */
 const FINISH_MS_MAX = 1000;
 /** ... and then the offline status. */
@@ -30,6 +35,8 @@ export interface UpstreamOptions {
   /** Read anew for each attempt, so that a replaced file is taken up without a restart. */
   readonly credentials: () => Credentials;
   readonly outbox: Outbox;
+  /** Left out: one that asks the system's resolver. */
+  readonly dialer?: Dialer | undefined;
   /** What the status topic says besides `state` and `since`. */
   readonly status: () => Record<string, unknown>;
   readonly downlink: Downlink;
@@ -40,10 +47,9 @@ export interface UpstreamOptions {
   readonly random: () => number;
 }
 
-export interface Credentials {
+export interface Credentials extends Pick<WayOut, 'tls' | 'proxy'> {
   readonly username?: string | undefined;
   readonly password?: string | undefined;
-  readonly tls: ConnectOptions['tls'];
   /** When others are needed, ms from now: the connection is made anew with them then. */
   readonly renewInMs?: number | undefined;
 }
@@ -56,6 +62,8 @@ export class Upstream {
   readonly #drain: Drain;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #dialer: Dialer;
+  readonly #links: LinkWatch;
   #waits: Iterator<number, never>;
   #version: 4 | 5;
   #silentCloses = 0;
@@ -68,12 +76,16 @@ export class Upstream {
   #stable: Timer | null = null;
   #statusTimer: Timer | null = null;
   #renewal: Timer | null = null;
+  #link: Timer | null = null;
   #retryAt: number | null = null;
   #lastError: string | null = null;
+  /** Reasons that were logged since the last connection. */
+  readonly #said = new Set<string>();
   #refusedSaid = '';
   /** The dialect has a status to publish: that is acknowledged before messages under suspicion go. */
   readonly #says: boolean;
   #attempts = 0;
+  #attemptedAt = -Infinity;
   readonly #madeAt: number;
   #timeWait: TimeWait | null = null;
 
@@ -81,6 +93,8 @@ export class Upstream {
     this.#options = options;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#dialer = options.dialer ?? new Dialer({ clock: options.clock });
+    this.#links = new LinkWatch(options.clock);
     this.#drain = new Drain({ ...options });
     this.#waits = this.#newWaits();
     this.#says = options.dialect.status(Buffer.alloc(0), true) !== null;
@@ -147,9 +161,11 @@ export class Upstream {
   }
 
   #attempt(): void {
-    this.#retry = null;
+    this.#link?.cancel();
+    this.#retry = this.#link = null;
     this.#retryAt = null;
     this.#attempts++;
+    this.#attemptedAt = this.#clock.monotonic();
     this.#giveUp = new AbortController();
     this.#become('connecting');
     this.#connecting = this.#connect().catch((error: unknown) => this.#lost(error as Error));
@@ -161,7 +177,7 @@ export class Upstream {
     const { renewInMs, ...credentials } = this.#options.credentials();
     const version = this.#version;
     const session = await Session.connect(
-      { url, version, clientId, keepaliveSecs, will, ...credentials },
+      { url, version, clientId, keepaliveSecs, will, dialer: this.#dialer, ...credentials },
       this.#clock,
       this.#giveUp.signal,
     );
@@ -171,6 +187,7 @@ export class Upstream {
     }
     this.#silentCloses = 0;
     this.#lastError = null;
+    this.#said.clear();
     this.#session = session;
     this.#become('online');
     this.#stable = this.#clock.after(STABLE_MS, () => (this.#waits = this.#newWaits()));
@@ -189,6 +206,7 @@ export class Upstream {
       },
     });
     if (this.#session !== session) return;
+    this.#link = this.#links.onGone(session.localAddress, () => session.abort('the network link went down'));
     this.#drain.start(session);
     this.#publishStatus('online');
     this.#statusTimer = this.#clock.every(STATUS_EVERY_MS, () => this.#publishStatus('online'));
@@ -240,7 +258,7 @@ export class Upstream {
     this.#options.downlink.lost();
   }
 
-  /** No connection, or no more: tries again after a wait. One line in the log for each change, not for each attempt. */
+  /** No connection, or no more: tries again after a wait. One line in the log for each reason, not for each attempt. */
   #lost(error: Error): void {
     this.#cancelTimers();
     if (this.#state === 'stopped') return;
@@ -249,12 +267,26 @@ export class Upstream {
     const why = error.message;
     if (this.#state === 'online')
       this.#log.warn(`connection to ${redact(this.#options.url)} lost: ${why}; messages are kept`);
-    else if (why !== this.#lastError)
+    else if (!this.#said.has(why) && this.#said.size < REASONS_SAID_MAX)
       this.#log.warn(`cannot connect to ${redact(this.#options.url)}: ${why}; messages are kept`);
     this.#lastError = why;
+    if (this.#said.size < REASONS_SAID_MAX) this.#said.add(why);
     this.#become('waiting');
+    this.#attemptIn(wait);
+    this.#link = this.#links.onBack(() => this.#hurry());
+  }
+
+  #attemptIn(wait: number): void {
+    this.#retry?.cancel();
     this.#retryAt = this.#clock.monotonic() + wait;
     this.#retry = this.#clock.after(wait, () => this.#attempt());
+  }
+
+  /** There is a network again: no need to wait longer, but for the shortest wait since the last attempt. */
+  #hurry(): void {
+    const now = this.#clock.monotonic();
+    const soonest = Math.max(now, this.#attemptedAt + this.#options.reconnect.minSecs * 1000);
+    if (this.#retryAt !== null && soonest < this.#retryAt) this.#attemptIn(soonest - now);
   }
 
   #chooseVersion(error: Error): void {
@@ -291,7 +323,8 @@ export class Upstream {
     this.#stable?.cancel();
     this.#statusTimer?.cancel();
     this.#renewal?.cancel();
-    this.#retry = this.#stable = this.#statusTimer = this.#renewal = null;
+    this.#link?.cancel();
+    this.#retry = this.#stable = this.#statusTimer = this.#renewal = this.#link = null;
     this.#retryAt = null;
   }
 

@@ -4,6 +4,7 @@ import { configurationChecks } from './configuration.ts';
 import { hubChecks } from './hub.ts';
 import { machineChecks } from './machine.ts';
 import type { Scene } from './scene.ts';
+import { registryChecks } from './registry.ts';
 import { storageChecks } from './storage.ts';
 import { upstreamChecks } from './upstream.ts';
 
@@ -17,6 +18,7 @@ export function allChecks(scene: Scene): Check[] {
     ...childChecks(scene),
     ...hubChecks(scene),
     ...upstreamChecks(scene),
+    ...registryChecks(scene),
     ...machine.others,
   ];
 }

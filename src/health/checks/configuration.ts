@@ -40,13 +40,13 @@ export function configurationChecks(scene: Scene): Check[] {
 
 function secrets({ config: { upstream }, path }: LoadedConfig, online: boolean): Finding {
   if (upstream === undefined) return skip('no upstream is configured');
-  const { passwordFile, clientKey, clientCert, ca } = upstream;
+  const { passwordFile, proxyPasswordFile, sharedAccessKeyFile, clientKey, clientCert, ca } = upstream;
   const named: string[] = [];
   const exposed: string[] = [];
   try {
-    if (passwordFile !== undefined) {
-      named.push(passwordFile);
-      exposed.push(...resolveSecret(passwordFile, dirname(path)).warnings);
+    for (const name of [passwordFile, proxyPasswordFile, sharedAccessKeyFile].filter((each) => each !== undefined)) {
+      named.push(name);
+      exposed.push(...resolveSecret(name, dirname(path)).warnings);
     }
     for (const file of [clientKey, clientCert, ca].filter((each) => each !== undefined)) {
       named.push(file);

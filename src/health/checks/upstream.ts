@@ -1,11 +1,17 @@
 import { X509Certificate } from 'node:crypto';
-import { lookup } from 'node:dns/promises';
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { connect as connectTls, type PeerCertificate } from 'node:tls';
 import type { Clock } from '../../clock/clock.ts';
 import { readCredentials } from '../../config/credentials.ts';
-import type { LoadedConfig } from '../../config/load.ts';
+import { ConfigError, type LoadedConfig } from '../../config/load.ts';
 import type { UpstreamConfig } from '../../config/schema.ts';
+import { BUILT_AT } from '../../config/version.ts';
+import { DialFailed } from '../../upstream/dial-failed.ts';
+import { Dialer } from '../../upstream/dialer.ts';
+import { Resolver } from '../../upstream/resolver.ts';
+import { tlsOptions } from '../../upstream/secure-socket.ts';
+import { DATE_FAULTS, faultWhileUncertain, shownBy } from '../../upstream/server-trust.ts';
+import { placeOf, type WayOut } from '../../upstream/way-out.ts';
 import { CHECK_MS_MAX, fail, ok, skip, warn, type Check, type Finding } from './check.ts';
 import { visit, type GuestRefused } from '../../upstream/guest.ts';
 import type { Scene } from './scene.ts';
@@ -15,7 +21,49 @@ const EXPIRY_WARNING_DAYS = 30;
 const DAY_MS = 86_400_000;
 /** Less than the bound of a check, so that it can still say why. */
 const CONNECT_MS_MAX = CHECK_MS_MAX - 500;
-const PORTS: Readonly<Record<string, number>> = { 'mqtt:': 1883, 'mqtts:': 8883, 'ws:': 80, 'wss:': 443 };
+/** What a proxy says that lets us in, and does not reach the broker itself. */
+const BEYOND_THE_PROXY = [502, 503, 504];
+
+/** The way to the broker, step by step, as the gateway itself goes it. */
+class Walk {
+  readonly upstream: UpstreamConfig;
+  readonly dialer: Dialer;
+  readonly clock: Clock;
+  readonly #path: string;
+
+  constructor(upstream: UpstreamConfig, path: string, clock: Clock) {
+    this.upstream = upstream;
+    this.clock = clock;
+    this.#path = path;
+    const resolver = new Resolver({ servers: upstream.dnsServers, clock, book: null });
+    const time = { known: clock.known(), now: () => BUILT_AT ?? 0 };
+    this.dialer = new Dialer({ clock, resolver, time });
+  }
+
+  /** With all that is read from files. Throws when one cannot be read. */
+  credentials() {
+    return readCredentials(this.upstream, this.#path, { known: this.clock.known(), now: () => this.clock.wall() });
+  }
+
+  get way(): WayOut {
+    const { tls, proxy } = this.credentials();
+    return { url: this.upstream.url, tls, proxy };
+  }
+
+  /** As far as the broker's port. Null when it is reached. */
+  async reached(signal: AbortSignal): Promise<DialFailed | null> {
+    try {
+      // Without a proxy no secret is needed to get so far.
+      const { url, proxy } = this.upstream;
+      const way = proxy === undefined ? { url, tls: {} } : this.way;
+      (await this.dialer.reach(way, CONNECT_MS_MAX, signal)).destroy();
+      return null;
+    } catch (error) {
+      if (!(error instanceof DialFailed)) throw error;
+      return error;
+    }
+  }
+}
 
 /** The way to the broker, step by step. */
 export function upstreamChecks(scene: Scene): Check[] {
@@ -24,123 +72,152 @@ export function upstreamChecks(scene: Scene): Check[] {
     id: string,
     about: string,
     needs: string[],
-    run: (upstream: UpstreamConfig, signal: AbortSignal) => Finding | Promise<Finding>,
+    run: (walk: Walk, signal: AbortSignal) => Finding | Promise<Finding>,
   ): Check => ({
     id,
     about,
     needs: ['config', ...needs],
     run: (signal) => {
       const { upstream } = loaded.config;
-      return upstream === undefined ? skip('no upstream is configured') : run(upstream, signal);
+      return upstream === undefined
+        ? skip('no upstream is configured')
+        : run(new Walk(upstream, loaded.path, scene.clock), signal);
     },
   });
+  const proxied = !(scene.loaded instanceof ConfigError) && scene.loaded.config.upstream?.proxy !== undefined;
   const online = scene.gateway.is === 'running' && scene.gateway.status.upstream?.state === 'online';
   return [
     step('upstream-dns', "the broker's name is known", [], dns),
-    step('upstream-tcp', 'the broker can be reached', ['upstream-dns'], tcp),
-    step('upstream-tls', "the broker's certificate is valid", ['secrets', 'upstream-tcp'], (upstream, signal) =>
-      tls(upstream, loaded.path, scene.clock, signal),
-    ),
-    step('upstream-mqtt', 'the broker lets us in', ['secrets', 'upstream-tls'], (upstream, signal) =>
-      mqtt(upstream, loaded.path, online, signal),
+    step('upstream-proxy', 'the proxy lets us through', [...(proxied ? ['secrets'] : []), 'upstream-dns'], proxy),
+    step('upstream-tcp', 'the broker can be reached', ['upstream-dns', 'upstream-proxy'], tcp),
+    step('upstream-tls', "the broker's certificate is valid", ['secrets', 'upstream-tcp'], tls),
+    step('upstream-websocket', 'the broker speaks MQTT over WebSockets', ['secrets', 'upstream-tls'], webSocket),
+    step('upstream-mqtt', 'the broker lets us in', ['secrets', 'upstream-tls', 'upstream-websocket'], (walk, signal) =>
+      mqtt(walk, online, signal),
     ),
   ];
 }
 
-function placeOf({ url }: UpstreamConfig): { host: string; port: number; encrypted: boolean } {
-  const { protocol, hostname, port } = new URL(url);
-  return {
-    host: hostname.replace(/^\[(.*)\]$/, '$1'),
-    port: port === '' ? PORTS[protocol]! : Number(port),
-    encrypted: protocol === 'mqtts:' || protocol === 'wss:',
-  };
-}
-
-async function dns(upstream: UpstreamConfig): Promise<Finding> {
-  const { host } = placeOf(upstream);
+/** Whom we have to find: a proxy finds the broker for us. */
+async function dns({ upstream, dialer }: Walk, signal: AbortSignal): Promise<Finding> {
+  const { host } = placeOf(upstream.proxy ?? upstream.url);
   if (isIP(host) !== 0) return ok(`${host} is an address`);
+  const { dnsServers } = upstream;
   try {
-    const addresses = await lookup(host, { all: true });
-    return ok(`${host} is ${addresses.map(({ address }) => address).join(', ')}`);
+    const { addresses, from } = await dialer.resolver.resolve(host, signal);
+    const whose = from === 'hosts' ? ' (/etc/hosts)' : from === 'servers' ? ` (from ${dnsServers!.join(', ')})` : '';
+    return ok(`${host} is ${addresses.map(({ address }) => address).join(', ')}${whose}`);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const why = code === 'ENOTFOUND' ? 'nobody knows the name' : `the name server does not answer (${code})`;
+    const where = upstream.proxy === undefined ? 'upstream.url' : 'upstream.proxy';
+    const servers =
+      dnsServers === undefined
+        ? 'the network and its name servers: resolvectl status, cat /etc/resolv.conf'
+        : 'whether the servers in upstream.dnsServers can be reached (UDP and TCP, port 53)';
     return fail(
-      `${host}: ${why}`,
-      'check upstream.url for a slip; then the network and its name servers: resolvectl status, cat /etc/resolv.conf',
+      (error as Error).message,
+      `check ${where} for a slip; then ${servers}. A running gateway goes on with the addresses that it knew last`,
     );
   }
 }
 
-async function tcp(upstream: UpstreamConfig, signal: AbortSignal): Promise<Finding> {
-  const { host, port } = placeOf(upstream);
-  const socket = connectTcp({ host, port });
-  const error = await opened(socket, 'connect', signal);
-  if (error === null) return ok(`${host}:${port} takes connections`);
+async function proxy(walk: Walk, signal: AbortSignal): Promise<Finding> {
+  const { proxy: url, url: broker } = walk.upstream;
+  if (url === undefined) return ok('not used: none is configured');
+  const { authority } = placeOf(url);
+  const error = await walk.reached(signal);
+  if (error === null) return ok(`proxy ${authority} lets us through`);
+  const { status, message } = error;
+  if (status !== undefined && BEYOND_THE_PROXY.includes(status)) return ok(`proxy ${authority} takes us`);
+  if (status === 407)
+    return fail(message, 'correct the user in upstream.proxy and what is in upstream.proxyPasswordFile');
+  if (status !== undefined)
+    return fail(message, `have the proxy allow CONNECT to ${placeOf(broker).authority}: many allow port 443 only`);
+  return fail(message, 'check upstream.proxy, and whether an HTTP proxy listens there');
+}
+
+async function tcp(walk: Walk, signal: AbortSignal): Promise<Finding> {
+  const { authority } = placeOf(walk.upstream.url);
+  const error = await walk.reached(signal);
+  const through = walk.upstream.proxy === undefined ? '' : ', through the proxy';
+  if (error === null) return ok(`${authority} takes connections${through}`);
+  if (error.stage === 'proxy') return fail(error.message, 'check the broker, and the network between the proxy and it');
   const refused = error.code === 'ECONNREFUSED';
   return fail(
-    `${host}:${port}: ${refused ? 'nobody listens there' : (error.code ?? error.message)}`,
+    `${authority}: ${refused ? 'nobody listens there' : error.message}`,
     refused
       ? 'start the broker, or correct the port in upstream.url'
       : 'check the network and the firewalls on the way',
   );
 }
 
-/** Resolves with null at the event, or with why it never came. The socket is gone then. */
-function opened(socket: Socket, event: string, signal: AbortSignal): Promise<NodeJS.ErrnoException | null> {
-  return new Promise((resolve) => {
+interface Judged {
+  readonly authorized: boolean;
+  readonly why: string;
+  readonly chain: PeerCertificate[];
+  readonly version: string;
+  /** Why it would not do either while the time is not known; null when it would. */
+  readonly fault: string | null;
+}
+
+/** A handshake in which everything is taken, so that what is wrong can be told. Null, or why there was none. */
+function handshake(raw: Socket, host: string, { tls: keys }: WayOut, signal: AbortSignal): Promise<Judged | Error> {
+  return new Promise<Judged | Error>((resolve) => {
+    const socket = connectTls({ ...tlsOptions(raw, host, keys), rejectUnauthorized: false });
     socket.setTimeout(CONNECT_MS_MAX, () => resolve(new Error(`no answer within ${CONNECT_MS_MAX / 1000} s`)));
     socket.on('error', resolve);
     socket.once('close', () => resolve(new Error('the connection was closed')));
-    socket.once(event, () => resolve(null));
+    socket.once('secureConnect', () =>
+      resolve({
+        authorized: socket.authorized,
+        why: String(socket.authorizationError ?? ''),
+        chain: shownBy(socket),
+        version: socket.getProtocol() ?? 'TLS',
+        fault: faultWhileUncertain(socket, host, keys.ca, BUILT_AT ?? 0),
+      }),
+    );
     signal.addEventListener('abort', () => resolve(new Error('no answer in time')));
-  }).finally(() => socket.destroy()) as Promise<NodeJS.ErrnoException | null>;
+  }).finally(() => raw.destroy());
 }
 
-async function tls(upstream: UpstreamConfig, path: string, clock: Clock, signal: AbortSignal): Promise<Finding> {
-  const { host, port, encrypted } = placeOf(upstream);
-  if (!encrypted) return ok(`not used: ${new URL(upstream.url).protocol}// is without TLS`);
-  const { tls: keys } = readCredentials(upstream, path);
-  const servername = isIP(host) === 0 ? { servername: host } : {};
-  // Judged below, so that what is wrong with it can be told.
-  const socket = connectTls({ host, port, ...servername, ...keys, rejectUnauthorized: false });
-  let judged: { authorized: boolean; why: string; chain: PeerCertificate[] } | undefined;
-  socket.once('secureConnect', () => {
-    const why = String(socket.authorizationError ?? '');
-    judged = { authorized: socket.authorized, why, chain: chainOf(socket.getPeerCertificate(true)) };
-  });
-  const error = await opened(socket, 'secureConnect', signal);
-  if (judged === undefined) {
+async function tls(walk: Walk, signal: AbortSignal): Promise<Finding> {
+  const { url } = walk.upstream;
+  const { host, authority, encrypted } = placeOf(url);
+  if (!encrypted) return ok(`not used: ${new URL(url).protocol}// is without TLS`);
+  const { way, clock } = walk;
+  const judged = await handshake(await walk.dialer.reach(way, CONNECT_MS_MAX, signal), host, way, signal);
+  if (judged instanceof Error) {
+    const { code } = judged as NodeJS.ErrnoException;
+    if (code === 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION' || code === 'ERR_SSL_UNSUPPORTED_PROTOCOL')
+      return fail(
+        `${authority}: it does not speak TLS ${way.tls.minVersion ?? '1.2'} or newer`,
+        'have the broker speak a newer TLS, or lower upstream.tlsMinVersion (1.2 at the least)',
+      );
     return fail(
-      `${host}:${port}: TLS does not come about: ${error?.message ?? 'no reason given'}`,
+      `${authority}: TLS does not come about: ${judged.message}`,
       'check that the port is the one for TLS, and whether the broker wants a client certificate (upstream.clientCert)',
     );
   }
-  if (!judged.authorized) return fail(`${host}:${port}: ${judged.why}`, remedy(judged.why, host, clock));
-  const own = keys.cert === undefined ? [] : [new X509Certificate(keys.cert)];
+  const { authorized, why, chain, version, fault } = judged;
+  const pardoned = !authorized && !clock.known() && DATE_FAULTS.has(why) && fault === null;
+  if (!authorized && !pardoned) return fail(`${authority}: ${why}`, remedy(why, host, clock));
+  if (pardoned)
+    return warn(
+      `${host}: ${why} by the clock here, ${new Date(clock.wall()).toISOString()}, which nobody has set; the gateway lets it pass until the time is known`,
+      'let a time server be reached, or set the clock',
+    );
+  const own = way.tls.cert === undefined ? [] : [new X509Certificate(way.tls.cert)];
   const ends = [
-    ...judged.chain.map(({ subject, valid_to: to }) => ({ whose: String(subject.CN ?? host), at: Date.parse(to) })),
+    ...chain.map(({ subject, valid_to: to }) => ({ whose: String(subject.CN ?? host), at: Date.parse(to) })),
     ...own.map(({ validTo }) => ({ whose: 'our client certificate', at: Date.parse(validTo) })),
   ];
   const first = ends.reduce((earliest, each) => (each.at < earliest.at ? each : earliest));
   const days = Math.floor((first.at - clock.wall()) / DAY_MS);
-  const valid = `${host}: valid, the name matches; ${first.whose} ends in ${days} days`;
+  const valid = `${host}: valid, the name matches, ${version.replace('TLSv', 'TLS ')}; ${first.whose} ends in ${days} days`;
   return days < EXPIRY_WARNING_DAYS ? warn(valid, 'have it renewed before it ends') : ok(valid);
 }
 
-function chainOf(leaf: PeerCertificate): PeerCertificate[] {
-  const chain: PeerCertificate[] = [];
-  let at: PeerCertificate | undefined = leaf;
-  // A root is its own issuer.
-  while (at?.valid_to !== undefined && !chain.includes(at)) {
-    chain.push(at);
-    at = (at as { issuerCertificate?: PeerCertificate }).issuerCertificate;
-  }
-  return chain;
-}
-
 function remedy(why: string, host: string, clock: Clock): string {
-  if (why === 'CERT_NOT_YET_VALID' || why === 'CERT_HAS_EXPIRED') {
+  if (DATE_FAULTS.has(why)) {
     const now = new Date(clock.wall()).toISOString();
     return `it is ${now} here${clock.known() ? '' : ', and nobody has said that this is right'}: correct the clock if that is wrong, else have the certificate renewed`;
   }
@@ -149,12 +226,37 @@ function remedy(why: string, host: string, clock: Clock): string {
   return 'name the certificate of the authority that signed it in upstream.ca';
 }
 
-async function mqtt(upstream: UpstreamConfig, path: string, online: boolean, signal: AbortSignal): Promise<Finding> {
-  const { url, protocol, clientId, username } = upstream;
+async function webSocket(walk: Walk, signal: AbortSignal): Promise<Finding> {
+  const { url } = walk.upstream;
+  const { webSocket: used, authority } = placeOf(url);
+  const { protocol, pathname } = new URL(url);
+  if (!used) return ok(`not used: ${protocol}// is without WebSockets`);
   try {
-    const credentials = readCredentials(upstream, path);
+    const { stream } = await walk.dialer.dial(walk.way, CONNECT_MS_MAX, signal);
+    stream.destroy();
+    return ok(`${authority} takes the upgrade at ${pathname}`);
+  } catch (error) {
+    return fail(
+      `${authority}: ${(error as Error).message}`,
+      'check the path in upstream.url (many brokers want /mqtt), and that the port is the one for WebSockets',
+    );
+  }
+}
+
+async function mqtt(walk: Walk, online: boolean, signal: AbortSignal): Promise<Finding> {
+  const { url, protocol, clientId, username, dialect } = walk.upstream;
+  // A device has one connection: another would throw the gateway out.
+  if (dialect === 'iothub' && online) return ok(`the running gateway is connected as the device ${clientId}`);
+  try {
     const { client, version } = await visit(
-      { url, protocol, clientId, username, purpose: 'check', ...credentials },
+      {
+        url,
+        protocol: dialect === 'iothub' ? '3.1.1' : protocol,
+        clientId,
+        purpose: dialect === 'iothub' ? null : 'check',
+        dialer: walk.dialer,
+        ...walk.credentials(),
+      },
       CONNECT_MS_MAX,
       signal,
     );
