@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { Cabinet } from './above/cabinet.ts';
 import { Errands } from './above/errands.ts';
 import { Liaison } from './above/liaison.ts';
 import { Settings } from './above/settings.ts';
@@ -334,13 +335,15 @@ export class Gateway {
   #makeLiaison(upstream: UpstreamConfig): Liaison {
     const { clock, log } = this.#platform;
     const gateway = this.#loaded.config.gateway.id;
+    const enrolment = () => this.reception.enrolment();
+    const cabinet = new Cabinet({ enrolment, twins: () => this.twins(), clock, log });
     const isWired = (child: string) => this.#children.has(child);
     const isRegistered = (child: string, module: string | null) => this.#door.front?.has(child, module) ?? false;
     return new Liaison({
       gateway,
       version: VERSION,
       dialect: upstream.dialect === 'iothub' ? iothubUpstream(gateway, upstream.clientId) : holdfastUpstream(gateway),
-      open: async () => ({ twins: await this.twins(), registry: null, key: null }),
+      open: () => cabinet.open(),
       settings: this.settings,
       isOurs: (child, module) =>
         child === gateway || (module === null && isWired(child)) || isRegistered(child, module),

@@ -16,6 +16,9 @@ import { TwinPost } from './twin-post.ts';
 /** IoT Edge's name of the module that stands for the hub itself. */
 const EDGE_HUB = '$edgeHub';
 
+/** Children that were refused in a registry document, of whom above is told by name. */
+const REFUSED_MAX = 20;
+
 /** A connection to the broker above, for what goes up besides messages. */
 export interface Line {
   publish(publication: UpPublication, done?: (reason: number) => void): void;
@@ -26,7 +29,7 @@ export interface Line {
 export interface RegistryDesk {
   receive(body: Buffer): Promise<void>;
   /** For the gateway's reported properties; null: nothing has come yet. */
-  report(): { readonly version: number | null } | null;
+  report(): { readonly version: number | null; readonly refused: readonly unknown[] } | null;
 }
 
 /** Takes the gateway's own desired properties; see settings.ts. */
@@ -178,7 +181,14 @@ export class Liaison {
   async #reportOwn(): Promise<void> {
     const { gateway, version, log, open, settings } = this.#options;
     const { twins, registry } = await open();
-    const patch = { holdfast: { version }, registry: registry?.report() ?? null, settings: settings?.report() ?? null };
+    const report = registry?.report() ?? null;
+    // A twin has 32 KB: some names, and how many.
+    const registryReport = report && {
+      ...report,
+      refused: report.refused.slice(0, REFUSED_MAX),
+      refusedCount: report.refused.length,
+    };
+    const patch = { holdfast: { version }, registry: registryReport, settings: settings?.report() ?? null };
     const done = await twins.report(gateway, null, Buffer.from(JSON.stringify(patch)));
     if ('errorCode' in done) log.warn(`what the gateway reports of itself is not kept: ${done.message}`);
   }
