@@ -16,6 +16,8 @@ import { changeRetained } from './retained-change.ts';
 
 /** How long a gateway that is online may take to say what it made of a document, seconds. */
 export const CHILDREN_WAIT_SECS = 20;
+/** The same where it had refused the one before: it says nothing new when it refuses this for the same reason. */
+const SAME_REFUSAL_SECS = 5;
 
 export interface ChildrenWait {
   /** Take a gateway's key though it had another before. */
@@ -167,17 +169,22 @@ export class FleetChildren {
     before: GatewayWatch['now']['reported'],
     secs: number,
   ): Promise<Pick<ChildrenOutcome, 'state' | 'why' | 'refused'>> {
-    const answer = await watch.until((reported) => {
-      const report = registryReport(reported);
-      if (report === null) return null;
-      const { refused, error } = report;
-      if (report.version >= version) return { state: 'applied' as const, why: null, refused };
-      // An error that was there before is not about this document.
-      return reported !== before && error !== null ? { state: 'refused' as const, why: error, refused } : null;
-    }, secs);
+    const refusing = (registryReport(before)?.error ?? null) !== null;
+    const answer = await watch.until(
+      (reported) => {
+        const report = registryReport(reported);
+        if (report === null) return null;
+        const { refused, error } = report;
+        if (report.version >= version) return { state: 'applied' as const, why: null, refused };
+        // An error that was there before is not about this document.
+        return reported !== before && error !== null ? { state: 'refused' as const, why: error, refused } : null;
+      },
+      Math.min(secs, refusing ? SAME_REFUSAL_SECS : Infinity),
+    );
     if (answer !== null) return answer;
+    if (!watch.online) return { state: 'offline', why: null, refused: [] };
     const why = registryReport(watch.now.reported)?.error ?? null;
-    return watch.online ? { state: 'silent', why, refused: [] } : { state: 'offline', why: null, refused: [] };
+    return { state: why === null ? 'silent' : 'refused', why, refused: [] };
   }
 
   async #gatewayKey(gateway: string, acceptNew: boolean): Promise<PublicJwk> {

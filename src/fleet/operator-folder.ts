@@ -56,13 +56,13 @@ export class OperatorFolder {
     return this.#key(SIGNING, 'sig');
   }
 
-  /** Refuses where there is one: gateways trust it. */
-  makeSigningKey(): void {
+  /** Its public half. Refuses where there is one: gateways trust it. */
+  makeSigningKey(): PublicJwk {
     if (this.signingKey() !== null)
       throw new FleetError(
         `${join(this.path, SIGNING)} is there already, and gateways may trust it: move it away first`,
       );
-    this.#make(SIGNING, 'sig');
+    return publicOf(this.#make(SIGNING, 'sig'));
   }
 
   publicKeys(): OperatorKeys {
