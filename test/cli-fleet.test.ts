@@ -45,7 +45,7 @@ async function gateway(id: string, played: Partial<Played> = {}): Promise<Played
   return started;
 }
 
-describe('holdfast fleet', { concurrency: 2 }, () => {
+describe('holdfast fleet', { concurrency: 3 }, () => {
   test('list and status show a real gateway: backlog, its age, the last loss, and where children connect', async () => {
     const dir = scratch();
     const real = await startGateway({
