@@ -189,5 +189,11 @@ describe('a fleet', { concurrency: true }, () => {
     await until('the end to be seen', () => left.ended.aborted);
     await assert.rejects(left.gateways(), /the connection to mqtt:.* was lost/);
     await left.close();
+    const frozen = await startMosquitto();
+    const stuck = await Fleet.connect({ url: frozen.url, folder: scratch() });
+    frozen.freeze();
+    await stuck.close();
+    assert.ok(stuck.ended.aborted, 'a broker that does not answer is left all the same');
+    await frozen.end();
   });
 });

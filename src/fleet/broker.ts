@@ -11,6 +11,8 @@ import { FleetError } from './fleet-error.ts';
 /** How long the broker may take to let us in, ms, and to acknowledge what we publish. */
 const CONNECT_MS_MAX = 10_000;
 const PUBLISH_MS_MAX = 30_000;
+/** How long a goodbye may take, ms. */
+const LEAVE_MS_MAX = 1000;
 /** No broker says which retained message is the last: nothing for so long, ms, after a round trip, is taken for the end. */
 const SETTLE_MS = 200;
 const SETTLE_MS_MAX = 30_000;
@@ -184,12 +186,16 @@ export class Broker {
     });
   }
 
+  /** Says goodbye; a broker that does not answer is not waited for. */
   async leave(): Promise<void> {
     if (this.ended.aborted) return;
+    // Not `end(true)`: what has begun to end cannot be ended otherwise.
+    const forced = this.#clock.after(LEAVE_MS_MAX, () => this.#client.stream.destroy());
     await new Promise<void>((resolve) => {
       this.ended.addEventListener('abort', () => resolve());
       this.#client.end();
     });
+    forced.cancel();
   }
 }
 
