@@ -13,6 +13,7 @@ export function registryChecks({ loaded, gateway }: Scene): Check[] {
   const run = (): Finding => {
     const { config } = loaded as LoadedConfig;
     if (config.upstream === undefined) return skip('no upstream is configured');
+    if (config.upstream.dialect === 'iothub') return skip('none come in the iothub dialect');
     const taken =
       gateway.is === 'running' ? syncText(gateway.status.registry) : 'what was taken is known while it runs';
     try {
