@@ -43,5 +43,5 @@ function syncText(sync: SyncStatus | null): string {
   const { version, receivedAt, children, refused } = sync;
   const when = receivedAt === null ? 'at a time unknown' : `at ${receivedAt}`;
   const left = refused.length === 0 ? '' : `, ${refused.length} refused`;
-  return `version ${version} was taken ${when}: ${children} children${left}`;
+  return `version ${version} was taken ${when}: ${children} ${children === 1 ? 'child' : 'children'}${left}`;
 }
