@@ -98,6 +98,8 @@ describe('registry documents', () => {
   test("do not come without an upstream, and without trust may be anybody's; looking makes no key", async () => {
     const dir = scratch();
     assert.equal((await report('registry', { yaml: GATEWAY, dir })).result, 'SKIP');
+    const iothub = upstream.replace('{', '{ dialect: iothub, sharedAccessKeyFile: k, ');
+    assert.equal((await report('registry', { yaml: iothub.replace('mqtt://', 'mqtts://'), dir })).result, 'SKIP');
     const { result, message } = await report('registry', { yaml: upstream, dir });
     assert.equal(result, 'WARN');
     assert.match(message, /any document that decrypts is taken/);
