@@ -2,18 +2,19 @@ import { createRequire } from 'node:module';
 import { setFlagsFromString } from 'node:v8';
 
 /*
- * A gateway runs for months beside others on a small board, so it trades a little processor time for memory that V8 and
- * glibc would otherwise keep in case it is needed again. All of this can be set from inside, so it holds however the program
- * was started.
+ * A gateway runs for months beside others on a small board, so it trades processor time for memory that V8 and glibc would
+ * otherwise keep in case it is needed again. Measured with 100 children that say all they can, x86-64, Node 20: some 110 MB
+ * resident instead of 170 to 230 MB, for a message's 40 us instead of 35. All of this can be set from inside, so it holds
+ * however the program was started.
  */
 
 /** How far the old generation may grow beyond what is live before it is collected, percent: V8 lets it double and more. */
-const HEAP_GROWING_PERCENT = 30;
+const HEAP_GROWING_PERCENT = 50;
 /** From this size on, bytes, memory comes from the kernel and goes back to it as soon as it is free. */
-const MMAP_BYTES_MIN = 128 * 1024;
+const MMAP_BYTES_MIN = 2 ** 20;
 /** Free bytes at an arena's end that are given back. */
-const TRIM_BYTES_MIN = 128 * 1024;
-/** Places that threads take small pieces from. Each keeps what it once had; ours wait for the medium, not for each other. */
+const TRIM_BYTES_MIN = 512 * 1024;
+/** Most places that threads take pieces from, besides those that V8's own have made before us. Each keeps some of what it had. */
 const ARENAS_MAX = 1;
 
 /** Parameters of mallopt(3), as glibc's <malloc.h> numbers them. */
