@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { generate, type Packet } from 'mqtt-packet';
+import { generate, writeToStream, type Packet } from 'mqtt-packet';
 import type { Clock, Timer } from '../clock/clock.ts';
 import { CONNECT_BYTES_MAX, UNSENT_BYTES_MAX } from './limits.ts';
 import { PacketReader, type ClientPacket } from './packets.ts';
@@ -7,6 +7,9 @@ import { Malformed, PacketStream, sizeOf } from './packet-stream.ts';
 
 /** How long a last word may take to leave before the connection is cut, ms. */
 const LAST_WORD_MS = 2000;
+
+// Otherwise it makes a Buffer of every number that two bytes can hold at the first packet, and keeps them: 7 MB.
+writeToStream.cacheNumbers = false;
 
 export interface WireEvents {
   packet(packet: ClientPacket): void;
