@@ -98,6 +98,9 @@ test('the last known addresses outlive the name server, and a restart', async ()
       busy.doubt(NAME);
     }
     assert.equal(writes, 1);
+    clock.advance(3_600_000);
+    await busy.resolve(NAME, never);
+    assert.equal(writes, 2);
     await after.close();
   });
 });

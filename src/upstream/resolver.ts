@@ -71,12 +71,15 @@ export class Resolver {
   readonly #open = new Map<string, Question>();
   /** The last to be used last. */
   readonly #kept: Map<string, readonly string[]>;
-  #keptAt = -Infinity;
+  /** What of them is on the medium, and since when, monotonic ms. */
+  #written: string;
+  #writtenAt = -Infinity;
 
   constructor(options: ResolverOptions) {
     this.#options = options;
     this.#clock = options.clock;
     this.#kept = keptIn(options.book?.get(KEPT));
+    this.#written = textOf(this.#kept);
   }
 
   /** Rejects with {@link DialFailed} when nothing is known of the name, and when `signal` aborts. */
@@ -188,13 +191,23 @@ export class Resolver {
     this.#kept.set(name, news);
     for (const oldest of this.#kept.keys()) if (this.#kept.size > NAMES_MAX) this.#kept.delete(oldest);
     const { book } = this.#options;
-    if (book === null || before?.toSorted().join() === news.toSorted().join()) return;
+    const text = textOf(this.#kept);
     const now = this.#clock.monotonic();
-    if (before !== undefined && now - this.#keptAt < KEEP_EVERY_MS) return;
-    this.#keptAt = now;
+    const late = before === undefined || now - this.#writtenAt >= KEEP_EVERY_MS;
+    if (book === null || text === this.#written || !late) return;
+    this.#written = text;
+    this.#writtenAt = now;
     // A medium that takes nothing is said by others; the next answer is kept again.
-    book.put(KEPT, Object.fromEntries(this.#kept)).catch(() => (this.#keptAt = -Infinity));
+    book.put(KEPT, Object.fromEntries(this.#kept)).catch(() => (this.#written = ''));
   }
+}
+
+/** To compare by: name servers give the same addresses in other orders. */
+function textOf(kept: ReadonlyMap<string, readonly string[]>): string {
+  return [...kept]
+    .map(([name, addresses]) => `${name}=${addresses.toSorted().join()}`)
+    .toSorted()
+    .join(' ');
 }
 
 async function askSystem(name: string): Promise<Found> {
