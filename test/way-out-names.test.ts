@@ -168,6 +168,8 @@ upstream: { url: "mqtt://${NAME}:${mosquitto.port}", dnsServers: ["${server.addr
       const gateway = await startGateway({ dir, yaml });
       await gateway.waitForLog(/"connected to mqtt:/);
       assert.equal(await gateway.stop(), 0);
+      const complaints = gateway.messages().filter((msg) => msg.includes('last known addresses'));
+      assert.equal(complaints.length, silent === null ? 0 : 1, complaints.join('\n'));
     }
   } finally {
     await server.end();

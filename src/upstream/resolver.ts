@@ -1,5 +1,6 @@
 import { lookup, Resolver as Queries } from 'node:dns/promises';
 import { isIP } from 'node:net';
+import type { Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
 import { ADDRESSES_MAX, type Address } from './address-race.ts';
 import { DialFailed, GIVEN_UP } from './dial-failed.ts';
@@ -41,6 +42,8 @@ export interface ResolverOptions {
   /** null: nothing outlives this process. */
   readonly book: AddressBook | null;
   readonly hostsFile?: string;
+  /** Hears, once each time, that old addresses have to do. */
+  readonly log?: Logger;
 }
 
 interface Found {
@@ -74,6 +77,8 @@ export class Resolver {
   /** What of them is on the medium, and since when, monotonic ms. */
   #written: string;
   #writtenAt = -Infinity;
+  /** Why old addresses are used now, as it was logged. */
+  #trouble: string | null = null;
 
   constructor(options: ResolverOptions) {
     this.#options = options;
@@ -101,8 +106,11 @@ export class Resolver {
     } catch (error) {
       const { message } = error as Error;
       if (kept === undefined || signal.aborted) throw error;
+      if (message !== this.#trouble) this.#options.log?.warn(`${message}; the last known addresses are used`);
+      this.#trouble = message;
       return { addresses: kept.map(asAddress), from: 'kept', trouble: message };
     }
+    this.#trouble = null;
     const answer: Answer = { addresses: found.addresses, from: servers === undefined ? 'system' : 'servers' };
     this.#fresh.set(name, { answer, until: this.#clock.monotonic() + found.ttlSecs * 1000 });
     this.#keep(name, found.addresses);
