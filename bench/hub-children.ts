@@ -14,6 +14,15 @@ export interface ChildrenArgs {
   /** What each may have on its way. */
   readonly window: number;
   readonly ms: number;
+  /** With as many as PUBACKs let it: no more than so many of all together. */
+  readonly count?: number;
+}
+
+/** What all children have in common. */
+interface Tally {
+  readonly latencies: number[];
+  /** Messages that may still be sent as fast as PUBACKs let it. */
+  left: number;
 }
 
 /** How long those on their way are waited for at the end, ms. */
@@ -34,7 +43,7 @@ const ANSWER_BYTES = 4;
 class Child {
   readonly #socket: Socket;
   readonly #args: ChildrenArgs;
-  readonly #latencies: number[];
+  readonly #tally: Tally;
   /** Packets of one length with the numbers 1 to {@link BODIES_EACH}. */
   readonly #packets: Buffer;
   readonly #packetBytes: number;
@@ -49,10 +58,10 @@ class Child {
   #told: ((error: Error | null) => void) | null = null;
   stopped = false;
 
-  private constructor(args: ChildrenArgs, n: number, latencies: number[], told: (error: Error | null) => void) {
+  private constructor(args: ChildrenArgs, n: number, tally: Tally, told: (error: Error | null) => void) {
     const { id } = args.children[n]!;
     this.#args = args;
-    this.#latencies = latencies;
+    this.#tally = tally;
     this.#told = told;
     const body = bodies(n + 1);
     const packets = Array.from({ length: BODIES_EACH }, (_, at) => publish(id, at + 1, body()));
@@ -71,11 +80,11 @@ class Child {
     this.#socket.once('close', () => told(new Error(`${id} was cut off`)));
   }
 
-  static async connected(args: ChildrenArgs, n: number, latencies: number[]): Promise<Child> {
+  static async connected(args: ChildrenArgs, n: number, tally: Tally): Promise<Child> {
     const { id, username, password } = args.children[n]!;
     let child: Child | undefined;
     await new Promise<void>((resolve, reject) => {
-      child = new Child(args, n, latencies, (error) => (error === null ? resolve() : reject(error)));
+      child = new Child(args, n, tally, (error) => (error === null ? resolve() : reject(error)));
       const named = { clientId: id, username, ...(password === undefined ? {} : { password: Buffer.from(password) }) };
       const connecting = { cmd: 'connect', protocolId: 'MQTT', protocolVersion: 4, clean: true, keepalive: 0 } as const;
       child.#socket.write(mqtt.generate({ ...connecting, ...named }));
@@ -96,8 +105,14 @@ class Child {
   fill(): void {
     const { window, perSecond } = this.#args;
     const room = window - this.#underway.length;
-    if (perSecond !== null) this.#send(this.#due.splice(0, room));
-    else if (!this.stopped) this.#send(Array.from({ length: room }, () => performance.now()));
+    if (perSecond !== null) {
+      this.#send(this.#due.splice(0, room));
+      return;
+    }
+    if (this.stopped) return;
+    const count = Math.min(room, this.#tally.left);
+    this.#tally.left -= count;
+    this.#send(Array.from({ length: count }, () => performance.now()));
   }
 
   #send(since: readonly number[]): void {
@@ -125,7 +140,7 @@ class Child {
       const id = (bytes[at + 2]! << 8) | bytes[at + 3]!;
       if (bytes[at] !== PUBACK || id !== this.#expected + 1) throw new Error(`not the PUBACK that is next: ${id}`);
       this.#expected = (this.#expected + 1) % BODIES_EACH;
-      this.#latencies.push(now - this.#underway.shift()!);
+      this.#tally.latencies.push(now - this.#underway.shift()!);
     }
     // A copy: the buffer is used again.
     this.#begun = Buffer.from(bytes.subarray(at));
@@ -141,9 +156,10 @@ function publish(id: string, messageId: number, payload: Buffer): Buffer {
 
 await contend<ChildrenArgs>(async (args) => {
   const { perSecond, ms } = args;
-  const latencies: number[] = [];
+  const tally: Tally = { latencies: [], left: args.count ?? Infinity };
+  const { latencies } = tally;
   const children: Child[] = [];
-  for (let n = 0; n < args.children.length; n++) children.push(await Child.connected(args, n, latencies));
+  for (let n = 0; n < args.children.length; n++) children.push(await Child.connected(args, n, tally));
   return async () => {
     const used = processorTime();
     const from = performance.now();
@@ -154,7 +170,7 @@ await contend<ChildrenArgs>(async (args) => {
         const passed = Math.min(performance.now() - from, ms);
         const wanted = perSecond === null ? 0 : Math.floor((passed / 1000) * perSecond * children.length);
         for (; given < wanted; given++) children[given % children.length]!.due();
-        if (passed < ms) return;
+        if (passed < ms && tally.left > 0) return;
         clearInterval(timer);
         resolve();
       }, 5);
