@@ -5,9 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { ended } from './ended.ts';
 
 /*
- * Each contender runs in a process of its own. It is told what to do with a line (arguments of a program end at 128 KiB, and
- * a thousand children are more), prepares itself, says so with a line, waits for a line, and then does the measured part; its
- * answer is one line of JSON.
+ * Each contender runs in a process of its own. It is given its task with a line, prepares itself, says so with a line, waits
+ * for a line, and then does the measured part; its answer is one line of JSON.
  */
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -46,8 +45,9 @@ export class Worker {
       env: { ...process.env, ...environment },
       stdio: ['pipe', 'pipe', 'inherit'],
     });
-    child.stdin.write(`${JSON.stringify(args)}\n`);
     const worker = new Worker(name, child, createInterface({ input: child.stdout }));
+    // Not on its command line: that of a thousand children is longer than Linux lets one be.
+    child.stdin.write(`${JSON.stringify(args)}\n`);
     const line = await worker.#line();
     if (line === READY) return worker;
     await worker.kill();
@@ -99,9 +99,10 @@ async function bundle(name: string): Promise<string> {
 /** The other side: `prepare` is not measured, what it returns is. The process exits afterwards. */
 export async function contend<Args>(prepare: (args: Args) => Promise<() => Promise<Figures>>): Promise<void> {
   // Nobody waits for us any more, and what we work in may be gone.
-  const lines = createInterface({ input: process.stdin }).once('close', () => process.exit(1));
-  const args = await new Promise<string>((resolve) => lines.once('line', resolve));
-  const measured = await prepare(JSON.parse(args) as Args);
+  process.stdin.once('end', () => process.exit(1));
+  const lines = createInterface({ input: process.stdin });
+  const given = new Promise<string>((resolve) => lines.once('line', resolve));
+  const measured = await prepare(JSON.parse(await given) as Args);
   const go = new Promise((resolve) => lines.once('line', resolve));
   process.stdout.write(`${READY}\n`);
   await go;
