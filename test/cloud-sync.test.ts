@@ -49,6 +49,11 @@ class Operator {
     return this.json('line-4/twin/reported')?.[name] as Record<string, unknown> | undefined;
   }
 
+  /** What it reports of its settings under this name, a list. */
+  settings(name: string): string[] {
+    return ((this.reported('settings')?.[name] ?? []) as string[]).toSorted();
+  }
+
   async retain(topic: string, body: Buffer | object): Promise<void> {
     const bytes = Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body));
     await this.client.publishAsync(`${ROOT}/${topic}`, bytes, { qos: 1, retain: true });
@@ -172,16 +177,10 @@ children:
       routes: { all: 'FROM /messages/* INTO $upstream' },
     });
     await until('the report', () => operator.reported('settings')?.['version'] === 1);
-    assert.deepEqual((operator.reported('settings')?.['applied'] as string[]).toSorted(), [
-      'routes',
-      'storeAndForward.timeToLiveSecs',
-    ]);
+    assert.deepEqual(operator.settings('applied'), ['routes', 'storeAndForward.timeToLiveSecs']);
     await operator.retain('line-4/twin/desired', { $version: 2, routes: { all: 'FROM nowhere' } });
-    await until('the problem', () => (operator.reported('settings')?.['problems'] as string[]).length > 0);
-    assert.deepEqual((operator.reported('settings')?.['applied'] as string[]).toSorted(), [
-      'routes',
-      'storeAndForward.timeToLiveSecs',
-    ]);
+    await until('the problem', () => operator.settings('problems').length > 0);
+    assert.deepEqual(operator.settings('applied'), ['routes', 'storeAndForward.timeToLiveSecs']);
     await operator.retain('line-4/modules/$edgeHub/twin/desired', {
       $version: 1,
       schemaVersion: '1.1',
