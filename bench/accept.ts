@@ -37,7 +37,7 @@ const LOG = 'append and fdatasync (the limit)';
 export const SAVE_EVERYTHING = ['autosave_on_changes true', 'autosave_interval 1'];
 const SAVE_NEVER = ['autosave_interval 0'];
 /** Acknowledgements after which we look whether mosquitto has saved. */
-const LOOKS = 50;
+export const LOOKS = 50;
 
 /** Window of the client that stores messages beforehand. */
 const FILL_WINDOW = 1000;
@@ -133,7 +133,7 @@ export async function offlineSubscriber(folder: string, saving: readonly string[
 }
 
 /** How many of mosquitto's acknowledgements came when the message was in its file. */
-function savedWhenAcknowledged(disk: Disk): Promise<number> {
+export function savedWhenAcknowledged(disk: Disk): Promise<number> {
   return new Promise((resolve, reject) => {
     void counted(disk, async (folder) => {
       const broker = await offlineSubscriber(folder, SAVE_EVERYTHING);

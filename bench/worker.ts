@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { ended } from './ended.ts';
 
 /*
- * Each contender runs in a process of its own. It prepares itself, says so with a line, waits for a line, and then does the
- * measured part; its answer is one line of JSON.
+ * Each contender runs in a process of its own. It is given its task with a line, prepares itself, says so with a line, waits
+ * for a line, and then does the measured part; its answer is one line of JSON.
  */
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -40,12 +40,14 @@ export class Worker {
   static async start(name: string, args: object, options: WorkerOptions = {}): Promise<Worker> {
     const { environment = {}, bundled = false } = options;
     const program = bundled ? [await bundle(name)] : ['--import', 'tsx', sourceOf(name)];
-    const child = spawn(process.execPath, [...program, JSON.stringify(args)], {
+    const child = spawn(process.execPath, program, {
       cwd: ROOT,
       env: { ...process.env, ...environment },
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     const worker = new Worker(name, child, createInterface({ input: child.stdout }));
+    // Not on its command line: that of a thousand children is longer than Linux lets one be.
+    child.stdin.write(`${JSON.stringify(args)}\n`);
     const line = await worker.#line();
     if (line === READY) return worker;
     await worker.kill();
@@ -97,9 +99,11 @@ async function bundle(name: string): Promise<string> {
 /** The other side: `prepare` is not measured, what it returns is. The process exits afterwards. */
 export async function contend<Args>(prepare: (args: Args) => Promise<() => Promise<Figures>>): Promise<void> {
   // Nobody waits for us any more, and what we work in may be gone.
-  process.stdin.once('end', () => process.exit(1)).resume();
-  const measured = await prepare(JSON.parse(process.argv[2]!) as Args);
-  const go = new Promise((resolve) => process.stdin.once('data', resolve));
+  process.stdin.once('end', () => process.exit(1));
+  const lines = createInterface({ input: process.stdin });
+  const given = new Promise<string>((resolve) => lines.once('line', resolve));
+  const measured = await prepare(JSON.parse(await given) as Args);
+  const go = new Promise((resolve) => lines.once('line', resolve));
   process.stdout.write(`${READY}\n`);
   await go;
   const figures = await measured();

@@ -364,7 +364,7 @@ export class Gateway {
 
   #makeUpstream(upstream: UpstreamConfig, downlink: Liaison): Upstream {
     const { clock, log, random } = this.#platform;
-    const resolver = new Resolver({ servers: upstream.dnsServers, clock, book: this.#state });
+    const resolver = new Resolver({ servers: upstream.dnsServers, clock, book: this.#state, log });
     return new Upstream({
       ...upstream,
       dialect: downlink.dialect,

@@ -28,7 +28,8 @@ describe('the benchmarks run, with sizes that say nothing', { concurrency: true,
   test('drain', async () => sound(await drain({ rounds: 1, near: 500, small: 0, far: 0, level: 0 })));
   test('wear', async () => sound(await wear({ rounds: 1, count: 250, single: 10, bodyBytes: [256], sqlite: false })));
   test('latency', async () => sound(await latency({ rounds: 1, readings: 5, everyMs: 5 })));
-  test('hub', async () => sound(await hub({ rounds: 1, ms: 500, children: 10, perSecond: 10, idle: 20, stored: 100 })));
+  test('hub', async () =>
+    sound(await hub({ rounds: 1, ms: 500, children: 10, perSecond: 10, idle: 20, stored: 100, long: 200 })));
   test('loop', async () => sound(await loop({ rounds: 1, ms: 50, perSecond: 1000, flushMs: [5] })));
   test('rules', async () => sound(await rules({ rounds: 1, events: 1000, nodeRed: false })));
   test('scale', async () => sound(await scale({ rounds: 1, stored: [500, 1000], count: 250 })));

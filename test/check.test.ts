@@ -5,51 +5,15 @@ import { createServer, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { SystemClock } from '../src/clock/system-clock.ts';
-import { loadConfig, type ConfigError, type LoadedConfig } from '../src/config/load.ts';
-import { allChecks } from '../src/health/checks/catalogue.ts';
 import { runChecks, type Check, type Report } from '../src/health/checks/check.ts';
 import { node, NODE_BEFORE, NODE_FROM } from '../src/health/checks/machine.ts';
 import type { Neighbour } from '../src/health/checks/scene.ts';
 import { newKeyPair } from '../src/registry/jwk.ts';
+import { reports, type Case } from './parts/check-reports.ts';
 import { freePort } from './parts/free-port.ts';
 import { BUNDLE } from './parts/gateway-process.ts';
 import { startMosquitto, type Mosquitto } from './parts/mosquitto.ts';
 import { scratch } from './parts/scratch.ts';
-
-const ABSENT: Neighbour = { is: 'absent', why: 'none is running' };
-
-interface Case {
-  readonly yaml: string;
-  readonly dir?: string;
-  readonly only?: readonly string[];
-  readonly gateway?: Neighbour;
-  readonly timeKnown?: boolean;
-  readonly gpioRoot?: string;
-}
-
-/** What the checks say about a configuration, by id. */
-async function reports({
-  yaml,
-  dir = scratch(),
-  only = [],
-  gateway = ABSENT,
-  timeKnown = true,
-  gpioRoot = '/none',
-}: Case) {
-  const file = join(dir, 'gateway.yaml');
-  writeFileSync(file, yaml);
-  let loaded: LoadedConfig | ConfigError;
-  try {
-    loaded = loadConfig(file);
-  } catch (error) {
-    loaded = error as ConfigError;
-  }
-  const clock = new SystemClock(() => timeKnown);
-  const checks = allChecks({ file, loaded, clock, gateway, user: 'ada', gpioRoot });
-  const found: Record<string, Report> = {};
-  for await (const report of runChecks(checks, { only, skip: [] }, clock)) found[report.id] = report;
-  return found;
-}
 
 async function report(id: string, rest: Omit<Case, 'only'>): Promise<Report> {
   const found = await reports({ ...rest, only: [id] });
@@ -98,6 +62,8 @@ describe('registry documents', () => {
   test("do not come without an upstream, and without trust may be anybody's; looking makes no key", async () => {
     const dir = scratch();
     assert.equal((await report('registry', { yaml: GATEWAY, dir })).result, 'SKIP');
+    const iothub = upstream.replace('{', '{ dialect: iothub, sharedAccessKeyFile: k, ');
+    assert.equal((await report('registry', { yaml: iothub.replace('mqtt://', 'mqtts://'), dir })).result, 'SKIP');
     const { result, message } = await report('registry', { yaml: upstream, dir });
     assert.equal(result, 'WARN');
     assert.match(message, /any document that decrypts is taken/);

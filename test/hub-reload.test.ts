@@ -12,7 +12,7 @@ import { AUTHORITY, CertificateMaker } from './parts/child-certificates.ts';
 import { holdfast } from './parts/command.ts';
 import { freePort } from './parts/free-port.ts';
 import { startGateway } from './parts/gateway-process.ts';
-import { GATEWAY, hubRig, RawClient } from './parts/hub-rig.ts';
+import { Doorkeeper, GATEWAY, hubRig, RawClient } from './parts/hub-rig.ts';
 import { scratch } from './parts/scratch.ts';
 import { until } from './parts/until.ts';
 
@@ -39,6 +39,16 @@ describe('a hub that runs', () => {
       for (const { socket } of [first, second]) socket.destroy();
       await hub.stop();
     }
+  });
+
+  test('that finds its port taken is told nothing any more: the next try is another one', async () => {
+    const first = await hubRig();
+    const doorkeeper = new Doorkeeper();
+    const listen = { mqtt: { host: '127.0.0.1', port: first.port } };
+    await assert.rejects(hubRig({ doorkeeper, listen }), /EADDRINUSE/);
+    assert.deepEqual([first.doorkeeper.listeners, doorkeeper.listeners], [1, 0]);
+    await first.hub.stop();
+    assert.equal(first.doorkeeper.listeners, 0);
   });
 
   test('cuts off whoever may not stay, and ends what is not granted any more', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Environment } from '../src/store/environment.ts';
@@ -39,6 +39,35 @@ test('a file whose folder is gone has the length that it was seen with last', as
   assert.equal(environment.fileBytes(), bytes);
   await environment.close();
 });
+
+/** Bytes of a file that are in this process's map of it (proc(5), /proc/PID/smaps). */
+function mapped(file: string): number {
+  const smaps = readFileSync('/proc/self/smaps', 'latin1');
+  const from = smaps.indexOf(` ${file}\n`);
+  assert.ok(from >= 0, `${file} is not mapped`);
+  return Number(/^Rss:\s+(\d+) kB/m.exec(smaps.slice(from))![1]) * 1024;
+}
+
+test(
+  'what was looked at does not stay in the map',
+  { skip: ['arm', 'ia32'].includes(process.arch) && 'address space is short here: the map stays as it is' },
+  async () => {
+    const directory = join(scratch(), 'e');
+    const environment = Environment.open({ directory, mapBytes: 64 * MIB, durability: 'relaxed' });
+    await put(environment, 0, 320);
+    const look = (n: number) => environment.read((reader) => reader.get(key(n)));
+    for (let n = 0; n < 320; n++) assert.equal(look(n)?.at(-1), n & 255, `value ${n}`);
+    // One look within another, in which the map must stay where it is.
+    environment.read((reader) => {
+      for (let n = 0; n < 64; n++) look(n);
+      assert.equal(reader.get(key(7))?.[0], 7, 'the outer look goes on');
+    });
+    for (let n = 0; n < 32; n++) look(n);
+    const bytes = mapped(join(directory, 'data.mdb'));
+    assert.ok(bytes < 8 * MIB, `${bytes} bytes of 20 MiB are still in the map`);
+    await environment.close();
+  },
+);
 
 /** A filesystem of 3 MiB, or why there is none. */
 function small(): { readonly dir: string } | string {

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { State } from '../src/store/state.ts';
 import { inTurns, race, type Address } from '../src/upstream/address-race.ts';
-import { Dialer } from '../src/upstream/dialer.ts';
 import { Resolver, type AddressBook } from '../src/upstream/resolver.ts';
 import { ManualClock } from './manual-clock.ts';
+import { startGateway } from './parts/gateway-process.ts';
 import { startMosquitto } from './parts/mosquitto.ts';
 import { startNameServer, type NameServer } from './parts/name-server.ts';
 import { scratch } from './parts/scratch.ts';
@@ -98,6 +98,9 @@ test('the last known addresses outlive the name server, and a restart', async ()
       busy.doubt(NAME);
     }
     assert.equal(writes, 1);
+    clock.advance(3_600_000);
+    await busy.resolve(NAME, never);
+    assert.equal(writes, 2);
     await after.close();
   });
 });
@@ -151,18 +154,22 @@ test('addresses are tried by turns of each family, the next at once when one fai
   listening.close();
 });
 
-test('the family that got through is tried first the next time', async () => {
+test('a gateway that boots without DNS finds its broker', async () => {
   const mosquitto = await startMosquitto();
-  const server = await startNameServer({ [NAME]: ['127.0.0.1', '2001:db8::7'] });
-  const resolver = new Resolver({ servers: [server.address], clock: systemClock, book: null });
-  const dialer = new Dialer({ clock: systemClock, resolver });
-  const way = { url: `mqtt://${NAME}:${mosquitto.port}`, tls: {} };
+  const server = await startNameServer({ [NAME]: ['127.0.0.1'] });
+  const dir = scratch();
+  const yaml = `
+gateway: { id: line-4, profile: simulated, dataDir: ${dir}/data }
+upstream: { url: "mqtt://${NAME}:${mosquitto.port}", dnsServers: ["${server.address}"] }
+`;
   try {
-    for (const attempt of [1, 2]) {
-      const began = performance.now();
-      const socket = await dialer.reach(way, 5000, never);
-      assert.equal(socket.remoteFamily, 'IPv4', `attempt ${attempt} took ${performance.now() - began} ms`);
-      socket.destroy();
+    for (const silent of [null, 'all'] as const) {
+      server.silent = silent;
+      const gateway = await startGateway({ dir, yaml });
+      await gateway.waitForLog(/"connected to mqtt:/);
+      assert.equal(await gateway.stop(), 0);
+      const complaints = gateway.messages().filter((msg) => msg.includes('last known addresses'));
+      assert.equal(complaints.length, silent === null ? 0 : 1, complaints.join('\n'));
     }
   } finally {
     await server.end();

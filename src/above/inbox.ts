@@ -68,28 +68,28 @@ export class Inbox {
   #carryOut(stage: Stage, item: Item): void {
     const connection = this.#connection;
     this.#underWay[stage]++;
-    item.act().then(
-      () => {
-        if (connection !== this.#connection) return;
-        this.#said = false;
-        item.stored();
-        this.#done(stage, connection);
-      },
-      (error: unknown) => {
-        if (connection !== this.#connection) return;
-        if (!this.#said)
-          this.#log.error(
-            `what comes from above is not taken, and tried again each ${AGAIN_MS / 1000} s: ${(error as Error).message}`,
-          );
-        this.#said = true;
-        const retry = this.#clock.after(AGAIN_MS, () => {
-          this.#retries.delete(retry);
-          this.#underWay[stage]--;
-          this.#carryOut(stage, item);
-        });
-        this.#retries.add(retry);
-      },
-    );
+    void this.#tried(item).finally(() => this.#done(stage, connection));
+  }
+
+  /** Nothing waits for what cannot be done now: a gateway whose medium fails still answers methods. */
+  async #tried(item: Item): Promise<void> {
+    const connection = this.#connection;
+    try {
+      await item.act();
+      if (connection !== this.#connection) return;
+      this.#said = false;
+      item.stored();
+    } catch (error) {
+      if (connection !== this.#connection) return;
+      const again = `what comes from above is not taken, and tried again each ${AGAIN_MS / 1000} s`;
+      if (!this.#said) this.#log.error(`${again}: ${(error as Error).message}`);
+      this.#said = true;
+      const retry = this.#clock.after(AGAIN_MS, () => {
+        this.#retries.delete(retry);
+        void this.#tried(item);
+      });
+      this.#retries.add(retry);
+    }
   }
 
   #done(stage: Stage, connection: number): void {
@@ -100,7 +100,7 @@ export class Inbox {
 
   #advance(): void {
     while (this.#open < STAGES.length - 1 && this.#asked > this.#open) {
-      if (this.#underWay[STAGES[this.#open]!] > 0) return;
+      if (STAGES.slice(0, this.#open + 1).some((stage) => this.#underWay[stage] > 0)) return;
       this.#open++;
       const stage = STAGES[this.#open]!;
       for (const item of this.#waiting[stage].splice(0)) this.#carryOut(stage, item);

@@ -60,7 +60,7 @@ const ASCII: Readonly<Record<string, string>> = {
 };
 
 function asciiOf(text: string): string {
-  return text.replaceAll(/[─▶◀└┘✗●○°…]/g, (character) => ASCII[character] ?? character);
+  return Array.from(text, (character) => ASCII[character] ?? character).join('');
 }
 
 /** Breaks text at blanks into lines of at most `width` characters. */

@@ -16,6 +16,7 @@ import { unwritable } from '../spool/late-environment.ts';
 import { configured } from './configured.ts';
 import { takeHold } from './control-place.ts';
 import { FINE } from './output.ts';
+import { thrift } from './thrift.ts';
 
 /** Stopping must be done by then, ms; systemd's own limit is longer. */
 const STOP_MS_MAX = 5000;
@@ -30,6 +31,7 @@ export interface RunOptions {
 
 /** `holdfast run`: the gateway, until it is told to stop. Resolves with the exit code. */
 export async function run(options: RunOptions): Promise<number> {
+  thrift();
   // Something must hold the process open: a gateway without upstream and children has nothing else that does.
   const hold = setInterval(() => undefined, 2 ** 30);
   // Whoever read our log may have gone away: that is no reason for a gateway to stop.

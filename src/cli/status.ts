@@ -59,7 +59,7 @@ function settingsRow({ version, applied, problems, needRestart }: GatewayStatus[
 function registryText({ version, receivedAt, signed, children, refused }: SyncStatus): string {
   const when = receivedAt === null ? 'at a time unknown' : agoText(receivedAt);
   const left = refused.length === 0 ? '' : `, ${coloured('yellow', `${refused.length} refused`)}`;
-  return `version ${version}${signed ? ', signed' : ''}, taken ${when}: ${children} children${left}`;
+  return `version ${version}${signed ? ', signed' : ''}, taken ${when}: ${children} ${children === 1 ? 'child' : 'children'}${left}`;
 }
 
 function hubText({ connected, registered, ports, refused, queued }: NonNullable<GatewayStatus['hub']>): string {

@@ -102,6 +102,7 @@ export type Said =
 export interface ChildDialect {
   /** What a child receives when its desired properties change: the merge patch alone, or the whole document. */
   readonly desiredAs: 'patch' | 'document';
+  /** Of telemetry, nothing but the body depends on the payload. What it gives is never changed afterwards. */
   said(speaker: Speaker, heard: Heard): Said;
   /** The QoS that a subscription gets; null: refused (SUBACK 0x80, in MQTT 5 0x87). */
   subscribes(speaker: Speaker, filter: string, qos: 0 | 1 | 2): 0 | 1 | null;

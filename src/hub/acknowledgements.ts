@@ -2,6 +2,12 @@ interface Entry {
   /** 0: nobody waits for an acknowledgement. */
   readonly id: number;
   readonly bytes: number;
+  readonly wait: Wait;
+}
+
+/** What several in a row wait for. */
+interface Wait {
+  readonly done: Promise<Outcome>;
   outcome: Outcome | null;
 }
 
@@ -24,6 +30,7 @@ export class Acknowledgements {
   readonly #answer: (id: number, outcome: Outcome) => boolean;
   readonly #eased: () => void;
   #stopped = false;
+  #last: Wait | null = null;
 
   /** `answer` says whether to go on: false, and no later answer leaves. `eased` is told after some have left. */
   constructor(answer: (id: number, outcome: Outcome) => boolean, eased: () => void) {
@@ -35,25 +42,29 @@ export class Acknowledgements {
     return this.#entries.length;
   }
 
-  /** `done` never rejects. */
+  /** `done` never rejects. Messages of one commit may share it: it is waited for once for all that follow each other. */
   add(id: number, bytes: number, done: Promise<Outcome>): void {
-    const entry: Entry = { id, bytes, outcome: null };
-    this.#entries.push(entry);
+    let wait = this.#last;
+    if (wait === null || wait.done !== done || wait.outcome !== null) {
+      const other: Wait = { done, outcome: null };
+      wait = this.#last = other;
+      void done.then((outcome) => {
+        other.outcome = outcome;
+        this.#flush();
+      });
+    }
+    this.#entries.push({ id, bytes, wait });
     this.bytes += bytes;
-    void done.then((outcome) => {
-      entry.outcome = outcome;
-      this.#flush();
-    });
   }
 
   #flush(): void {
     let count = 0;
     while (!this.#stopped && count < this.#entries.length) {
-      const { id, bytes, outcome } = this.#entries[count]!;
-      if (outcome === null) break;
+      const { id, bytes, wait } = this.#entries[count]!;
+      if (wait.outcome === null) break;
       count++;
       this.bytes -= bytes;
-      if (!this.#answer(id, outcome)) this.#stopped = true;
+      if (!this.#answer(id, wait.outcome)) this.#stopped = true;
     }
     if (count === 0) return;
     this.#entries.splice(0, count);

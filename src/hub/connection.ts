@@ -249,7 +249,7 @@ export class Connection implements Line {
       return;
     }
     const bytes = payload.length + topic.length;
-    const said = this.dialect.said(this.client, { topic, payload, retain, properties });
+    const said = this.#conversation.meaning({ topic, payload, retain, properties });
     if (said.kind === 'nothing') this.#house.refused('message', said.why, this.origin);
     this.#acknowledgements.add(id, bytes, this.#conversation.hear(said));
     this.#slowDown(bytes);
@@ -293,7 +293,7 @@ export class Connection implements Line {
       return false;
     }
     if (id === 0) return true;
-    if (reason === 0 || !this.mqtt5) this.#wire.write(Buffer.from([0x40, 2, id >>> 8, id & 255]));
+    if (reason === 0 || !this.mqtt5) this.#wire.acknowledge(id);
     else this.#wire.send({ cmd: 'puback', messageId: id, reasonCode: reason });
     return true;
   }

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { ChildDialect, InvokeSaid, Said } from '../dialects/child-dialect.ts';
+import type { ChildDialect, EventSaid, Heard, InvokeSaid, Said } from '../dialects/child-dialect.ts';
 import type { Outcome } from './acknowledgements.ts';
 import type { Client } from './gatekeeper.ts';
 import type { Services } from './services.ts';
@@ -22,6 +22,11 @@ export class Conversation {
   readonly #answered: (rid: string, status: number, body: Buffer) => boolean;
   readonly #log: Logger;
   #invoked = 0;
+  /** The last telemetry without properties of MQTT 5, and what it was: a device says most on one topic. */
+  #heard: { readonly topic: string; readonly retain: boolean; readonly said: EventSaid } | null = null;
+  /** What telemetry waits for, and what comes of it: all that one commit carries share both. */
+  #stored: Promise<void> | null = null;
+  #outcome: Promise<Outcome> = Promise.resolve(TAKEN);
 
   /** `answered` takes the answer to a method; false: nobody asked. */
   constructor(
@@ -40,15 +45,40 @@ export class Conversation {
     this.#log = log;
   }
 
-  /** Never rejects. What is said takes its place in order at the call. */
-  async hear(said: Said): Promise<Outcome> {
-    try {
-      return await this.#act(said);
-    } catch (error) {
-      if ((error as { reason?: unknown }).reason === 'rejected') return NO_ROOM;
-      this.#log.warn({ err: error, kind: said.kind }, 'what a client said could not be taken');
-      return NOT_TAKEN;
+  /** What a client means. */
+  meaning(heard: Heard): Said {
+    const { topic, payload, retain, properties } = heard;
+    const last = this.#heard;
+    if (last !== null && last.topic === topic && last.retain === retain && properties === undefined) {
+      // Of telemetry nothing but the body comes from the payload.
+      return { ...last.said, body: payload };
     }
+    const said = this.#dialect.said(this.#client, heard);
+    if (said.kind === 'event' && properties === undefined)
+      this.#heard = { topic, retain, said: { ...said, body: NONE } };
+    return said;
+  }
+
+  /** Never rejects. What is said takes its place in order at the call. */
+  hear(said: Said): Promise<Outcome> {
+    if (said.kind !== 'event') return this.#act(said).catch((error: unknown) => this.#notTaken(said, error));
+    try {
+      const stored = this.#services.event(this.#client, said);
+      if (stored === this.#stored) return this.#outcome;
+      this.#stored = stored;
+      return (this.#outcome = stored.then(
+        () => TAKEN,
+        (error: unknown) => this.#notTaken(said, error),
+      ));
+    } catch (error) {
+      return Promise.resolve(this.#notTaken(said, error));
+    }
+  }
+
+  #notTaken(said: Said, error: unknown): Outcome {
+    if ((error as { reason?: unknown }).reason === 'rejected') return NO_ROOM;
+    this.#log.warn({ err: error, kind: said.kind }, 'what a client said could not be taken');
+    return NOT_TAKEN;
   }
 
   /** A client that has a desired document as from a retained message gets it. */
@@ -63,11 +93,8 @@ export class Conversation {
     }
   }
 
-  async #act(said: Said): Promise<Outcome> {
+  async #act(said: Exclude<Said, EventSaid>): Promise<Outcome> {
     switch (said.kind) {
-      case 'event':
-        await this.#services.event(this.#client, said);
-        return TAKEN;
       case 'send': {
         const { kind: _, child, ...message } = said;
         await this.#services.send(this.#client, child, message);

@@ -18,6 +18,7 @@ export class FrontDoor {
   readonly #twins: (enrolment: Enrolment) => Twins;
   #config: Config;
   #front: Front | null = null;
+  #failed: Front | null = null;
   #fault: string | null = null;
   #stopped = false;
 
@@ -49,8 +50,12 @@ export class FrontDoor {
     try {
       const enrolment = await this.#enrolment();
       if (enrolment === null || this.#stopped) return;
+      // One that found its port taken hears who is removed until the next takes its place.
+      await this.#failed?.stop();
       const front = new Front({ ...this.#options, config: this.#config, enrolment, twins: this.#twins(enrolment) });
+      this.#failed = front;
       await front.start();
+      this.#failed = null;
       this.#front = front;
       this.#fault = null;
       front.configure(this.#config);
@@ -73,6 +78,6 @@ export class FrontDoor {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    await this.#front?.stop();
+    await (this.#front ?? this.#failed)?.stop();
   }
 }

@@ -68,6 +68,7 @@ export interface ConnectedChild {
 /** The hub with all that stands behind it: the registry's doorkeeper, twins, commands and the router. */
 export class Front {
   readonly #hub: Hub;
+  readonly #hearing: readonly (() => void)[];
   readonly #switchboard: Switchboard;
   readonly #options: FrontOptions;
   readonly #startedAt: number;
@@ -122,13 +123,14 @@ export class Front {
       settled: (child, _, message, fate) => this.#switchboard.settled(child, message, fate),
     });
     // Whoever is gone for good leaves nothing behind.
-    gatekeeper.onRevoked((child, module) => {
+    const removed = gatekeeper.onRevoked((child, module) => {
       const found = enrolment.registry.find(child);
       if (found !== undefined && (module === null || found.modules.some(({ id }) => id === module))) return;
       this.#hub.forget(child, module);
       options.twins.forget(child, module).catch((error: unknown) => log.error({ err: error, child }, 'its twin stays'));
     });
-    certificates.onRenewed((certificate) => this.#hub.setCertificate(certificate));
+    const renewed = certificates.onRenewed((certificate) => this.#hub.setCertificate(certificate));
+    this.#hearing = [removed, renewed];
     commands.seekAmong(this.#hub);
   }
 
@@ -142,7 +144,9 @@ export class Front {
     return this.#hub.start();
   }
 
+  /** Also after a start that failed: until then it hears who is removed. */
   stop(): Promise<void> {
+    for (const end of this.#hearing) end();
     return this.#hub.stop();
   }
 

@@ -38,5 +38,6 @@ export interface Gatekeeper {
   admit(presented: Presented): Promise<Admission>;
   /** Why somebody who was let in may not stay, by what counts now of certificates; null: it may. */
   objection(client: Client): string | null;
-  onRevoked(listener: RevokedListener): void;
+  /** What it gives ends that. */
+  onRevoked(listener: RevokedListener): () => void;
 }

@@ -83,6 +83,7 @@ export class Hub {
   /** Wills that wait for their client to come back first. */
   readonly #wills = new Map<Session, Timer>();
   #looking: Timer | null = null;
+  readonly #hearNoMore: () => void;
   #revocations = 0;
   #stopping = false;
 
@@ -118,7 +119,7 @@ export class Hub {
       (stream, origin) => void new Arrival(stream, origin, this.#house, (newcomer) => this.#enter(newcomer)),
       (why, address) => this.#refusals.add('connection', why, address),
     );
-    gatekeeper.onRevoked((child, module, stays) => this.#revoked(child, module, stays));
+    this.#hearNoMore = gatekeeper.onRevoked((child, module, stays) => this.#revoked(child, module, stays));
   }
 
   /** Loads the sessions and listens. Rejects when a port cannot be had. */
@@ -143,6 +144,7 @@ export class Hub {
     this.#looking?.cancel();
     this.#questions.end();
     this.#awaited.end();
+    this.#hearNoMore();
     for (const timer of this.#wills.values()) timer.cancel();
     for (const connection of this.#connections.values()) connection.close('the gateway stops', 0x8b, false);
     await this.#listeners.stop();

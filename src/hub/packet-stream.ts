@@ -1,6 +1,5 @@
 /** A fixed header: the type, and a length of at most four bytes (MQTT 3.1.1 and 5, section 2.2). */
 const HEADER_BYTES_MAX = 5;
-const NOTHING = Buffer.alloc(0);
 
 /** What came is no MQTT, or not what may come; `reason` is MQTT 5's name for it. */
 export class Malformed extends Error {
@@ -19,6 +18,8 @@ export class Malformed extends Error {
 export class PacketStream {
   bytesMax: number;
   #chunks: Buffer[] = [];
+  /** Where the bytes begin, in the first chunk, that have not been given away. */
+  #at = 0;
   #length = 0;
 
   constructor(bytesMax: number) {
@@ -35,34 +36,42 @@ export class PacketStream {
   next(): Buffer | null {
     const size = this.#size();
     if (size === null || this.#length < size) return null;
-    if (this.#chunks[0]!.length < size) this.#chunks = [Buffer.concat(this.#chunks, this.#length)];
+    if (this.#chunks[0]!.length - this.#at < size) this.#join(this.#chunks.length);
     const first = this.#chunks[0]!;
-    const packet = first.subarray(0, size);
-    if (first.length === size) this.#chunks.shift();
-    else this.#chunks[0] = first.subarray(size);
+    const packet = first.subarray(this.#at, this.#at + size);
+    this.#at += size;
     this.#length -= size;
+    if (this.#at === first.length) {
+      this.#chunks.shift();
+      this.#at = 0;
+    }
     return packet;
   }
 
   #size(): number | null {
     if (this.#length < 2) return null;
-    while (this.#chunks.length > 1 && this.#chunks[0]!.length < HEADER_BYTES_MAX) {
-      this.#chunks.unshift(Buffer.concat([this.#chunks.shift() ?? NOTHING, this.#chunks.shift() ?? NOTHING]));
-    }
-    const size = sizeOf(this.#chunks[0]!);
+    while (this.#chunks.length > 1 && this.#chunks[0]!.length - this.#at < HEADER_BYTES_MAX) this.#join(2);
+    const size = sizeOf(this.#chunks[0]!, this.#at);
     if (size !== null && size > this.bytesMax)
       throw new Malformed(`a packet of ${size} bytes, at most ${this.bytesMax}`, 0x95);
     return size;
   }
+
+  /** Makes one chunk of the first few. */
+  #join(count: number): void {
+    const [first, ...others] = this.#chunks.splice(0, count);
+    this.#chunks.unshift(Buffer.concat([first!.subarray(this.#at), ...others]));
+    this.#at = 0;
+  }
 }
 
-/** The size that a packet says it has; null: its header is not there yet. Throws {@link Malformed}. */
-export function sizeOf(head: Buffer): number | null {
+/** The size that the packet that begins `at` says it has; null: its header is not there yet. Throws {@link Malformed}. */
+export function sizeOf(head: Buffer, at = 0): number | null {
   let remaining = 0;
   for (let digit = 0; digit < HEADER_BYTES_MAX - 1; digit++) {
-    const byte = head[1 + digit];
+    const byte = head[at + 1 + digit];
     if (byte === undefined) return null;
-    remaining += (byte & 127) * 128 ** digit;
+    remaining |= (byte & 127) << (7 * digit);
     if (byte < 128) return 2 + digit + remaining;
   }
   throw new Malformed('a length of more than four bytes');

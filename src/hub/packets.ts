@@ -52,19 +52,52 @@ export type ClientPacket =
   | { readonly kind: 'pingreq' }
   | { readonly kind: 'disconnect'; readonly reason: number; readonly sessionExpirySecs: number | undefined };
 
-/** Reads the packets of one client, whole ones. mqtt-packet does the taking apart; what it lets pass is looked at here. */
+/** Type and flags of a PUBLISH, and of them the bit that only QoS 2 and 3 have (section 3.3.1). */
+const PUBLISH = 3;
+const QOS_ABOVE_1 = 4;
+
+/**
+ * Reads the packets of one client, whole ones. mqtt-packet does the taking apart; what it lets pass is looked at here. Nearly
+ * all that children send is plain telemetry, and for that taking apart is a few comparisons, which are made here.
+ */
 export class PacketReader {
   readonly #parser: Parser = parser();
   #packet: Packet | null = null;
   #error: Error | null = null;
+  #mqtt5 = false;
+  /** The last one that was looked at: a client says most on one topic. */
+  #topic: string | null = null;
 
   constructor() {
     this.#parser.on('packet', (packet) => (this.#packet = packet));
     this.#parser.on('error', (error: Error) => (this.#error = error));
   }
 
-  /** Throws {@link Malformed}. */
+  /** `bytes`: a packet of the length that it says. Throws {@link Malformed}. */
   read(bytes: Buffer): ClientPacket {
+    return this.#plainPublish(bytes) ?? this.#parsed(bytes);
+  }
+
+  /** A PUBLISH of QoS 0 or 1 with a whole head and without properties; null: anything else, sound or not. */
+  #plainPublish(bytes: Buffer): Publish | null {
+    const first = bytes[0]!;
+    if (first >>> 4 !== PUBLISH || (first & QOS_ABOVE_1) !== 0) return null;
+    let at = 2;
+    while (bytes[at - 1]! >= 128) at++;
+    const topicAt = at + 2;
+    const topicEnd = topicAt + ((bytes[at]! << 8) | bytes[at + 1]!);
+    const qos = ((first >>> 1) & 1) as 0 | 1;
+    let payloadAt = topicEnd + 2 * qos;
+    if (this.#mqtt5 && bytes[payloadAt++] !== 0) return null;
+    const id = qos === 0 ? 0 : (bytes[topicEnd]! << 8) | bytes[topicEnd + 1]!;
+    if (topicAt > bytes.length || payloadAt > bytes.length || (qos === 1 && id === 0)) return null;
+    const name = bytes.toString('utf8', topicAt, topicEnd);
+    const sound = name === this.#topic ? name : (this.#topic = topic(name));
+    const payload = bytes.subarray(payloadAt);
+    return { kind: 'publish', topic: sound, payload, qos, retain: (first & 1) !== 0, id, properties: undefined };
+  }
+
+  #parsed(bytes: Buffer): ClientPacket {
     this.#packet = null;
     let left = 0;
     try {
@@ -75,6 +108,7 @@ export class PacketReader {
     const packet = this.#packet as Packet | null;
     if (this.#error !== null) throw new Malformed(this.#error.message);
     if (packet === null || left !== 0) throw new Malformed('its length is not that of its content');
+    if (packet.cmd === 'connect') this.#mqtt5 = packet.protocolVersion === 5;
     return checked(packet);
   }
 }

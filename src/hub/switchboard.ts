@@ -51,9 +51,10 @@ export class Switchboard implements Services, MethodServices {
   }
 
   event({ child, module }: Client, said: EventSaid): Promise<void> {
-    const { kind: _, module: __, output, ...content } = said;
-    const source = { child, ...(module === null ? {} : { module }), ...(output === null ? {} : { output }) };
-    return this.#options.accept(source, content, true);
+    const source: { child: string; module?: string; output?: string } = { child };
+    if (module !== null) source.module = module;
+    if (said.output !== null) source.output = said.output;
+    return this.#options.accept(source, said, true);
   }
 
   hasRoom(): boolean {

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { generate, type Packet } from 'mqtt-packet';
+import { generate, writeToStream, type Packet } from 'mqtt-packet';
 import type { Clock, Timer } from '../clock/clock.ts';
 import { CONNECT_BYTES_MAX, UNSENT_BYTES_MAX } from './limits.ts';
 import { PacketReader, type ClientPacket } from './packets.ts';
@@ -7,6 +7,11 @@ import { Malformed, PacketStream, sizeOf } from './packet-stream.ts';
 
 /** How long a last word may take to leave before the connection is cut, ms. */
 const LAST_WORD_MS = 2000;
+/** A PUBACK without a reason (section 3.4). */
+const PUBACK_BYTES = 4;
+
+// Otherwise it makes a Buffer of every number that two bytes can hold at the first packet, and keeps them: 7 MB.
+writeToStream.cacheNumbers = false;
 
 export interface WireEvents {
   packet(packet: ClientPacket): void;
@@ -34,6 +39,8 @@ export class Wire {
   readonly #holds = new Set<string>();
   #reading = false;
   #corked = false;
+  /** Packets that were acknowledged in this turn: their PUBACKs leave in one piece. */
+  #acknowledged: number[] = [];
   #ending: Timer | null = null;
   #open = true;
 
@@ -75,7 +82,7 @@ export class Wire {
 
   /** Bytes that wait to leave. */
   get unsent(): number {
-    return this.#stream.writableLength;
+    return this.#stream.writableLength + this.#acknowledged.length * PUBACK_BYTES;
   }
 
   /** The largest packet that is taken from now on, bytes. */
@@ -98,17 +105,49 @@ export class Wire {
   /** Bytes of a whole packet. */
   write(bytes: Buffer): void {
     if (!this.open) return;
-    if (!this.#corked) {
-      // What is said in one turn leaves together.
-      this.#corked = true;
-      this.#stream.cork();
-      process.nextTick(() => {
-        this.#corked = false;
-        this.#stream.uncork();
-      });
-    }
+    this.#gather();
+    this.#writePubacks();
     this.#stream.write(bytes);
-    // Who does not read what we say is not listened to either, or its questions would pile up as answers.
+    this.#holdUnsent();
+  }
+
+  /** A PUBACK that has no more to say than that it is one: the same in each MQTT. */
+  acknowledge(id: number): void {
+    if (!this.open) return;
+    this.#gather();
+    this.#acknowledged.push(id);
+    this.#holdUnsent();
+  }
+
+  /** What is said in one turn leaves together. */
+  #gather(): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    this.#stream.cork();
+    process.nextTick(() => {
+      if (this.open) this.#writePubacks();
+      this.#corked = false;
+      this.#stream.uncork();
+    });
+  }
+
+  #writePubacks(): void {
+    if (this.#acknowledged.length === 0) return;
+    const bytes = Buffer.allocUnsafe(this.#acknowledged.length * PUBACK_BYTES);
+    let at = 0;
+    for (const id of this.#acknowledged) {
+      bytes[at] = 0x40;
+      bytes[at + 1] = 2;
+      bytes[at + 2] = id >>> 8;
+      bytes[at + 3] = id & 255;
+      at += PUBACK_BYTES;
+    }
+    this.#acknowledged = [];
+    this.#stream.write(bytes);
+  }
+
+  /** Who does not read what we say is not listened to either, or its questions would pile up as answers. */
+  #holdUnsent(): void {
     if (this.unsent > UNSENT_BYTES_MAX) this.hold('unsent');
   }
 
@@ -127,6 +166,7 @@ export class Wire {
   /** Says what is to be said, and closes. */
   end(lastWord?: Packet): void {
     if (!this.open) return;
+    this.#writePubacks();
     if (lastWord !== undefined) this.send(lastWord);
     this.#ending = this.#clock.after(LAST_WORD_MS, () => this.cut());
     this.#stream.end();

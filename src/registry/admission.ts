@@ -63,8 +63,8 @@ export class Doorkeeper implements Gatekeeper {
     this.#options = options;
   }
 
-  onRevoked(listener: RevokedListener): void {
-    this.#options.registry.onRevoked(listener);
+  onRevoked(listener: RevokedListener): () => void {
+    return this.#options.registry.onRevoked(listener);
   }
 
   /** Never rejects for what a stranger presents. A refusal may take 2 s. */

@@ -67,7 +67,7 @@ export class Registry {
   #configured: ConfiguredChildren;
   readonly #taken: ReadonlySet<string>;
   readonly #children: Map<string, Registered>;
-  readonly #listeners: RevokedListener[] = [];
+  readonly #listeners = new Set<RevokedListener>();
   #queue: Promise<unknown> = Promise.resolve();
   #synced: Sync | null;
 
@@ -254,8 +254,9 @@ export class Registry {
   }
 
   /** Calls `listener` with who must be cut off; a child's modules by name, since its keys let them in, too. */
-  onRevoked(listener: RevokedListener): void {
-    this.#listeners.push(listener);
+  onRevoked(listener: RevokedListener): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   async #change(next: Registered, before: Registered, module: string | null): Promise<void> {

@@ -65,7 +65,7 @@ export interface CertificatesOptions {
  */
 export class Certificates {
   readonly #options: CertificatesOptions;
-  readonly #listeners: ((certificate: ServerCertificate) => void)[] = [];
+  readonly #listeners = new Set<(certificate: ServerCertificate) => void>();
   #current: ServerCertificate;
   #seen = '';
   #timer: Timer | null = null;
@@ -82,8 +82,9 @@ export class Certificates {
   }
 
   /** Calls `listener` with each certificate that takes the place of the one before. */
-  onRenewed(listener: (certificate: ServerCertificate) => void): void {
-    this.#listeners.push(listener);
+  onRenewed(listener: (certificate: ServerCertificate) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   start(): void {

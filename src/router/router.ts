@@ -83,8 +83,8 @@ export class Router {
    * holds back an acknowledgement until then.
    */
   reading(child: string, reading: Reading, senderWaits: boolean): Promise<void> {
-    const { output, measuredAt, ...content } = reading;
-    return this.#taken(output === undefined ? { child } : { child, output }, content, measuredAt, 0, senderWaits);
+    const { output, measuredAt } = reading;
+    return this.#taken(output === undefined ? { child } : { child, output }, reading, measuredAt, 0, senderWaits);
   }
 
   /** Takes on what a module puts out: as {@link reading}. It has come one hop further than what it was made from. */
@@ -124,17 +124,22 @@ export class Router {
       return Promise.reject(new TooLarge(content.body.length));
     }
     const acceptedAt = upstream.stamp();
-    const { eventTime, ...others } = content;
+    const { body, contentType, contentEncoding, properties, eventTime } = content;
+    // Field by field: copying what a driver or a child gave as a whole takes several times as long.
     const message: Draft = {
-      ...others,
-      // A sensor may say nonsense; a time that is none must not go further than here.
-      ...(eventTime !== undefined && Number.isFinite(eventTime) ? { eventTime } : ourTime(acceptedAt, measuredAt)),
       id: ulid(acceptedAt.wall),
       source,
+      body,
       acceptedAt,
       priority: LANE_UNSPECIFIED,
       hops,
     };
+    if (contentType !== undefined) message.contentType = contentType;
+    if (contentEncoding !== undefined) message.contentEncoding = contentEncoding;
+    if (properties !== undefined) message.properties = properties;
+    // A sensor may say nonsense; a time that is none must not go further than here.
+    if (eventTime !== undefined && Number.isFinite(eventTime)) message.eventTime = eventTime;
+    else if (measuredAt !== undefined) setOurTime(message, measuredAt);
     return this.#dispatch(message, senderWaits);
   }
 
@@ -176,8 +181,8 @@ export class Router {
 type Draft = { -readonly [Key in keyof Message]: Message[Key] };
 
 /** When it was measured by our clock, as the event's time. */
-function ourTime(acceptedAt: AcceptedAt, measuredAt: number | undefined) {
-  if (measuredAt === undefined) return {};
-  const eventTime = Math.round(acceptedAt.wall - Math.max(0, acceptedAt.monotonic - measuredAt));
-  return acceptedAt.clock === 'synced' ? { eventTime } : { eventTime, eventTimeOurs: true as const };
+function setOurTime(message: Draft, measuredAt: number): void {
+  const { wall, monotonic, clock } = message.acceptedAt;
+  message.eventTime = Math.round(wall - Math.max(0, monotonic - measuredAt));
+  if (clock !== 'synced') message.eventTimeOurs = true;
 }

@@ -1,13 +1,15 @@
-import { mkdirSync, renameSync, rmSync, statfsSync, statSync, truncateSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { open as openFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import lmdb from 'node-lmdb';
+import type lmdb from 'node-lmdb';
 import { DATA_FILE, inspectDataFile } from './data-file.ts';
+import { openLmdb, type EnvironmentOptions } from './lmdb.ts';
 import { inPieces, pieceKey, WholeValues } from './pieces.ts';
 import type { Reader } from './reader.ts';
-import { StoreError, storeError } from './store-error.ts';
+import { StoreError, storeError, writeError } from './store-error.ts';
 import { TxnReader } from './txn-reader.ts';
 
+export type { EnvironmentOptions } from './lmdb.ts';
 export type { Entry, Reader } from './reader.ts';
 
 /** Zeros appended to the data file in one write. */
@@ -18,24 +20,16 @@ const COPY_BYTES = 2 * 2 ** 20;
 const COPY_SUFFIX = '.new';
 const LOCK_FILE = 'lock.mdb';
 
-/** With less than this free a filesystem counts as full. */
-const FULL_BYTES = 2 ** 20;
+/** Looks after which the map is made anew. */
+const LOOKS_A_MAP = 32;
+/** Where address space is short, another thread might take what the map leaves for a moment. */
+const MAP_CAN_MOVE = !['arm', 'ia32'].includes(process.arch);
 
 /** One change: a put, or a delete when `value` is null (deleting what is not there is fine). */
 export type Change = readonly [key: Buffer, value: Buffer | null];
 
-export interface EnvironmentOptions {
-  readonly directory: string;
-  /** Address space given to LMDB. Far above what we let the file grow to, so that LMDB itself never refuses. */
-  readonly mapBytes: number;
-  /** `relaxed` saves one flush a commit; a power cut may then undo the last commit (never corrupt it). */
-  readonly durability: 'strict' | 'relaxed';
-  /** For tools that look at a stopped or running gateway's files from another process. */
-  readonly readOnly?: boolean;
-}
-
 /**
- * One LMDB environment and its one writer. The only file that touches node-lmdb, because of what it does when misused
+ * One LMDB environment and its one writer. Nobody else touches node-lmdb once it is open, because of what it does when misused
  * (all seen with 0.10.1): `close` during `batchWrite` is a SIGSEGV; a cursor closed twice, `openDbi` before `open`, or a
  * value that is no Buffer kill the process; `useWritemap` is a SIGBUS on a full disk; strings are stored as UTF-16.
  * Hence: Buffers only, the unnamed database only (a named one adds 4 KB to each commit), one batch in flight,
@@ -56,6 +50,8 @@ export class Environment {
   /** And meanwhile it is open for reading only. */
   #looking = false;
   #fileBytes = 0;
+  #looks = 0;
+  #looksOpen = 0;
 
   private constructor(options: EnvironmentOptions) {
     this.directory = options.directory;
@@ -203,12 +199,22 @@ export class Environment {
     return this.#txn((reader) => look(new WholeValues(reader)));
   }
 
+  /**
+   * Pages that were looked at stay in the process's map, with neighbours that the kernel had at hand, until all of the file
+   * counts as ours. In a map made anew there is none, and they are the kernel's to keep or drop.
+   */
   #txn<T>(look: (reader: TxnReader) => T): T {
     const txn = this.#env.beginTxn({ readOnly: true });
+    this.#looksOpen++;
     try {
       return look(new TxnReader(txn, this.#dbi));
     } finally {
       txn.abort();
+      const alone = --this.#looksOpen === 0 && this.#writing === null;
+      if (++this.#looks >= LOOKS_A_MAP && alone && MAP_CAN_MOVE) {
+        this.#looks = 0;
+        this.#env.resize(this.#env.info().mapSize);
+      }
     }
   }
 
@@ -361,40 +367,5 @@ export class Environment {
     if (this.#shut && !this.#looking) return;
     this.#dbi.close();
     this.#env.close();
-  }
-}
-
-/** A disk that becomes full shows as a short write first, which LMDB calls an I/O error: that is not what a user can act on. */
-function writeError(error: unknown, directory: string): StoreError {
-  const found = storeError(error, directory);
-  if (found.fault !== 'io') return found;
-  const { bavail, bsize } = statfsSync(directory);
-  if (bavail * bsize >= FULL_BYTES) return found;
-  return new StoreError('full', `${directory}: No space left on device`);
-}
-
-function openLmdb(options: EnvironmentOptions): { readonly env: lmdb.Env; readonly dbi: lmdb.Dbi } {
-  const { directory, readOnly = false } = options;
-  const env = new lmdb.Env();
-  try {
-    const bytes = statSync(join(directory, DATA_FILE), { throwIfNoEntry: false })?.size ?? 0;
-    env.open({
-      path: directory,
-      // Twice a file that is larger than it should be: a lowered quota must leave room to delete in.
-      mapSize: Math.max(options.mapBytes, bytes * 2),
-      maxDbs: 1,
-      maxReaders: 32,
-      readOnly,
-      noMetaSync: options.durability === 'relaxed',
-      noReadAhead: true,
-    });
-  } catch (error) {
-    throw storeError(error, directory);
-  }
-  try {
-    return { env, dbi: env.openDbi({ name: null, create: !readOnly, keyIsBuffer: true }) };
-  } catch (error) {
-    env.close();
-    throw storeError(error, directory);
   }
 }

@@ -1,3 +1,8 @@
+import { statfsSync } from 'node:fs';
+
+/** With less than this free a filesystem counts as full. */
+const FULL_BYTES = 2 ** 20;
+
 /**
  * What went wrong with a store, in the words a user can act on.
  * `full` the disk or the map has no room; `io` the medium refused; `read-only` it may not be written;
@@ -30,4 +35,13 @@ export function storeError(error: unknown, place: string): StoreError {
   const text = error instanceof Error ? error.message : String(error);
   const fault = FAULTS.find(([pattern]) => pattern.test(text))?.[1] ?? 'other';
   return new StoreError(fault, `${place}: ${text}`);
+}
+
+/** A disk that becomes full shows as a short write first, which LMDB calls an I/O error: that is not what a user can act on. */
+export function writeError(error: unknown, directory: string): StoreError {
+  const found = storeError(error, directory);
+  if (found.fault !== 'io') return found;
+  const { bavail, bsize } = statfsSync(directory);
+  if (bavail * bsize >= FULL_BYTES) return found;
+  return new StoreError('full', `${directory}: No space left on device`);
 }

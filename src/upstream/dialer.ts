@@ -19,7 +19,7 @@ export interface DialerOptions {
 }
 
 /** A connection that is ready for MQTT. */
-export interface Line {
+export interface Dialed {
   readonly stream: Duplex;
   /** The address of this machine that it leaves by. */
   readonly localAddress: string;
@@ -43,7 +43,7 @@ export class Dialer {
   }
 
   /** All the way. Rejects with {@link DialFailed} after `msMax` at the latest. */
-  dial(way: WayOut, msMax: number, signal: AbortSignal): Promise<Line> {
+  dial(way: WayOut, msMax: number, signal: AbortSignal): Promise<Dialed> {
     return this.#bounded(msMax, signal, async (until) => {
       const place = placeOf(way.url);
       const raw = await this.#reach(way, until);

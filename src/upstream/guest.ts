@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { MqttClient } from 'mqtt';
 import type { DialFailed } from './dial-failed.ts';
-import type { Dialer, Line } from './dialer.ts';
+import type { Dialer, Dialed } from './dialer.ts';
 import type { WayOut } from './way-out.ts';
 
 /** CONNACK's words for a version that the broker does not speak (MQTT 3.1.1, 3.2.2.3; MQTT 5, 3.2.2.2). */
@@ -66,7 +66,7 @@ async function attempt(
   msMax: number,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<Visit> {
-  let line: Line;
+  let line: Dialed;
   try {
     line = await options.dialer.dial(options, msMax, signal);
   } catch (error) {
@@ -76,7 +76,7 @@ async function attempt(
 }
 
 function introduce(
-  { stream }: Line,
+  { stream }: Dialed,
   options: GuestOptions,
   version: 4 | 5,
   msMax: number,

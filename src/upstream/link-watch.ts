@@ -1,7 +1,7 @@
 import { networkInterfaces } from 'node:os';
 import type { Clock, Timer } from '../clock/clock.ts';
 
-/** How often the kernel is asked, ms. One question takes some 0.1 ms. */
+/** How often the kernel is asked, ms. One question takes some 0.2 ms. */
 const LOOK_EVERY_MS = 1000;
 
 /**

@@ -1,5 +1,6 @@
 import { lookup, Resolver as Queries } from 'node:dns/promises';
 import { isIP } from 'node:net';
+import type { Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
 import { ADDRESSES_MAX, type Address } from './address-race.ts';
 import { DialFailed, GIVEN_UP } from './dial-failed.ts';
@@ -41,6 +42,8 @@ export interface ResolverOptions {
   /** null: nothing outlives this process. */
   readonly book: AddressBook | null;
   readonly hostsFile?: string;
+  /** Hears, once each time, that old addresses have to do. */
+  readonly log?: Logger;
 }
 
 interface Found {
@@ -71,12 +74,17 @@ export class Resolver {
   readonly #open = new Map<string, Question>();
   /** The last to be used last. */
   readonly #kept: Map<string, readonly string[]>;
-  #keptAt = -Infinity;
+  /** What of them is on the medium, and since when, monotonic ms. */
+  #written: string;
+  #writtenAt = -Infinity;
+  /** Why old addresses are used now, as it was logged. */
+  #trouble: string | null = null;
 
   constructor(options: ResolverOptions) {
     this.#options = options;
     this.#clock = options.clock;
     this.#kept = keptIn(options.book?.get(KEPT));
+    this.#written = textOf(this.#kept);
   }
 
   /** Rejects with {@link DialFailed} when nothing is known of the name, and when `signal` aborts. */
@@ -98,8 +106,11 @@ export class Resolver {
     } catch (error) {
       const { message } = error as Error;
       if (kept === undefined || signal.aborted) throw error;
+      if (message !== this.#trouble) this.#options.log?.warn(`${message}; the last known addresses are used`);
+      this.#trouble = message;
       return { addresses: kept.map(asAddress), from: 'kept', trouble: message };
     }
+    this.#trouble = null;
     const answer: Answer = { addresses: found.addresses, from: servers === undefined ? 'system' : 'servers' };
     this.#fresh.set(name, { answer, until: this.#clock.monotonic() + found.ttlSecs * 1000 });
     this.#keep(name, found.addresses);
@@ -188,13 +199,23 @@ export class Resolver {
     this.#kept.set(name, news);
     for (const oldest of this.#kept.keys()) if (this.#kept.size > NAMES_MAX) this.#kept.delete(oldest);
     const { book } = this.#options;
-    if (book === null || before?.toSorted().join() === news.toSorted().join()) return;
+    const text = textOf(this.#kept);
     const now = this.#clock.monotonic();
-    if (before !== undefined && now - this.#keptAt < KEEP_EVERY_MS) return;
-    this.#keptAt = now;
+    const late = before === undefined || now - this.#writtenAt >= KEEP_EVERY_MS;
+    if (book === null || text === this.#written || !late) return;
+    this.#written = text;
+    this.#writtenAt = now;
     // A medium that takes nothing is said by others; the next answer is kept again.
-    book.put(KEPT, Object.fromEntries(this.#kept)).catch(() => (this.#keptAt = -Infinity));
+    book.put(KEPT, Object.fromEntries(this.#kept)).catch(() => (this.#written = ''));
   }
+}
+
+/** To compare by: name servers give the same addresses in other orders. */
+function textOf(kept: ReadonlyMap<string, readonly string[]>): string {
+  return [...kept]
+    .map(([name, addresses]) => `${name}=${addresses.toSorted().join()}`)
+    .toSorted()
+    .join(' ');
 }
 
 async function askSystem(name: string): Promise<Found> {

@@ -1,7 +1,7 @@
 import { MqttClient, type IClientOptions } from 'mqtt';
 import type { Clock } from '../clock/clock.ts';
 import { reasonOf, type DialFailed } from './dial-failed.ts';
-import type { Dialer, Line } from './dialer.ts';
+import type { Dialer, Dialed } from './dialer.ts';
 import { RECEIVE_MAXIMUM } from './incoming.ts';
 import { Inlet, type InletEvents } from './inlet.ts';
 import type { WayOut } from './way-out.ts';
@@ -102,7 +102,7 @@ export class Session {
   /** One attempt, bounded in time and given up when `signal` says so. Rejects with {@link ConnectFailed}. */
   static async connect(options: ConnectOptions, clock: Clock, signal: AbortSignal): Promise<Session> {
     const began = clock.monotonic();
-    let line: Line;
+    let line: Dialed;
     try {
       line = await options.dialer.dial(options, CONNECT_MS_MAX, signal);
     } catch (error) {
@@ -113,7 +113,7 @@ export class Session {
 
   /** CONNECT and its answer. */
   static #introduce(
-    { stream, localAddress }: Line,
+    { stream, localAddress }: Dialed,
     options: ConnectOptions,
     clock: Clock,
     msMax: number,

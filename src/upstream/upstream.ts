@@ -194,6 +194,8 @@ export class Upstream {
     this.#log.info({ protocol: version === 5 ? '5' : '3.1.1' }, `connected to ${redact(url)}`);
     if (renewInMs !== undefined) this.#renewal = this.#clock.after(renewInMs, () => void this.#renew(session));
     const { downlink } = this.#options;
+    // Before anything is heard: what was kept for us may have come already.
+    downlink.connected(this.#line(session), session.kept);
     session.attach({
       puback: (id, reason) => this.#drain.puback(id, reason),
       writable: () => this.#drain.writable(),
@@ -210,7 +212,6 @@ export class Upstream {
     this.#drain.start(session);
     this.#publishStatus('online');
     this.#statusTimer = this.#clock.every(STATUS_EVERY_MS, () => this.#publishStatus('online'));
-    downlink.connected(this.#line(session), session.kept);
     await this.#ask(session);
   }
 

@@ -45,6 +45,8 @@ export class MemoryStore implements Store {
 export class Doorkeeper implements Gatekeeper {
   readonly grants = new Map<string, Partial<Client['grants']>>();
   readonly shown: Presented[] = [];
+  /** Who hears of what is revoked. */
+  listeners = 0;
   /** Why a child may not stay. */
   readonly objections = new Map<string, string>();
   available = true;
@@ -80,8 +82,10 @@ export class Doorkeeper implements Gatekeeper {
     return this.objections.get(child) ?? null;
   }
 
-  onRevoked(listener: (child: string, module: string | null) => void): void {
+  onRevoked(listener: (child: string, module: string | null) => void): () => void {
     this.#revoked = listener;
+    this.listeners++;
+    return () => void this.listeners--;
   }
 
   revoke(child: string, module: string | null = null): void {

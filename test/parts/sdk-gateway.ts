@@ -29,6 +29,8 @@ export interface HubGatewayOptions {
    * judged as on a machine that knows the time.
    */
   readonly timeKnown?: boolean;
+  /** CommonJS that the gateway's process runs before the program. */
+  readonly preload?: string;
 }
 
 /** Loaded into the gateway's process before the program. */
@@ -83,9 +85,10 @@ export class HubGateway {
     const [a, b, c] = randomBytes(3);
     this.address = `127.${(a! % 200) + 20}.${b}.${(c! % 250) + 2}`;
     this.dir = dir;
-    const preload = join(dir, 'time-known.cjs');
-    if (options.timeKnown === true) writeFileSync(preload, TIME_KNOWN);
-    this.#env = options.timeKnown === true ? { NODE_OPTIONS: `--require ${preload}` } : {};
+    const preload = join(dir, 'preload.cjs');
+    const text = (options.timeKnown === true ? TIME_KNOWN : '') + (options.preload ?? '');
+    if (text !== '') writeFileSync(preload, text);
+    this.#env = text === '' ? {} : { NODE_OPTIONS: `--require ${preload}` };
     const authority = new Authority(dir, 'server-ca');
     const { cert, key } = authority.issue('gateway', `IP:${this.address}`, 2);
     this.ca = readFileSync(authority.ca, 'utf8');

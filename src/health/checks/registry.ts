@@ -13,6 +13,7 @@ export function registryChecks({ loaded, gateway }: Scene): Check[] {
   const run = (): Finding => {
     const { config } = loaded as LoadedConfig;
     if (config.upstream === undefined) return skip('no upstream is configured');
+    if (config.upstream.dialect === 'iothub') return skip('none come in the iothub dialect');
     const taken =
       gateway.is === 'running' ? syncText(gateway.status.registry) : 'what was taken is known while it runs';
     try {
@@ -42,5 +43,5 @@ function syncText(sync: SyncStatus | null): string {
   const { version, receivedAt, children, refused } = sync;
   const when = receivedAt === null ? 'at a time unknown' : `at ${receivedAt}`;
   const left = refused.length === 0 ? '' : `, ${refused.length} refused`;
-  return `version ${version} was taken ${when}: ${children} children${left}`;
+  return `version ${version} was taken ${when}: ${children} ${children === 1 ? 'child' : 'children'}${left}`;
 }

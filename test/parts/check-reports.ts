@@ -1,0 +1,43 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SystemClock } from '../../src/clock/system-clock.ts';
+import { loadConfig, type ConfigError, type LoadedConfig } from '../../src/config/load.ts';
+import { allChecks } from '../../src/health/checks/catalogue.ts';
+import { runChecks, type Report } from '../../src/health/checks/check.ts';
+import type { Neighbour } from '../../src/health/checks/scene.ts';
+import { scratch } from './scratch.ts';
+
+const ABSENT: Neighbour = { is: 'absent', why: 'none is running' };
+
+export interface Case {
+  readonly yaml: string;
+  readonly dir?: string;
+  readonly only?: readonly string[];
+  readonly gateway?: Neighbour;
+  readonly timeKnown?: boolean;
+  readonly gpioRoot?: string;
+}
+
+/** What the checks say about a configuration, by id. */
+export async function reports({
+  yaml,
+  dir = scratch(),
+  only = [],
+  gateway = ABSENT,
+  timeKnown = true,
+  gpioRoot = '/none',
+}: Case): Promise<Record<string, Report>> {
+  const file = join(dir, 'gateway.yaml');
+  writeFileSync(file, yaml);
+  let loaded: LoadedConfig | ConfigError;
+  try {
+    loaded = loadConfig(file);
+  } catch (error) {
+    loaded = error as ConfigError;
+  }
+  const clock = new SystemClock(() => timeKnown);
+  const checks = allChecks({ file, loaded, clock, gateway, user: 'ada', gpioRoot });
+  const found: Record<string, Report> = {};
+  for await (const report of runChecks(checks, { only, skip: [] }, clock)) found[report.id] = report;
+  return found;
+}
