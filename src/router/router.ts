@@ -92,13 +92,17 @@ export class Router {
     return this.#taken({ child: this.#gateway, module, output }, content, undefined, hops + 1, senderWaits);
   }
 
-  /** Takes on what a connected child, one of its modules, or the hub itself says: as {@link reading}. */
+  /**
+   * Takes on what a connected child, one of its modules, or the hub itself says: as {@link reading}. `hops`: of how many modules and
+   * gateways it has come through.
+   */
   said(
     source: Message['source'],
     content: Omit<Reading, 'measuredAt' | 'output'>,
     senderWaits: boolean,
+    hops = 0,
   ): Promise<void> {
-    return this.#taken(source, content, undefined, 0, senderWaits);
+    return this.#taken(source, content, undefined, hops, senderWaits);
   }
 
   /** Puts these routes in place of the others. Each message takes the one or the other, and none is overtaken. */
