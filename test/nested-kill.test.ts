@@ -25,21 +25,31 @@ function steady(gateway: NestedGateway, id: string): SteadyChild {
 }
 
 /** All that was sent arrives at the top, each child's in order, and no message of a lower gateway became two. */
-async function judge(watcher: Watcher, children: ReadonlyMap<string, SteadyChild>, from: string): Promise<number> {
+async function judge(
+  watcher: Watcher,
+  children: ReadonlyMap<string, SteadyChild>,
+  lower: NestedGateway,
+): Promise<number> {
   for (const child of children.values()) child.finish();
   await until('everything to be acknowledged', () => [...children.values()].every(({ underway }) => underway === 0));
   const arrived = new Map([...children.keys()].map((id) => [id, new Set<number>()]));
+  const places = new Map<string, Set<string>>();
+  const { accepted, dropped } = await lower.ledger();
+  assert.deepEqual(dropped, {}, 'nothing dropped below');
   let read = 0;
   await watcher.until(
-    () => [...children].map(([id, { sent }]) => `${id}: ${arrived.get(id)!.size} of ${sent}`).join(', '),
+    () => `${accepted} messages, of which ${places.size} are there`,
     ({ events }) => {
       for (; read < events.length; read++) {
-        const { child, body } = events[read]!;
+        const { child, body, origin, epoch, lane, seq } = events[read]!;
         const [id, n] = body.toString().split(' ') as [string, string];
         assert.equal(child, id, 'a child of the lowest keeps its identity');
         arrived.get(id)?.add(Number(n));
+        assert.equal(origin?.gateway, lower.id, 'the origin is the gateway that took it on first');
+        const first = originText(origin!);
+        places.set(first, (places.get(first) ?? new Set()).add(`${epoch}/${lane}/${seq}`));
       }
-      return [...children].every(([id, { sent }]) => arrived.get(id)!.size === sent);
+      return places.size >= accepted;
     },
     60_000,
   );
@@ -51,12 +61,7 @@ async function judge(watcher: Watcher, children: ReadonlyMap<string, SteadyChild
       `first sights of ${id}`,
     );
   }
-  const places = new Map<string, Set<string>>();
-  for (const { origin, epoch, lane, seq } of watcher.events) {
-    assert.equal(origin?.gateway, from, 'the origin is the gateway that took it on first');
-    const first = originText(origin!);
-    places.set(first, (places.get(first) ?? new Set()).add(`${epoch}/${lane}/${seq}`));
-  }
+  assert.equal(places.size, accepted, 'each that was accepted below is at the top');
   const twice = [...places].filter(([, each]) => each.size > 1);
   assert.deepEqual(twice, [], 'one message below is one message at the top');
   assert.deepEqual(watcher.gaps(), []);
@@ -64,9 +69,9 @@ async function judge(watcher: Watcher, children: ReadonlyMap<string, SteadyChild
   return places.size;
 }
 
-for (const protocol of ['5', '3.1.1'] as const) {
+for (const protocol of LONG ? (['5', '3.1.1'] as const) : (['5'] as const)) {
   test(`MQTT ${protocol}: two levels, either killed at random moments: each message arrives, and none becomes two`, async (context) => {
-    const kills = LONG ? 60 : 8;
+    const kills = LONG ? 60 : 4;
     const seed = Date.now() >>> 0;
     const random = chance(seed);
     const mosquitto = await startMosquitto();
@@ -79,20 +84,17 @@ for (const protocol of ['5', '3.1.1'] as const) {
       await Promise.all([upper.start(), lower.start()]);
       for (const child of children.values()) child.start();
       for (let kill = 0; kill < kills; kill++) {
-        await sleep(100 + random() * 400);
-        if (kill % 3 === 2) {
-          await gate.close();
-          await sleep(random() * 100);
-          await gate.open();
-        }
+        await sleep(100 + random() * 300);
+        // What is taken from here on is not acknowledged: it comes again.
+        gate.mute();
+        await sleep(50 + random() * 100);
         const victim = kill % 2 === 0 ? upper : lower;
         await victim.kill();
+        await gate.close();
+        await gate.open();
         await victim.start();
       }
-      const distinct = await judge(watcher, children, 'line-4');
-      const { accepted, dropped } = await lower.ledger();
-      assert.equal(distinct, accepted, `accepted below: ${accepted}, at the top: ${distinct}, seed ${seed}`);
-      assert.deepEqual(dropped, {}, 'nothing dropped below');
+      const accepted = await judge(watcher, children, lower);
       context.diagnostic(
         `${kills} kills (seed ${seed}): ${accepted} accepted below, ${watcher.repeats()} came again as they were`,
       );
@@ -115,7 +117,12 @@ test('three levels, each link cut off in turn: accepted at the bottom is deliver
   gates.push(await openGate(top.port));
   const middle = await NestedGateway.make({ id: 'site', upstream: gates[1]!.url, gateways: ['line-4'] });
   gates.push(await openGate(middle.port));
-  const bottom = await NestedGateway.make({ id: 'line-4', upstream: gates[2]!.url, children: CHILDREN });
+  const bottom = await NestedGateway.make({
+    id: 'line-4',
+    upstream: gates[2]!.url,
+    protocol: '3.1.1',
+    children: CHILDREN,
+  });
   const children = new Map(CHILDREN.map((id) => [id, steady(bottom, id)]));
   const all = [top, middle, bottom];
   try {
@@ -131,9 +138,7 @@ test('three levels, each link cut off in turn: accepted at the bottom is deliver
       await middle.kill();
       await middle.start();
     }
-    const distinct = await judge(watcher, children, 'line-4');
-    const { accepted } = await bottom.ledger();
-    assert.equal(distinct, accepted, 'each that was accepted at the bottom is at the top');
+    const accepted = await judge(watcher, children, bottom);
     await until('all of it to be settled', async () => {
       const ledgers = await Promise.all(all.map((gateway) => gateway.ledger()));
       return ledgers.every((ledger) => ledger.accepted === ledger.delivered && ledger.pending === 0);
