@@ -15,6 +15,8 @@ import { Upward } from './upward.ts';
 
 /** How often it is looked for gateways that were registered meanwhile, ms. */
 const LOOK_MS = 10_000;
+/** Filters that are asked for at once. */
+const FILTERS_MAX = 200;
 
 export interface RelayOptions {
   /** Our own id. */
@@ -71,6 +73,7 @@ export class Relay implements Below {
     const { gateway, clock, log } = this.#options;
     const claims = new Claims(gateway, house, log);
     this.#claims = claims;
+    this.#downward?.stop();
     this.#downward = new Downward({
       house,
       clock,
@@ -137,7 +140,13 @@ export class Relay implements Below {
 
   async word(said: LowerWordSaid): Promise<void> {
     if (this.#options.speaksUp) await this.#upward.take(said);
-    else this.#options.log.debug({ gateway: said.gateway, what: said.what }, 'above has no words for this');
+    else {
+      const { log } = this.#options;
+      const { gateway, what, publication } = said;
+      if (what === 'losses')
+        log.warn({ gateway, report: publication.body.toString() }, 'a loss that above cannot be told of');
+      else log.debug({ gateway, what }, 'above has no words for this');
+    }
   }
 
   came(child: string): void {
@@ -155,7 +164,7 @@ export class Relay implements Below {
   subscriptions(): readonly Subscription[] {
     if (!this.#options.speaksUp) return [];
     this.#asked ??= new Set(this.#claims?.all());
-    return [...this.#asked].flatMap((gateway) => holdfastUpstream(gateway).subscriptions());
+    return together([...this.#asked].flatMap((gateway) => holdfastUpstream(gateway).subscriptions()));
   }
 
   connected(line: Line, kept: boolean): void {
@@ -182,7 +191,7 @@ export class Relay implements Below {
     for (const gateway of this.#claims?.all() ?? []) {
       if (this.#asked.has(gateway)) continue;
       this.#asked.add(gateway);
-      for (const { filters, qos } of holdfastUpstream(gateway).subscriptions()) {
+      for (const { filters, qos } of together(holdfastUpstream(gateway).subscriptions())) {
         line.subscribe(filters, qos).catch((error: unknown) => {
           if (this.#line === line)
             this.#options.log.warn(
@@ -203,6 +212,20 @@ export class Relay implements Below {
       this.#options.log.error({ err: error, child }, 'what was kept for a gateway stays'),
     );
   }
+}
+
+/** The same in fewer subscriptions. */
+function together(subscriptions: readonly Subscription[]): readonly Subscription[] {
+  const joined: Subscription[] = [];
+  for (const subscription of subscriptions) {
+    const { stage, qos, filters } = subscription;
+    const fits = (each: Subscription) =>
+      each.stage === stage && each.qos === qos && each.filters.length + filters.length <= FILTERS_MAX;
+    const at = joined.findIndex(fits);
+    if (at < 0) joined.push(subscription);
+    else joined[at] = { stage, qos, filters: [...joined[at]!.filters, ...filters] };
+  }
+  return joined;
 }
 
 function noRoom(why: string): Error {

@@ -161,7 +161,9 @@ export class Router {
     const up = taken.find(({ route }) => route.sink.kind === 'upstream');
     if (up?.priority !== undefined) message.priority = up.priority;
     if (up?.timeToLiveSecs !== undefined) message.expiresAfterSecs = up.timeToLiveSecs;
-    const stored = up === undefined ? null : upstream.accept(message, senderWaits, message.source.module !== undefined);
+    // What rules remember, and what is known of gateways below, is on the medium with it or not at all.
+    const mustBeWritten = message.source.module !== undefined || message.hops > 0;
+    const stored = up === undefined ? null : upstream.accept(message, senderWaits, mustBeWritten);
     if (taken.length > 1 || stored === null) this.#give(taken, message);
     return stored ?? this.#destinations.kept(senderWaits);
   }

@@ -15,6 +15,7 @@ export interface NestedOptions {
   readonly children?: readonly string[];
   /** The same, with children of their own. */
   readonly gateways?: readonly string[];
+  readonly write?: 'always' | 'when-needed';
   /** YAML below what is written here. */
   readonly yaml?: string;
 }
@@ -35,7 +36,7 @@ export class NestedGateway {
   readonly #yaml: string;
   #process: GatewayProcess | null = null;
 
-  constructor(port: number, { id, upstream, protocol = '5', yaml = '' }: NestedOptions) {
+  constructor(port: number, { id, upstream, protocol = '5', write = 'always', yaml = '' }: NestedOptions) {
     this.id = id;
     this.port = port;
     writeFileSync(join(this.#dir, 'password'), `key of ${id}`, { mode: 0o600 });
@@ -44,7 +45,7 @@ export class NestedGateway {
       `gateway: { id: ${id}, profile: simulated, dataDir: data }`,
       `upstream: { url: "${upstream}", protocol: "${protocol}", username: ${id}, passwordFile: password, reconnect: ${reconnect} }`,
       `hub: { hostName: localhost, listen: { mqtt: "127.0.0.1:${port}" } }`,
-      'storeAndForward: { quota: 64MiB, keepFree: 0%, commitEveryMs: 20 }',
+      `storeAndForward: { quota: 64MiB, keepFree: 0%, commitEveryMs: 20, write: ${write} }`,
       yaml,
     ].join('\n');
     writeFileSync(join(this.#dir, 'gateway.yaml'), this.#yaml);
