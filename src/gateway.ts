@@ -96,11 +96,9 @@ export class Gateway {
     this.reception = new Reception({ config, medium: state, clock, log, time: this.#time });
     this.#commands = new Commands(clock);
     this.#relay = new Relay({
-      gateway: config.gateway.id,
-      speaksUp: config.upstream?.dialect === 'holdfast',
+      config,
+      spool,
       accept: (source, content, hops) => this.#router.said(source, content, true, hops),
-      refusals: () => spool.books.ledger.refused.rejected ?? 0,
-      kept: () => spool.kept(true),
       clock,
       log,
     });

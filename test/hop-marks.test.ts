@@ -4,7 +4,6 @@ import pino from 'pino';
 import { Relay } from '../src/above/relay.ts';
 import { HopMarks } from '../src/above/hop-marks.ts';
 import { ulid, ulidText } from '../src/message/ulid.ts';
-import { Companions } from '../src/spool/companions.ts';
 import { SpoolRig, systemClock } from './parts/spool-rig.ts';
 
 const log = pino({ level: 'silent' });
@@ -68,7 +67,7 @@ test('marks are on the medium with the messages and outlast a crash; those of a 
   const begin = () => {
     marks = new HopMarks(log);
     marks.start(rig.spool.companionRecords());
-    rig.spool.accompany(new Companions([others, marks]));
+    rig.spool.accompany(others, marks);
   };
   begin();
   for (const [n, each] of ids.entries()) {
@@ -88,20 +87,19 @@ test('marks are on the medium with the messages and outlast a crash; those of a 
 });
 
 test('after one that found no room nothing of its lane is taken until it has come again', async () => {
-  let [refusals, full] = [0, false];
+  const refused = { rejected: 0 };
+  let full = false;
   const taken: string[] = [];
   const relay = new Relay({
-    gateway: 'site',
-    speaksUp: true,
+    config: { gateway: { id: 'site' }, upstream: { dialect: 'holdfast' } },
+    spool: { books: { ledger: { refused } }, kept: () => Promise.resolve() },
     accept: async (_, { body }) => {
       if (full) {
-        refusals++;
+        refused.rejected++;
         throw Object.assign(new Error('no room'), { reason: 'rejected' });
       }
       taken.push(body.toString());
     },
-    refusals: () => refusals,
-    kept: () => Promise.resolve(),
     clock: systemClock,
     log,
   });

@@ -19,16 +19,19 @@ const LOOK_MS = 10_000;
 const FILTERS_MAX = 200;
 
 export interface RelayOptions {
-  /** Our own id. */
-  readonly gateway: string;
-  /** Whether above speaks the `holdfast` dialect: no other has words for what gateways below say, and hear. */
-  readonly speaksUp: boolean;
+  readonly config: {
+    readonly gateway: { readonly id: string };
+    /** No other dialect than `holdfast` has words for what gateways below say, and hear. */
+    readonly upstream?: { readonly dialect: string } | undefined;
+  };
+  readonly spool: {
+    /** What {@link accept} refuses for want of room is counted when it returns. */
+    readonly books: { readonly ledger: { readonly refused: { readonly rejected?: number } } };
+    /** Resolves when all that was taken on by now is on the medium. */
+    kept(senderWaits: boolean): Promise<void>;
+  };
   /** Gives a message to the router. Takes its place in order at the call, and rejects when there is no room. */
   readonly accept: (source: Source, content: Omit<Reading, 'measuredAt' | 'output'>, hops: number) => Promise<void>;
-  /** How many messages have been refused for want of room so far: what {@link accept} refuses is counted when it returns. */
-  readonly refusals: () => number;
-  /** Resolves when all that was taken on by now is on the medium. */
-  readonly kept: () => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -70,8 +73,8 @@ export class Relay implements Below {
 
   /** There is a hub; called again when it had to be made anew. */
   open(house: BelowHouse): void {
-    const { gateway, clock, log } = this.#options;
-    const claims = new Claims(gateway, house, log);
+    const { config, clock, log } = this.#options;
+    const claims = new Claims(config.gateway.id, house, log);
     this.#claims = claims;
     this.#downward?.stop();
     this.#downward = new Downward({
@@ -124,12 +127,12 @@ export class Relay implements Below {
     if (this.marks.knows(gateway, place, id)) {
       this.#repeats++;
       // The first of it may still be on its way to the medium.
-      return this.#options.kept();
+      return this.#options.spool.kept(true);
     }
     const undo = this.marks.take(gateway, place, id);
-    const before = this.#options.refusals();
+    const before = this.#refusals;
     const durable = accept();
-    if (this.#options.refusals() === before) this.#barred.delete(lane);
+    if (this.#refusals === before) this.#barred.delete(lane);
     else {
       undo();
       // Those behind it would make it look like one that was taken.
@@ -139,7 +142,7 @@ export class Relay implements Below {
   }
 
   async word(said: LowerWordSaid): Promise<void> {
-    if (this.#options.speaksUp) await this.#upward.take(said);
+    if (this.#speaksUp) await this.#upward.take(said);
     else {
       const { log } = this.#options;
       const { gateway, what, publication } = said;
@@ -162,7 +165,7 @@ export class Relay implements Below {
 
   /** What above is asked for on behalf of gateways below us, with a connection that has come about. */
   subscriptions(): readonly Subscription[] {
-    if (!this.#options.speaksUp) return [];
+    if (!this.#speaksUp) return [];
     this.#asked ??= new Set(this.#claims?.all());
     return together([...this.#asked].flatMap((gateway) => holdfastUpstream(gateway).subscriptions()));
   }
@@ -182,6 +185,14 @@ export class Relay implements Below {
   /** Something from above for a gateway below us. Resolves when it need not come again; rejects when it should. */
   async receive(gateway: string, publication: DownPublication): Promise<void> {
     await this.#downward?.receive(gateway, publication);
+  }
+
+  get #speaksUp(): boolean {
+    return this.#options.config.upstream?.dialect === 'holdfast';
+  }
+
+  get #refusals(): number {
+    return this.#options.spool.books.ledger.refused.rejected ?? 0;
   }
 
   /** Asks above about those that have come since. */

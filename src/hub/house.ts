@@ -22,6 +22,12 @@ export interface Testament {
   readonly delaySecs: number;
 }
 
+/** Rejects when nobody takes it. */
+export async function carryOut({ said }: Testament, client: Client, services: Services): Promise<void> {
+  if (said.kind === 'event') await services.event(client, said);
+  else await services.below?.word(said);
+}
+
 /** A client that was admitted, with all that it came with. */
 export interface Newcomer {
   readonly wire: Wire;

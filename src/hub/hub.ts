@@ -7,7 +7,7 @@ import { Arrival } from './arrival.ts';
 import { Awaited } from './awaited.ts';
 import { Connection, keepingOf } from './connection.ts';
 import type { Admission, Client, Gatekeeper, Presented } from './gatekeeper.ts';
-import type { House, Newcomer, Testament } from './house.ts';
+import { carryOut, type House, type Newcomer, type Testament } from './house.ts';
 import { LIMITS, type HubLimits } from './limits.ts';
 import { Listeners, type ListenOptions, type ServerCertificate } from './listeners.ts';
 import { MailboxFull, type Errand } from './mailbox.ts';
@@ -351,7 +351,7 @@ export class Hub {
     if (will === null || this.#stopping) return;
     const say = () => {
       this.#wills.delete(session);
-      this.#carryOut(client, will).catch((error: unknown) => {
+      carryOut(will, client, this.#options.services).catch((error: unknown) => {
         this.#house.log.warn({ err: error, child: client.child }, 'the will of a client is lost');
       });
     };
@@ -363,12 +363,6 @@ export class Hub {
     );
     if (delaySecs === 0) say();
     else this.#wills.set(session, this.#house.clock.after(delaySecs * 1000, say));
-  }
-
-  async #carryOut(client: Client, { said }: Testament): Promise<void> {
-    const { services } = this.#options;
-    if (said.kind === 'event') await services.event(client, said);
-    else await services.below?.word(said);
   }
 
   #revoked(child: string, module: string | null, stays: (client: Client) => boolean = () => false): void {
