@@ -20,6 +20,7 @@ export interface AddOptions extends CommonOptions {
   readonly x509Ca?: boolean;
   readonly passwordFile?: string;
   readonly disabled?: boolean;
+  readonly asGateway?: boolean;
 }
 
 /** `holdfast children add ID`: a child (or a module of one) with its credentials; says what to hand to it. */
@@ -30,9 +31,12 @@ export async function addChild(id: string, options: AddOptions): Promise<number>
   if (module !== null && options.disabled === true) {
     throw new CliError('a module is enabled and disabled with its child', USED_WRONGLY);
   }
+  if (module !== null && options.asGateway === true) throw new CliError('a module is no gateway', USED_WRONGLY);
+  const status = options.disabled === true ? 'disabled' : 'enabled';
+  const gateway = options.asGateway === true ? { gateway: true } : {};
   await atDesk(where, (desk) =>
     module === null
-      ? desk({ do: 'add', identity: { id, auth, status: options.disabled === true ? 'disabled' : 'enabled' } })
+      ? desk({ do: 'add', identity: { id, auth, status, ...gateway } })
       : desk({ do: 'add module', child: id, module: { id: module, auth } }),
   );
   const added = module === null ? id : `${id}/${module}`;
