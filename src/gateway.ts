@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { Cabinet } from './above/cabinet.ts';
 import { Errands } from './above/errands.ts';
 import { Liaison } from './above/liaison.ts';
+import { Relay } from './above/relay.ts';
 import { Settings } from './above/settings.ts';
 import type { Clock } from './clock/clock.ts';
 import { Commands } from './commands/commands.ts';
@@ -16,6 +17,7 @@ import { holdfastUpstream } from './dialects/holdfast-upstream.ts';
 import { iothubUpstream } from './dialects/iothub-upstream.ts';
 import { WiredChildren } from './drivers/wired-children.ts';
 import { readableBody } from './health/shown.ts';
+import { publishedStatus } from './health/published-status.ts';
 import { statusOf } from './health/status.ts';
 import { twinIds } from './health/twin-requests.ts';
 import { FrontDoor } from './hub/front-door.ts';
@@ -67,6 +69,7 @@ export class Gateway {
   readonly #children: WiredChildren;
   readonly #upstream: Upstream | null;
   readonly #liaison: Liaison | null;
+  readonly #relay: Relay;
   #twins: Twins | null = null;
   readonly #time: KnownTime;
   readonly #startedAt: number;
@@ -93,6 +96,13 @@ export class Gateway {
     this.#time = new KnownTime(clock, state, BUILT_AT ?? 0);
     this.reception = new Reception({ config, medium: state, clock, log, time: this.#time });
     this.#commands = new Commands(clock);
+    this.#relay = new Relay({
+      config,
+      spool,
+      accept: (source, content, hops) => this.#router.said(source, content, true, hops),
+      clock,
+      log,
+    });
     this.#door = new FrontDoor(
       {
         config,
@@ -103,6 +113,7 @@ export class Gateway {
         accept: (source, content, senderWaits) => this.#router.said(source, content, senderWaits),
         hasRoom: () => spool.snapshot().hasRoom,
         noticesWanted: () => this.#router.takesNotices,
+        below: this.#relay,
       },
       () => this.reception.start(),
       (enrolment) => this.#twinsIn(enrolment),
@@ -188,7 +199,8 @@ export class Gateway {
   /** Readings flow when it resolves; a child or an upstream that is not there yet is tried again for ever. */
   async start(): Promise<void> {
     const records = this.#spool.companionRecords();
-    this.#spool.accompany(this.#modules, this.#orders);
+    this.#relay.marks.start(records);
+    this.#spool.accompany(this.#modules, this.#orders, this.#relay.marks);
     this.#orders.restore(records);
     // Rules go on where they were before anything new comes.
     await this.#modules.start(records);
@@ -212,6 +224,7 @@ export class Gateway {
     await this.#orders.stop();
     await this.#children.stop();
     await this.#door.stop();
+    this.#relay.stop();
     await this.#modules.stop();
     await this.reception.stop();
     this.#time.stop();
@@ -284,6 +297,7 @@ export class Gateway {
       },
       registry: this.reception.syncStatus(),
       ...this.#door.status(),
+      below: this.#relay.status(),
       modules: this.#modules.status(),
       memory: { rssBytes: process.memoryUsage.rss() },
     };
@@ -356,7 +370,7 @@ export class Gateway {
         takesMessages: isRegistered,
         queue: (child, module, message) => this.#door.front!.queue(child, module, message, message.expiresAfterSecs),
       }),
-      below: null,
+      below: this.#relay,
       clock,
       log,
     });
@@ -371,12 +385,7 @@ export class Gateway {
       credentials: () => readCredentials(upstream, this.#loaded.path, this.#time),
       outbox: this.#spool,
       dialer: new Dialer({ clock, resolver, time: this.#time }),
-      status: () => ({
-        version: VERSION,
-        spool: this.spoolDesk.summary(),
-        children: this.list().length,
-        hub: hubNames(this.#loaded),
-      }),
+      status: () => publishedStatus(this, this.#loaded),
       downlink,
       clock,
       timeExpected: this.#platform.timeExpected,
@@ -384,11 +393,6 @@ export class Gateway {
       random,
     });
   }
-}
-
-/** What children call the gateway: whoever adds one from afar hands it on. */
-function hubNames({ config: { hub } }: LoadedConfig) {
-  return hub === undefined ? null : { hostName: hub.hostName, iothubName: hub.iothubName };
 }
 
 function spoolSettings({ config }: LoadedConfig): SpoolSettings {

@@ -4,6 +4,7 @@ import type {
   DownPublication,
   FromAbove,
   Stage,
+  Subscription,
   UpPublication,
   UpstreamDialect,
 } from '../dialects/upstream-dialect.ts';
@@ -46,6 +47,16 @@ export interface Opened {
   readonly key: Buffer | null;
 }
 
+/** Takes care of gateways below us; see relay.ts. */
+export interface BelowDesk {
+  /** What is asked for on their behalf. */
+  subscriptions(): readonly Subscription[];
+  connected(line: Line, kept: boolean): void;
+  lost(): void;
+  /** Resolves when it need not come again. */
+  receive(gateway: string, publication: DownPublication): Promise<void>;
+}
+
 export interface LiaisonOptions {
   readonly gateway: string;
   readonly version: string;
@@ -55,8 +66,8 @@ export interface LiaisonOptions {
   readonly settings: SettingsDesk | null;
   readonly isOurs: (child: string, module: string | null) => boolean;
   readonly errands: Errands;
-  /** Takes what is for a gateway below us. Resolves when it need not come again. */
-  readonly below: ((gateway: string, publication: DownPublication) => Promise<void>) | null;
+  /** Gateways below us; null: there are none. */
+  readonly below: BelowDesk | null;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -89,8 +100,11 @@ export class Liaison {
     });
   }
 
+  /** As the connection is to speak it: with what is asked for on behalf of gateways below us. */
   get dialect(): UpstreamDialect {
-    return this.#options.dialect;
+    const { dialect, below } = this.#options;
+    if (below === null) return dialect;
+    return { ...dialect, subscriptions: () => [...dialect.subscriptions(), ...below.subscriptions()] };
   }
 
   connected(line: Line, kept: boolean): void {
@@ -106,6 +120,7 @@ export class Liaison {
         this.#options.log.error(`above is not told of our twins: ${(error as Error).message}`),
       );
       this.#inbox.hold('twins', said);
+      this.#options.below?.connected(line, this.#kept);
     }
     this.#inbox.asked(stage);
   }
@@ -114,6 +129,7 @@ export class Liaison {
     this.#line = null;
     this.#inbox.begin();
     this.twinPost.lost();
+    this.#options.below?.lost();
   }
 
   heard(publication: DownPublication, stored: () => void): void {
@@ -204,7 +220,7 @@ export class Liaison {
 
   #askAgain(stage: Stage): void {
     const line = this.#line;
-    for (const wanted of this.#options.dialect.subscriptions()) {
+    for (const wanted of this.dialect.subscriptions()) {
       // That it was refused has been said.
       if (wanted.stage === stage) line?.subscribe(wanted.filters, wanted.qos).catch(() => undefined);
     }
@@ -224,7 +240,7 @@ export class Liaison {
     if (below === null) {
       this.#notUnderstood(publication.topic, 'there are no gateways below us');
       stored();
-    } else this.#inbox.put('registry', () => below(gateway, publication), stored);
+    } else this.#inbox.put('registry', () => below.receive(gateway, publication), stored);
   }
 
   #notUnderstood(topic: string, why: string): void {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { Auth } from '../registry/identity.ts';
+import type { Auth, Identity } from '../registry/identity.ts';
 import { hashPassword, isPasswordHash, passwordFault } from '../registry/password.ts';
 import { newSasKey } from '../registry/registry.ts';
 import { atDesk } from './children-desk.ts';
@@ -24,6 +24,7 @@ export interface AuthOptions {
 export interface AddOptions extends CommonOptions, AuthOptions {
   readonly module?: string;
   readonly disabled?: boolean;
+  readonly asGateway?: boolean;
 }
 
 /** `holdfast children add ID`: a child (or a module of one) with its credentials; says what to hand to it. */
@@ -33,7 +34,7 @@ export async function addChild(id: string, options: AddOptions): Promise<number>
   const module = moduleOf(options);
   await atDesk(where, (desk) =>
     module === null
-      ? desk({ do: 'add', identity: { id, auth, status: options.disabled === true ? 'disabled' : 'enabled' } })
+      ? desk({ do: 'add', identity: childOf(id, auth, options) })
       : desk({ do: 'add module', child: id, module: { id: module, auth } }),
   );
   const added = module === null ? id : `${id}/${module}`;
@@ -45,11 +46,20 @@ export async function addChild(id: string, options: AddOptions): Promise<number>
   return FINE;
 }
 
+type KindOptions = Pick<AddOptions, 'module' | 'disabled' | 'asGateway'>;
+
 /** The module that is to be added, if it is one: it has no status of its own. */
-export function moduleOf({ module, disabled }: Pick<AddOptions, 'module' | 'disabled'>): string | null {
+export function moduleOf({ module, disabled, asGateway }: KindOptions): string | null {
   if (module !== undefined && disabled === true)
     throw new CliError('a module is enabled and disabled with its child', USED_WRONGLY);
+  if (module !== undefined && asGateway === true) throw new CliError('a module is no gateway', USED_WRONGLY);
   return module ?? null;
+}
+
+/** The child that is to be added. */
+export function childOf(id: string, auth: Auth, { disabled, asGateway }: KindOptions): Identity {
+  const status = disabled === true ? 'disabled' : 'enabled';
+  return { id, status, auth, modules: [], ...(asGateway === true && { gateway: true }) };
 }
 
 /** Exactly one way must be named. Keys that are not given are made. */

@@ -32,8 +32,8 @@ export async function listChildren(options: CommonOptions): Promise<number> {
   } else if (found.length === 0) say('no child may connect yet; add one with: holdfast children add ID --sas');
   else {
     const last = (id: string) => (there === null ? [] : [presenceText(there.get(id))]);
-    const rows = found.flatMap(({ id, status, auth, origin, modules }) => [
-      [id, status, auth ?? 'no credentials yet', origin, ...last(id)],
+    const rows = found.flatMap(({ id, status, auth, origin, gateway, modules }) => [
+      [gateway === true ? `${id} (gateway)` : id, status, auth ?? 'no credentials yet', origin, ...last(id)],
       ...modules.map((module) => {
         const name = `${id}/${module.id}`;
         return [name, status, module.auth, origin, ...last(name)];
@@ -87,6 +87,7 @@ export async function showChild(child: string, options: ShowOptions): Promise<nu
     ['id', child],
     ['status', status],
     ['origin', origin],
+    ...(found.gateway === true ? [['gateway', 'with children of its own'] as [string, string]] : []),
   ];
   for (const each of [withConnection, ...withConnection.modules]) {
     if (each !== withConnection) lines.push(['module', each.id]);

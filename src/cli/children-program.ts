@@ -22,9 +22,14 @@ export function addChildrenCommands(program: Command, does: Does): void {
       .option('--module <id>', 'a module of this child'),
   )
     .option('--disabled', 'not yet')
+    .option('--as-gateway', 'it is a gateway with children of its own')
     .addHelpText(
       'after',
-      examples('holdfast children add panel --sas', 'holdfast children add pump --password-file pump.password'),
+      examples(
+        'holdfast children add panel --sas',
+        'holdfast children add pump --password-file pump.password',
+        'holdfast children add line-5 --password-file line-5.password --as-gateway',
+      ),
     )
     .action(does(async (id, options) => (await import('./children-add.ts')).addChild(id, options)));
   children

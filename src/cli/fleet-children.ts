@@ -1,7 +1,7 @@
 import type { ChildrenOutcome, ChildrenWait, Fleet } from '../fleet/fleet.ts';
 import { identityIn } from '../registry/exported-identity.ts';
 import { authKind, type Auth, type Identity } from '../registry/identity.ts';
-import { authOf, moduleOf, type AuthOptions } from './children-add.ts';
+import { authOf, childOf, moduleOf, type AuthOptions } from './children-add.ts';
 import { handoutBy, sayHandout, type Handout } from './children-handout.ts';
 import { formsIn } from './children-import.ts';
 import { gatewayMeant, withFleet, type FleetCommandOptions } from './fleet-broker.ts';
@@ -61,10 +61,8 @@ export async function fleetChildrenAdd(id: string, options: FleetAddOptions): Pr
   const calling = { ...others, ...(brokerPasswordFile !== undefined && { passwordFile: brokerPasswordFile }) };
   return withFleet(calling, async (fleet, place) => {
     const gateway = gatewayMeant(options, place);
-    const status = options.disabled === true ? 'disabled' : 'enabled';
-    const child = { id, status, auth, modules: [], ...(options.asGateway === true && { gateway: true }) } as const;
     const outcome = await (module === null
-      ? fleet.children.add(gateway, { ...child, modules: [] }, options)
+      ? fleet.children.add(gateway, childOf(id, auth, options), options)
       : fleet.children.addModule(gateway, id, { id: module, auth }, options));
     return told({ fleet, gateway, options, did: 'added', child: id, module, outcome, auth });
   });

@@ -27,6 +27,7 @@ const PASSED_OVER: readonly string[] = [
   'clock',
   'expiresAfterSecs',
   'hops',
+  'origin',
   'tMin',
   'tMax',
 ];

@@ -121,18 +121,19 @@ class Monitor {
     if (this.done) return;
     const odd = this.#order.seen(event);
     if (odd !== null) say(coloured('yellow', printable(odd), process.stderr));
-    const { gateway, child, module, output, epoch, lane, seq, id, eventTime, properties } = event;
+    const { gateway, child, module, output, epoch, lane, seq, id, eventTime, origin, properties } = event;
     if (this.#options.child !== undefined && child !== this.#options.child) return;
     const receivedAt = new Date().toISOString();
     const shown = readableBody(body);
     if (this.#options.json === true) {
       const place = { gateway, child, module, output, epoch, lane, seq, id };
-      printJsonLine({ ...place, eventTime, receivedAt, properties, body: shown });
+      printJsonLine({ ...place, ...(origin && { origin }), eventTime, receivedAt, properties, body: shown });
     } else {
       const source = [gateway, child, module, output].filter((part) => part !== null).join('/');
       const named = Object.entries(properties).map(([name, value]) => ` ${name}=${value}`);
       const text = typeof shown === 'string' ? shown : JSON.stringify(shown);
-      const place = Number.isNaN(seq) ? '' : `  ${epoch}.${lane}.${seq}`;
+      const first = origin === null ? '' : ` from ${origin.gateway} ${origin.epoch}.${origin.lane}.${origin.seq}`;
+      const place = Number.isNaN(seq) ? '' : `  ${epoch}.${lane}.${seq}${first}`;
       print(`${receivedAt}  ${printable(source)}${place}  ${printable(text + named.join(''))}`);
     }
     this.#left--;

@@ -39,6 +39,7 @@ function rows(now: GatewayStatus): [string, string][] {
     ...(now.registry === null ? [] : [['registry', registryText(now.registry)] satisfies [string, string]]),
     ...(now.hub === null ? [] : [['hub', hubText(now.hub)] satisfies [string, string]]),
     ...(now.hubFault === null ? [] : [['hub', closedText(now.hubFault)] satisfies [string, string]]),
+    ...(now.below.gateways === 0 ? [] : [['gateways below', belowText(now.below)] satisfies [string, string]]),
     ...(now.modules.length === 0 ? [] : [['modules', modulesText(now.modules)] satisfies [string, string]]),
     ['memory', bytesText(now.memory.rssBytes)],
   ];
@@ -73,6 +74,13 @@ function hubText({ connected, registered, ports, refused, queued }: NonNullable<
 
 function closedText(fault: string): string {
   return coloured('red', `no child can connect: ${printable(fault)}`);
+}
+
+function belowText({ gateways, repeats, lossReports }: GatewayStatus['below']): string {
+  const parts = [`${gateways} can be reached`];
+  if (repeats > 0) parts.push(`${repeats} messages came again`);
+  if (lossReports > 0) parts.push(`${lossReports} of their loss reports wait for above`);
+  return parts.join('; ');
 }
 
 function spoolText(spool: GatewayStatus['spool']): string {

@@ -1,3 +1,6 @@
+import type { Source } from '../message/message.ts';
+import type { UpPublication } from './upstream-dialect.ts';
+
 /*
  * What a dialect is to the hub: it reads what a connected child publishes and subscribes to, and writes what a child receives.
  * Pure: no I/O, no clock, no state. The hub keeps sessions and delivers; it never looks into a topic itself.
@@ -7,6 +10,8 @@
 export interface Speaker {
   readonly child: string;
   readonly module: string | null;
+  /** It is a gateway below us: it speaks for children of its own, and for gateways below it. */
+  readonly gateway?: boolean;
   readonly grants: {
     /** Children whose methods it may invoke: `child`, or `child/module`. */
     readonly invoke: readonly string[];
@@ -30,6 +35,8 @@ export interface Heard {
 export interface PublicationProperties {
   readonly contentType?: string;
   readonly userProperties?: Readonly<Record<string, string | string[]>>;
+  /** Seconds; only towards a child. */
+  readonly messageExpiryInterval?: number;
 }
 
 /** A PUBLISH as it goes to a child. */
@@ -67,6 +74,34 @@ export interface EventSaid {
   readonly eventTime?: number;
 }
 
+/** Telemetry of a child of a gateway below us. Properties as that child has them. */
+export interface LowerEventSaid extends Omit<EventSaid, 'kind' | 'module' | 'output'> {
+  readonly kind: 'lower event';
+  readonly gateway: string;
+  readonly source: Source;
+  /** In the account of that gateway; null: it does not say. */
+  readonly place: Place | null;
+  /** The message's id there. */
+  readonly id: string;
+  readonly hops: number;
+}
+
+/** A message's place in the account of a gateway. */
+export interface Place {
+  readonly epoch: number;
+  readonly lane: number;
+  readonly seq: number;
+}
+
+/** What a gateway below us says besides, of itself or of one below it: it goes up as it stands. */
+export interface LowerWordSaid {
+  readonly kind: 'lower word';
+  readonly gateway: string;
+  /** `status` and `key` are said again by themselves when it connects; `reported` only when it changes. */
+  readonly what: 'status' | 'key' | 'reported' | 'losses' | 'answer';
+  readonly publication: UpPublication;
+}
+
 /** A method that a child invokes on another one. Give it back to {@link ChildDialect.invokeAnswer}. */
 export interface InvokeSaid {
   readonly kind: 'invoke';
@@ -88,6 +123,8 @@ export type Said =
   /** `body`: the payload alone, JSON; empty: none. */
   | { readonly kind: 'method answer'; readonly rid: string; readonly status: number; readonly body: Buffer }
   | InvokeSaid
+  | LowerEventSaid
+  | LowerWordSaid
   | {
       readonly kind: 'send';
       readonly child: string;
@@ -106,6 +143,10 @@ export interface ChildDialect {
   said(speaker: Speaker, heard: Heard): Said;
   /** The QoS that a subscription gets; null: refused (SUBACK 0x80, in MQTT 5 0x87). */
   subscribes(speaker: Speaker, filter: string, qos: 0 | 1 | 2): 0 | 1 | null;
+  /** The lower gateway for which {@link subscribes} has granted this filter; null: it is the child's own. */
+  lower?(speaker: Speaker, filter: string): string | null;
+  /** A command for a lower gateway, as it came from above. `expirySecs` null: nobody has said. */
+  lowerCommand?(topic: string, message: ToChild, mqtt5: boolean, expirySecs: number | null): Publication;
   /** True: whoever subscribes to this gets its desired document at once, as from a retained message (by {@link desiredPatch}). */
   startsWithDesired(speaker: Speaker, filter: string): boolean;
   /** `body`: the payload, JSON; empty: none. `id`: the same when a command comes a second time, where the dialect has a place for it. */

@@ -2,6 +2,7 @@ import { bagPairs, encoded, noProperties } from './bag.ts';
 import type { ChildDialect, Heard, InvokeSaid, Publication, Said, Speaker, ToChild } from './child-dialect.ts';
 import { mayInvoke, mayObserve, maySend } from './grants.ts';
 import { PREFIX, propertyLevel } from './holdfast.ts';
+import { lowerCommand, lowerFilter, lowerSaid } from './holdfast-below.ts';
 import { covers, isFilter, isName } from './topic-filter.ts';
 
 /*
@@ -11,6 +12,7 @@ import { covers, isFilter, isName } from './topic-filter.ts';
  *   publishes   events[/{output}], twin/reported (a merge patch), methods/{name}/res/{rid} ({status, payload})
  *   receives    twin/desired (the whole document), twin/error, methods/{name}/req/{rid} ({payload, responseTimeoutSecs, id}),
  *               commands, inputs/{input}
+ *   gateways    besides what holdfast-below.ts says
  *   by grant    {other}/methods/{name}/req/{rid}, whose answer it receives on .../res/{rid}; {other}/commands
  *
  * What travels beside a body: with MQTT 5 content type and user properties, with 3.1.1 a bag in a last level that begins with `?`.
@@ -26,10 +28,17 @@ export function holdfastChild(gateway: string): ChildDialect {
   const base = ({ child, module }: { child: string; module: string | null }): string =>
     module === null ? `${root}/${child}` : `${root}/${child}/modules/${module}`;
 
+  const lower = (speaker: Speaker, filter: string): string | null =>
+    speaker.gateway === true ? lowerFilter(gateway, filter) : null;
+
   return {
     desiredAs: 'document',
+    lower,
+    lowerCommand,
 
     said(speaker, heard) {
+      const lower = speaker.gateway === true ? lowerSaid(gateway, speaker.child, heard) : null;
+      if (lower !== null) return lower;
       const { path, bag } = withoutBag(heard.topic);
       if (!path.startsWith(`${root}/`)) return nothing('not a topic of this gateway');
       const besides = beside(heard, bag);
@@ -45,6 +54,7 @@ export function holdfastChild(gateway: string): ChildDialect {
     subscribes(speaker, filter, qos) {
       if (!isFilter(filter)) return null;
       const may =
+        lower(speaker, filter) !== null ||
         covers(`${base(speaker)}/#`, filter) ||
         isAnswers(speaker, filter, root) ||
         mayObserve(speaker, gateway, filter);

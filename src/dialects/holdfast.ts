@@ -9,6 +9,28 @@ import { encoded } from './bag.ts';
  */
 export const PREFIX = 'holdfast/v1';
 
+/** The property in which a message from a gateway below keeps where it was first: `gateway/epoch/lane/seq`. No child may set it. */
+export const ORIGIN = '$origin';
+
+/** The gateway that took a message on first, and the message's place in that one's account. */
+export interface Origin {
+  readonly gateway: string;
+  readonly epoch: number;
+  readonly lane: number;
+  readonly seq: number;
+}
+
+export function originText({ gateway, epoch, lane, seq }: Origin): string {
+  return `${gateway}/${epoch}/${lane}/${seq}`;
+}
+
+/** Null when it is none. */
+export function originIn(text: string): Origin | null {
+  const [, gateway, ...numbers] = /^([^/]+)\/(\d{1,10})\/(\d{1,2})\/(\d{1,16})$/.exec(text) ?? [];
+  const [epoch, lane, seq] = numbers.map(Number);
+  return gateway === undefined ? null : { gateway, epoch: epoch!, lane: lane!, seq: seq! };
+}
+
 /** When a message was accepted, as well as it can be known by now: ms since 1970, and what that is worth. */
 export interface KnownTime {
   readonly at: number;
@@ -25,7 +47,7 @@ export function eventTopic(gateway: string, source: Source): string {
   return `${PREFIX}/${gateway}/${child}/events${output}`;
 }
 
-/** What travels beside an event's body, as name, value, name, value ...; `p-NAME` are the message's own properties. */
+/** What travels beside an event's body, as name, value, name, value ...; `p-NAME` are the message's own properties; `hops` and `origin` where it came from below. */
 export function eventProperties(stored: Stored, known: KnownTime): string[] {
   const { message } = stored;
   const pairs = [
@@ -47,8 +69,10 @@ export function eventProperties(stored: Stored, known: KnownTime): string[] {
   if (known.tMin !== undefined) pairs.push('tMin', rfc3339(known.tMin));
   if (known.tMax !== undefined) pairs.push('tMax', rfc3339(known.tMax));
   if (message.contentEncoding !== undefined) pairs.push('content-encoding', message.contentEncoding);
+  if (message.hops > 0) pairs.push('hops', String(message.hops));
   const { properties } = message;
-  if (properties !== undefined) for (const name of Object.keys(properties)) pairs.push(`p-${name}`, properties[name]!);
+  if (properties === undefined) return pairs;
+  for (const name of Object.keys(properties)) pairs.push(name === ORIGIN ? 'origin' : `p-${name}`, properties[name]!);
   return pairs;
 }
 
@@ -109,6 +133,8 @@ export interface SeenEvent {
   readonly tMin: string | null;
   readonly tMax: string | null;
   readonly contentType: string | null;
+  /** Null: the gateway itself took it on first. */
+  readonly origin: Origin | null;
   readonly properties: Record<string, string>;
 }
 
@@ -153,6 +179,7 @@ export function parseEvent(
     tMin: all['tMin'] ?? null,
     tMax: all['tMax'] ?? null,
     contentType: contentType ?? all['content-type'] ?? null,
+    origin: originIn(all['origin'] ?? ''),
     properties: own,
   };
 }

@@ -1,4 +1,4 @@
-import { lossBody, rfc3339, type KnownTime } from './holdfast.ts';
+import { lossBody, ORIGIN, rfc3339, type KnownTime } from './holdfast.ts';
 import { bagPairs, encoded } from './bag.ts';
 import type { Stored } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
@@ -89,8 +89,10 @@ function eventBag({ message, epoch, lane, seq }: Stored, known: KnownTime): stri
   const { source, contentType, contentEncoding, eventTime } = message;
   // Read from the same clock as the time of acceptance, it was wrong by as much.
   const wrongBy = message.eventTimeOurs === true ? message.acceptedAt.wall - known.at : 0;
+  const { [ORIGIN]: origin, ...own } = message.properties ?? {};
   const properties: Record<string, string> = {
-    ...message.properties,
+    ...own,
+    ...(origin === undefined ? {} : { 'holdfast-origin': origin }),
     [CHILD]: source.child,
     ...(source.module === undefined ? {} : { [MODULE]: source.module }),
     ...(source.output === undefined ? {} : { 'holdfast-output': source.output }),

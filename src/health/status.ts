@@ -1,3 +1,4 @@
+import type { BelowStatus } from '../above/relay.ts';
 import type { SettingsReport } from '../above/settings.ts';
 import type { HubStatus } from '../hub/front.ts';
 import type { SyncStatus } from '../registry/sync.ts';
@@ -54,6 +55,8 @@ export interface Status {
   readonly hub: HubStatus | null;
   /** Why nobody can connect, where there is a hub; it is tried again. */
   readonly hubFault: string | null;
+  /** Gateways below. */
+  readonly below: BelowStatus;
   readonly modules: readonly ModuleShown[];
   readonly memory: { readonly rssBytes: number };
 }

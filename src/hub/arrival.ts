@@ -83,11 +83,13 @@ export class Arrival {
     let will: Testament | null = null;
     if (connect.will !== null) {
       const said = this.#house.dialects[client.dialect].said(client, connect.will);
-      if (said.kind !== 'event') {
-        this.#refuse('not authorised', 'its will is no telemetry of its own');
+      const { below } = this.#house.services;
+      const ownWord = said.kind === 'lower word' && below?.owns(client.child, said.gateway) === true;
+      if (said.kind !== 'event' && !ownWord) {
+        this.#refuse('not authorised', 'its will is nothing of its own');
         return;
       }
-      will = { event: said, delaySecs: connect.will.delaySecs };
+      will = { said, delaySecs: connect.will.delaySecs };
     }
     const entered = this.#enter({ wire, origin, client, connect, will });
     if (entered === 'full') this.#refuse('full', `${this.#house.limits.clientsMax} clients are connected`);

@@ -37,12 +37,15 @@ export class Connection implements Line {
   readonly #acknowledgements: Acknowledgements;
   readonly #messages: Allowance;
   readonly #bytes: Allowance;
+  readonly #share: number;
   #noRoomTimer: Timer | null = null;
   #here = true;
 
   constructor({ wire, origin, client, connect, will }: Newcomer, session: Session, house: House, left: Left) {
     const now = house.clock.monotonic();
-    const { messagesPerSec, bytesPerSec } = house.limits;
+    this.#share = client.gateway === true ? limits.GATEWAY_SHARE : 1;
+    const messagesPerSec = house.limits.messagesPerSec * this.#share;
+    const bytesPerSec = house.limits.bytesPerSec * this.#share;
     this.client = client;
     this.origin = origin;
     this.dialect = house.dialects[client.dialect];
@@ -226,7 +229,7 @@ export class Connection implements Line {
       sessionPresent,
       reasonCode: 0,
       properties: {
-        receiveMaximum: limits.UNACKNOWLEDGED_MAX,
+        receiveMaximum: limits.UNACKNOWLEDGED_MAX * this.#share,
         maximumQoS: 1,
         maximumPacketSize: limits.PACKET_BYTES_MAX,
         topicAliasMaximum: 0,
@@ -269,7 +272,7 @@ export class Connection implements Line {
 
   get #crowded(): boolean {
     const { count, bytes } = this.#acknowledgements;
-    return count >= limits.UNACKNOWLEDGED_MAX || bytes >= limits.UNACKNOWLEDGED_BYTES_MAX;
+    return count >= limits.UNACKNOWLEDGED_MAX * this.#share || bytes >= limits.UNACKNOWLEDGED_BYTES_MAX * this.#share;
   }
 
   #eased(): void {
@@ -316,7 +319,11 @@ export class Connection implements Line {
     const suback = () => {
       if (!this.#here) return;
       this.#wire.send({ cmd: 'suback', messageId: id, granted: this.mqtt5 ? granted : granted.map(refusedAs311) });
-      for (const [at, { filter }] of wishes.entries()) if (granted[at]! < 0x80) this.#startWithDesired(filter);
+      for (const [at, { filter }] of wishes.entries()) {
+        if (granted[at]! >= 0x80) continue;
+        this.#startWithDesired(filter);
+        if (this.client.gateway === true) this.#house.services.below?.subscribed(this.client.child, filter);
+      }
       session.pump();
     };
     if (changed) void this.#house.subscribed(session).then(suback);
@@ -328,9 +335,13 @@ export class Connection implements Line {
     const { subscriptions } = this.session;
     if (!isFilter(filter)) return 0x8f;
     if (filter.startsWith('$share/')) return 0x9e;
-    if (!subscriptions.has(filter) && subscriptions.size >= this.#house.limits.subscriptionsMax) return 0x97;
-    const granted = this.dialect.subscribes(this.client, filter, qos);
-    if (granted !== null) return granted;
+    const { client } = this;
+    const most = client.gateway === true ? limits.GATEWAY_SUBSCRIPTIONS_MAX : this.#house.limits.subscriptionsMax;
+    if (!subscriptions.has(filter) && subscriptions.size >= most) return 0x97;
+    const lower = this.dialect.lower?.(client, filter) ?? null;
+    const granted = this.dialect.subscribes(client, filter, qos);
+    const may = lower === null || this.#house.services.below?.claim(client.child, lower) === true;
+    if (granted !== null && may) return granted;
     this.#house.refused('subscription', 'not its own topic', this.origin);
     return 0x87;
   }
@@ -350,8 +361,10 @@ export class Connection implements Line {
 }
 
 /** Without what is empty. */
-function sayable({ contentType, userProperties = {} }: PublicationProperties = {}): object {
+function sayable(properties: PublicationProperties = {}): object {
+  const { contentType, userProperties = {}, messageExpiryInterval } = properties;
   return {
+    ...(messageExpiryInterval === undefined ? {} : { messageExpiryInterval }),
     ...(contentType === undefined ? {} : { contentType }),
     ...(Object.keys(userProperties).length === 0 ? {} : { userProperties }),
   };

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { ChildDialect, EventSaid, Heard, InvokeSaid, Said } from '../dialects/child-dialect.ts';
 import type { Outcome } from './acknowledgements.ts';
 import type { Client } from './gatekeeper.ts';
-import type { Services } from './services.ts';
+import type { Below, Services } from './services.ts';
 import type { Session } from './session.ts';
 
 /** Methods of others that one client may be waiting for. */
@@ -10,6 +10,8 @@ const INVOKED_MAX = 10;
 const NONE = Buffer.alloc(0);
 const TAKEN: Outcome = { reason: 0 };
 const NOT_ITS_TOPIC: Outcome = { reason: 0x87 };
+/** Whoever speaks for a gateway that is another one's is told so, and goes on with all else. */
+const NOT_ITS_GATEWAY: Outcome = { reason: 0x87, explained: true };
 const NO_ROOM: Outcome = { reason: 0x97, stuck: true };
 const NOT_TAKEN: Outcome = { reason: 0x83 };
 
@@ -111,9 +113,20 @@ export class Conversation {
       case 'invoke':
         void this.#invoke(said);
         return TAKEN;
+      case 'lower event':
+        return this.#lower(said.gateway, (below) => below.event(said));
+      case 'lower word':
+        return this.#lower(said.gateway, (below) => below.word(said));
       case 'nothing':
         return NOT_ITS_TOPIC;
     }
+  }
+
+  async #lower(gateway: string, act: (below: Below) => Promise<void>): Promise<Outcome> {
+    const { below } = this.#services;
+    if (below === undefined || !below.owns(this.#client.child, gateway)) return NOT_ITS_GATEWAY;
+    await act(below);
+    return TAKEN;
   }
 
   async #twinGet(rid: string): Promise<void> {

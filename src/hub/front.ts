@@ -13,6 +13,7 @@ import { Hub } from './hub.ts';
 import { LIMITS, type HubLimits } from './limits.ts';
 import type { Address, ListenOptions } from './listeners.ts';
 import { methodsListener } from './methods-https.ts';
+import type { Below } from './services.ts';
 import { Switchboard, toChild, type SwitchboardOptions } from './switchboard.ts';
 
 /** Where a bare port listens. */
@@ -33,6 +34,15 @@ export interface FrontOptions {
   readonly accept: SwitchboardOptions['accept'];
   readonly hasRoom: SwitchboardOptions['hasRoom'];
   readonly noticesWanted: SwitchboardOptions['noticesWanted'];
+  /** Takes care of gateways below us. `open` is told what there is, before anybody is let in. */
+  readonly below?: (Below & { open(house: BelowHouse): void }) | undefined;
+}
+
+/** What there is to serve gateways below us with. */
+export interface BelowHouse {
+  readonly registry: Pick<Enrolment['registry'], 'all' | 'find' | 'onRevoked'>;
+  readonly store: Enrolment['store'];
+  readonly hub: Pick<Hub, 'deliver' | 'tell'>;
 }
 
 /** How the hub is doing, for `status`. */
@@ -97,6 +107,7 @@ export class Front {
         return found !== undefined && (module === null || found.modules.some(({ id }) => id === module));
       },
       noticesWanted: options.noticesWanted,
+      below: options.below,
     });
     this.#hub = new Hub({
       gateway,
@@ -129,6 +140,8 @@ export class Front {
       this.#hub.forget(child, module);
       options.twins.forget(child, module).catch((error: unknown) => log.error({ err: error, child }, 'its twin stays'));
     });
+    const { registry, store } = enrolment;
+    options.below?.open({ registry, store, hub: this.#hub });
     const renewed = certificates.onRenewed((certificate) => this.#hub.setCertificate(certificate));
     this.#hearing = [removed, renewed];
     commands.seekAmong(this.#hub);

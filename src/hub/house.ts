@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
-import type { ChildDialect, EventSaid } from '../dialects/child-dialect.ts';
+import type { ChildDialect, EventSaid, LowerWordSaid } from '../dialects/child-dialect.ts';
 import type { Admission, Client, Presented } from './gatekeeper.ts';
 import type { HubLimits } from './limits.ts';
 import type { Connect } from './packets.ts';
@@ -16,10 +16,16 @@ export interface Origin {
   readonly certificates: readonly Buffer[];
 }
 
-/** What becomes of a client's telemetry when its connection breaks. */
+/** What is said for a client when its connection breaks: telemetry, or a lower gateway's word of itself. */
 export interface Testament {
-  readonly event: EventSaid;
+  readonly said: EventSaid | LowerWordSaid;
   readonly delaySecs: number;
+}
+
+/** Rejects when nobody takes it. */
+export async function carryOut({ said }: Testament, client: Client, services: Services): Promise<void> {
+  if (said.kind === 'event') await services.event(client, said);
+  else await services.below?.word(said);
 }
 
 /** A client that was admitted, with all that it came with. */

@@ -1,13 +1,13 @@
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock/clock.ts';
 import type { Fate } from '../commands/feedback.ts';
-import type { ChildDialect, ToChild } from '../dialects/child-dialect.ts';
+import type { ChildDialect, Publication, ToChild } from '../dialects/child-dialect.ts';
 import type { Message } from '../message/message.ts';
 import { Arrival } from './arrival.ts';
 import { Awaited } from './awaited.ts';
 import { Connection, keepingOf } from './connection.ts';
 import type { Admission, Client, Gatekeeper, Presented } from './gatekeeper.ts';
-import type { House, Newcomer, Testament } from './house.ts';
+import { carryOut, type House, type Newcomer, type Testament } from './house.ts';
 import { LIMITS, type HubLimits } from './limits.ts';
 import { Listeners, type ListenOptions, type ServerCertificate } from './listeners.ts';
 import { MailboxFull, type Errand } from './mailbox.ts';
@@ -241,6 +241,14 @@ export class Hub {
     if (session !== undefined) this.#connections.get(session)?.desired(version, patch);
   }
 
+  /** Says something to a client that is there. `busy`: it takes nothing now; `deaf`: it is not there, or does not listen to this. */
+  tell(child: string, publication: Publication): 'told' | 'busy' | 'deaf' {
+    const session = this.#sessions.find(child, null);
+    if (session === undefined || session.line === null || session.granted(publication.topic) === null) return 'deaf';
+    if (!session.ready(publication.topic)) return 'busy';
+    return session.say(publication) ? 'told' : 'deaf';
+  }
+
   /** Shows a message that was accepted to those who observe. */
   observe(message: Message): void {
     this.#observers.show(message);
@@ -316,6 +324,7 @@ export class Hub {
       'a client is connected',
     );
     this.#options.services.present(client, true);
+    if (client.gateway === true) this.#options.services.below?.came(client.child);
     connection.begin(present);
     this.#awaited.look();
     return connection;
@@ -342,7 +351,7 @@ export class Hub {
     if (will === null || this.#stopping) return;
     const say = () => {
       this.#wills.delete(session);
-      this.#options.services.event(client, will.event).catch((error: unknown) => {
+      carryOut(will, client, this.#options.services).catch((error: unknown) => {
         this.#house.log.warn({ err: error, child: client.child }, 'the will of a client is lost');
       });
     };

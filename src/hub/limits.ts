@@ -47,6 +47,10 @@ export const PACKET_BYTES_MAX = BODY_BYTES_MAX + TOPIC_BYTES_MAX + 16 * 1024;
 /** What a client may have sent without its being acknowledged; then its socket is not read. */
 export const UNACKNOWLEDGED_MAX = 64;
 export const UNACKNOWLEDGED_BYTES_MAX = 2 ** 20;
+/** A gateway speaks for many: it may say so many times as much as one child ... */
+export const GATEWAY_SHARE = 8;
+/** ... and subscribe to so much: seven filters for itself, and as many for each gateway below it. */
+export const GATEWAY_SUBSCRIPTIONS_MAX = 4096;
 /** What we may have sent to a client without its acknowledging it. */
 export const WINDOW = 20;
 /** Bytes that wait in a client's socket: then what is QoS 1 waits in its queue, and what is QoS 0 is let go. */

@@ -3,8 +3,11 @@ import type { ToChild } from '../dialects/child-dialect.ts';
 import type { HubLimits } from './limits.ts';
 import type { Pen } from './pen.ts';
 
-/** What is brought to a client: a command, or a message for one of its inputs. */
-export type Errand = 'command' | { readonly input: string };
+/**
+ * What is brought to a client: a command, a message for one of its inputs, or, to a gateway, a command for one of those below it
+ * as it came from above. `expires`: its sender has said how long it is worth something.
+ */
+export type Errand = 'command' | { readonly input: string } | { readonly topic: string; readonly expires: boolean };
 
 /** A message that waits for its client. */
 export interface Letter {

@@ -1,6 +1,6 @@
 import { noProperties } from '../dialects/bag.ts';
 import type { Publication } from '../dialects/child-dialect.ts';
-import { eventTopic, propertyLevel, rfc3339 } from '../dialects/holdfast.ts';
+import { eventTopic, ORIGIN, propertyLevel, rfc3339 } from '../dialects/holdfast.ts';
 import { covers } from '../dialects/topic-filter.ts';
 import type { Message } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
@@ -117,6 +117,7 @@ function pairsOf({ id, contentEncoding, eventTime, acceptedAt, properties }: Mes
   if (eventTime !== undefined) pairs.push('t', rfc3339(eventTime));
   pairs.push('at', rfc3339(acceptedAt.wall), 'clock', acceptedAt.clock);
   if (contentEncoding !== undefined) pairs.push('content-encoding', contentEncoding);
-  for (const [name, value] of Object.entries(properties ?? {})) pairs.push(`p-${name}`, value);
+  for (const [name, value] of Object.entries(properties ?? {}))
+    pairs.push(name === ORIGIN ? 'origin' : `p-${name}`, value);
   return pairs;
 }

@@ -1,5 +1,21 @@
-import type { EventSaid, ToChild } from '../dialects/child-dialect.ts';
+import type { EventSaid, LowerEventSaid, LowerWordSaid, ToChild } from '../dialects/child-dialect.ts';
 import type { Client } from './gatekeeper.ts';
+
+/** What the hub asks for the gateways below us that it has let in. */
+export interface Below {
+  /** Whether a client speaks for this gateway: it is that one itself, or the one through which that one is reached. */
+  owns(child: string, gateway: string): boolean;
+  /** A client wants to hear what is for this gateway. The first who asks has it from then on; false: another one has. */
+  claim(child: string, gateway: string): boolean;
+  /** As {@link Services.event}; one that was taken before resolves when that one is durable. */
+  event(said: LowerEventSaid): Promise<void>;
+  /** Resolves when it has gone up, will go, or need not. Rejects as {@link Services.event} while there is no room for it. */
+  word(said: LowerWordSaid): Promise<void>;
+  /** It has begun a connection. */
+  came(child: string): void;
+  /** It has subscribed: what is kept for it on these topics is said. */
+  subscribed(child: string, filter: string): void;
+}
 
 /** What the hub asks of the rest of the gateway for the clients that it has let in. `gateway.ts` connects it. */
 export interface Services {
@@ -31,4 +47,6 @@ export interface Services {
   /** Resolves when it is durable. */
   send(client: Client, child: string, message: ToChild): Promise<void>;
   present(client: Client, connected: boolean): void;
+  /** Left out: no gateways are let in as such. */
+  readonly below?: Below | undefined;
 }

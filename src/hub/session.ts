@@ -1,7 +1,7 @@
 import type { ChildDialect, Publication } from '../dialects/child-dialect.ts';
 import { covers } from '../dialects/topic-filter.ts';
 import type { Client } from './gatekeeper.ts';
-import type { Letter, Mailbox } from './mailbox.ts';
+import type { Errand, Letter, Mailbox } from './mailbox.ts';
 
 /** The connection that a session has while its client is there. */
 export interface Line {
@@ -169,30 +169,35 @@ export class Session {
   }
 
   #send(letter: Letter, line: Line): void {
-    const errand = letter.errand === 'command' ? 'command' : `input ${letter.errand.input}`;
+    const errand = nameOf(letter.errand);
     if (this.#deaf.has(errand)) return;
-    const wanted = this.#wanted(
-      letter.errand === 'command'
-        ? line.dialect.commandMessage(line.client, letter.message, line.mqtt5)
-        : line.dialect.inputMessage(line.client, letter.errand.input, letter.message, line.mqtt5),
-    );
+    const said = this.#publication(letter, line);
+    const wanted = said === null ? null : this.#wanted(said);
     if (wanted === null) {
       this.#deaf.add(errand);
       return;
     }
     const { publication, granted } = wanted;
     const id = granted === 0 ? 0 : letter.packetId || this.#newId();
-    const said = line.publish(publication, id, letter.packetId > 0);
-    if (said && id > 0) {
+    const sent = line.publish(publication, id, letter.packetId > 0);
+    if (sent && id > 0) {
       letter.packetId = id;
       letter.sent = true;
       this.#onTheWay.set(id, letter);
     } else {
       this.#onTheWay.delete(letter.packetId);
-      if (said) this.mailbox.remove(letter);
+      if (sent) this.mailbox.remove(letter);
       else this.mailbox.drop(letter, 'dropped');
     }
-    if (said) this.counts.out++;
+    if (sent) this.counts.out++;
+  }
+
+  /** Null: it cannot be said in this dialect. */
+  #publication({ errand, message, expiresAt }: Letter, { client, dialect, mqtt5 }: Line): Publication | null {
+    if (errand === 'command') return dialect.commandMessage(client, message, mqtt5);
+    if ('input' in errand) return dialect.inputMessage(client, errand.input, message, mqtt5);
+    const secs = errand.expires ? Math.max(1, Math.ceil((expiresAt - this.#age()) / 1000)) : null;
+    return dialect.lowerCommand?.(errand.topic, message, mqtt5, secs) ?? null;
   }
 
   #newId(): number {
@@ -200,4 +205,9 @@ export class Session {
     while (this.#onTheWay.has(this.#lastId));
     return this.#lastId;
   }
+}
+
+function nameOf(errand: Errand): string {
+  if (errand === 'command') return errand;
+  return 'input' in errand ? `input ${errand.input}` : `topic ${errand.topic}`;
 }

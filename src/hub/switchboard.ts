@@ -3,6 +3,7 @@ import { commandMessage } from '../commands/command-message.ts';
 import type { CommandResult } from '../commands/commands.ts';
 import { feedback, type Fate } from '../commands/feedback.ts';
 import type { EventSaid, ToChild } from '../dialects/child-dialect.ts';
+import { ORIGIN } from '../dialects/holdfast.ts';
 import type { Message, Reading, Source } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
 import { changeNotice, presenceNotice } from '../twins/notice.ts';
@@ -10,7 +11,7 @@ import type { Twins, TwinChange } from '../twins/twins.ts';
 import type { Client } from './gatekeeper.ts';
 import type { Hub } from './hub.ts';
 import type { MethodServices } from './methods-https.ts';
-import type { Services } from './services.ts';
+import type { Below, Services } from './services.ts';
 
 /** How long a child waits for another's answer when it does not say, seconds. */
 const RESPONSE_TIMEOUT_SECS = 30;
@@ -40,6 +41,7 @@ export interface SwitchboardOptions {
   readonly isRegistered: (child: string, module: string | null) => boolean;
   /** Whether some route takes `/twinChangeNotifications`: without one, a notice would only be booked as dropped. */
   readonly noticesWanted: () => boolean;
+  readonly below?: Below | undefined;
 }
 
 /** Connects what clients of the hub say with who does it: router, twins, commands, and the hub itself for other clients. */
@@ -50,10 +52,16 @@ export class Switchboard implements Services, MethodServices {
     this.#options = options;
   }
 
+  get below(): Below | undefined {
+    return this.#options.below;
+  }
+
   event({ child, module }: Client, said: EventSaid): Promise<void> {
     const source: { child: string; module?: string; output?: string } = { child };
     if (module !== null) source.module = module;
     if (said.output !== null) source.output = said.output;
+    // Where it comes from is not a child's to say.
+    if (ORIGIN in said.properties) delete said.properties[ORIGIN];
     return this.#options.accept(source, said, true);
   }
 

@@ -91,6 +91,10 @@ export class Doorkeeper implements Gatekeeper {
       get grants() {
         return registry.grants(child);
       },
+      // The registry may say otherwise while it is connected.
+      get gateway() {
+        return module === null && registry.find(child)?.gateway === true;
+      },
       expiresAt: judged.expiresAt,
       credential: judged.credential,
     };

@@ -38,6 +38,8 @@ export interface ListedIdentity {
   readonly origin: 'config' | 'local' | 'upstream';
   /** null: none yet. */
   readonly auth: AuthKind | null;
+  /** It has children of its own. */
+  readonly gateway?: true;
   readonly modules: readonly { readonly id: string; readonly auth: AuthKind }[];
 }
 
@@ -108,10 +110,11 @@ function list({ registry }: Enrolment): ListedIdentity[] {
   const without = registry
     .withoutCredentials()
     .map((id): ListedIdentity => ({ id, status: 'enabled', origin: 'config', auth: null, modules: [] }));
-  const kept = registry.all().map(({ id, status, origin, auth, modules }): ListedIdentity => ({
+  const kept = registry.all().map(({ id, status, origin, auth, gateway, modules }): ListedIdentity => ({
     id,
     status,
     origin,
+    ...(gateway === true && { gateway }),
     auth: authKind(auth),
     modules: modules.map((module) => ({ id: module.id, auth: authKind(module.auth) })),
   }));
@@ -126,11 +129,12 @@ function show({ registry }: Enrolment, child: string, secrets: boolean): ShownId
       throw new RegistryRefusal(`there is no child ${child} that connects`);
     return { id: child, status: 'enabled', origin: 'config', auth: null, grants, modules: [] };
   }
-  const { id, status, origin, auth, modules } = found satisfies Registered;
+  const { id, status, origin, auth, gateway, modules } = found satisfies Registered;
   return {
     id,
     status,
     origin,
+    ...(gateway === true && { gateway }),
     ...shownAuth(auth, secrets),
     grants,
     modules: modules.map((module) => ({ id: module.id, ...shownAuth(module.auth, secrets) })),

@@ -92,13 +92,17 @@ export class Router {
     return this.#taken({ child: this.#gateway, module, output }, content, undefined, hops + 1, senderWaits);
   }
 
-  /** Takes on what a connected child, one of its modules, or the hub itself says: as {@link reading}. */
+  /**
+   * Takes on what a connected child, one of its modules, or the hub itself says: as {@link reading}. `hops`: of how many modules and
+   * gateways it has come through.
+   */
   said(
     source: Message['source'],
     content: Omit<Reading, 'measuredAt' | 'output'>,
     senderWaits: boolean,
+    hops = 0,
   ): Promise<void> {
-    return this.#taken(source, content, undefined, 0, senderWaits);
+    return this.#taken(source, content, undefined, hops, senderWaits);
   }
 
   /** Puts these routes in place of the others. Each message takes the one or the other, and none is overtaken. */
@@ -162,7 +166,9 @@ export class Router {
     const up = taken.find(({ route }) => route.sink.kind === 'upstream');
     if (up?.priority !== undefined) message.priority = up.priority;
     if (up?.timeToLiveSecs !== undefined) message.expiresAfterSecs = up.timeToLiveSecs;
-    const stored = up === undefined ? null : upstream.accept(message, senderWaits, message.source.module !== undefined);
+    // What rules remember, and what is known of gateways below, is on the medium with it or not at all.
+    const mustBeWritten = message.source.module !== undefined || message.hops > 0;
+    const stored = up === undefined ? null : upstream.accept(message, senderWaits, mustBeWritten);
     if (taken.length > 1 || stored === null) this.#give(taken, message);
     return stored ?? this.#destinations.kept(senderWaits);
   }

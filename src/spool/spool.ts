@@ -43,7 +43,8 @@ export class Spool {
   readonly #environment: Medium;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #books: Books;
+  /** The account as it is in memory. */
+  readonly books: Books;
   readonly #losses: Losses;
   readonly #quota: Quota;
   readonly #age: AgeClock;
@@ -66,7 +67,7 @@ export class Spool {
     this.#environment = options.environment;
     this.#clock = clock;
     this.#log = options.log;
-    this.#books = books;
+    this.books = books;
     this.#losses = options.losses;
     this.#quota = options.quota;
     this.#settings = options.settings;
@@ -117,7 +118,7 @@ export class Spool {
    */
   accept(message: Message, senderWaits: boolean, mustBeWritten = false): Promise<void> {
     const durable = this.#parts.door.accept(message, senderWaits, mustBeWritten);
-    if (this.#sending && this.#books.write === 'when-needed') this.#more();
+    if (this.#sending && this.books.write === 'when-needed') this.#more();
     return durable;
   }
 
@@ -338,7 +339,7 @@ export class Spool {
       ...this.#parts,
       environment: this.#environment,
       quota: this.#quota,
-      pending: pendingOf(this.#books),
+      pending: pendingOf(this.books),
       age: this.#age.now(),
       commitEveryMs: this.#settings.commitEveryMs,
       losses: this.#losses,
@@ -352,7 +353,7 @@ export class Spool {
 
   /** The books as they lie on the medium; those in memory while there are none. */
   booksIn(reader: Reader): Books {
-    return readBooks(reader) ?? this.#books;
+    return readBooks(reader) ?? this.books;
   }
 
   /** The upstream takes messages. */
@@ -386,7 +387,7 @@ export class Spool {
   /** A file larger than a lowered quota shrinks when there is nothing in it. */
   #shrink(): void {
     if (this.#shrinking || this.#closing) return;
-    if (pendingOf(this.#books) > 0 || this.#books.ledger.deadLetters > 0) return;
+    if (pendingOf(this.books) > 0 || this.books.ledger.deadLetters > 0) return;
     if (this.#environment.fileBytes() <= this.#quota.bytes) return;
     this.#shrinking = true;
     this.#clock.soon(() => {

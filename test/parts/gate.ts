@@ -9,6 +9,8 @@ export class Gate {
   connections = 0;
   readonly #to: number;
   readonly #sockets = new Set<Socket>();
+  /** Those of them that lead to the broker. */
+  readonly #far = new Set<Socket>();
   #server: Server | null = null;
   #still = false;
 
@@ -49,6 +51,14 @@ export class Gate {
     }
   }
 
+  /** What is said still passes, and no answer comes back. Ends with {@link close}. */
+  mute(): void {
+    for (const far of this.#far) {
+      far.unpipe();
+      far.pause();
+    }
+  }
+
   #join(near: Socket): void {
     this.connections++;
     if (this.#still) {
@@ -58,6 +68,7 @@ export class Gate {
     const far = connect({ port: this.#to, host: '127.0.0.1', noDelay: true });
     this.#keep(near, far);
     this.#keep(far, near);
+    this.#far.add(far);
     near.pipe(far);
     far.pipe(near);
   }
@@ -67,6 +78,7 @@ export class Gate {
     socket.on('error', () => undefined);
     socket.once('close', () => {
       this.#sockets.delete(socket);
+      this.#far.delete(socket);
       other.destroy();
     });
   }
