@@ -13,20 +13,19 @@ import { takenUp, type Reconfigured } from './config/change.ts';
 import type { LoadedConfig } from './config/load.ts';
 import type { UpstreamConfig } from './config/schema.ts';
 import { namedRoutes } from './config/routes.ts';
-import { holdfastUpstream } from './dialects/holdfast-upstream.ts';
-import { iothubUpstream } from './dialects/iothub-upstream.ts';
+import { upstreamDialect } from './dialects/upstream-dialects.ts';
 import { WiredChildren } from './drivers/wired-children.ts';
 import { readableBody } from './health/shown.ts';
 import { publishedStatus } from './health/published-status.ts';
 import { statusOf } from './health/status.ts';
 import { twinIds } from './health/twin-requests.ts';
 import { FrontDoor } from './hub/front-door.ts';
-import type { Message, Reading } from './message/message.ts';
-import { ulidText } from './message/ulid.ts';
+import type { Reading } from './message/message.ts';
 import type { Enrolment } from './registry/enrolment.ts';
 import { KnownTime } from './registry/known-time.ts';
 import { Reception } from './registry/reception.ts';
-import { Router, type ModuleInput } from './router/router.ts';
+import { Deliveries } from './router/deliveries.ts';
+import { Router } from './router/router.ts';
 import { Modules } from './rules/modules.ts';
 import { SpoolDesk } from './spool/desk.ts';
 import { LateState } from './spool/late-state.ts';
@@ -79,7 +78,7 @@ export class Gateway {
   readonly spoolDesk: SpoolDesk;
   /** What comes from above and lies over the file. */
   readonly settings: Settings;
-  #refusing = false;
+  readonly #deliveries: Deliveries;
   readonly #door: FrontDoor;
 
   private constructor(settings: Settings, platform: Platform, state: State | LateState, spool: Spool) {
@@ -120,13 +119,23 @@ export class Gateway {
     );
     const touch = () => spool.touch(false);
     this.#orders = new Orders({ commands: this.#commands, clock, log, touch, seen: platform.onOrder });
+    this.#deliveries = new Deliveries({
+      rules: { has: (id) => this.#modules.has(id), feed: (...fed) => this.#modules.feed(...fed) },
+      front: () => this.#door.front,
+      isWired: (child) => this.#children.has(child),
+      order: (order) => this.#orders.give(order),
+      readable: readableBody,
+      clock,
+      log,
+    });
+    const refused = (id: string) => (error: unknown) => this.#deliveries.refused(id, error as Error);
     this.#router = new Router({
       gateway: config.gateway.id,
       routes: namedRoutes(config.routes),
       destinations: {
         upstream: spool,
-        modules: (message, inputs) => this.#feed(message, inputs),
-        child: (child, input, message) => this.#giveChild(child, input, message),
+        modules: (message, inputs) => this.#deliveries.modules(message, inputs),
+        child: (child, input, message) => this.#deliveries.child(child, input, message),
         kept: (senderWaits) => spool.kept(senderWaits),
       },
       onTaken: (message) => this.#door.front?.observe(message),
@@ -136,9 +145,7 @@ export class Gateway {
       clock,
       log,
       quotaBytes: () => spool.snapshot().quotaBytes,
-      put: (out) => {
-        this.#router.moduleOutput(out, false).catch((error: unknown) => this.#refused(out.module, error as Error));
-      },
+      put: (out) => void this.#router.moduleOutput(out, false).catch(refused(out.module)),
       order: (order) => this.#orders.give(order),
       touch,
     });
@@ -151,7 +158,7 @@ export class Gateway {
       log,
       onReading: (child, reading) => {
         platform.onReading?.(child, reading);
-        this.#router.reading(child, reading, false).catch((error: unknown) => this.#refused(child, error as Error));
+        this.#router.reading(child, reading, false).catch(refused(child));
       },
     });
     for (const [id, target] of this.#children) this.#commands.register(id, target);
@@ -319,33 +326,6 @@ export class Gateway {
     return changed;
   }
 
-  /** Rules, and modules of connected children that no rule has the name of. */
-  #feed(message: Message, inputs: readonly ModuleInput[]): void {
-    const rules = inputs.filter(({ module }) => this.#modules.has(module));
-    if (rules.length > 0) this.#modules.feed(message, rules);
-    for (const { module, input } of inputs) {
-      if (this.#modules.has(module)) continue;
-      this.#door.front
-        ?.moduleInput(module, input, message)
-        .catch((error: unknown) => this.#refused(module, error as Error));
-    }
-  }
-
-  #giveChild(child: string, input: string, message: Message): void {
-    if (this.#door.front === null || this.#children.has(child)) {
-      this.#orders.give({ child, command: input, payload: readableBody(message.body), id: ulidText(message.id) });
-    } else
-      this.#door.front.input(child, input, message).catch((error: unknown) => this.#refused(child, error as Error));
-  }
-
-  /** A wired child cannot be told to wait: what is refused is counted by the spool, and said once until it ends. */
-  #refused(id: string, error: Error): void {
-    if (this.#refusing) return;
-    this.#refusing = true;
-    this.#platform.log.error({ child: id }, `readings are not taken: ${error.message}`);
-    this.#platform.clock.after(60_000, () => (this.#refusing = false));
-  }
-
   #makeLiaison(upstream: UpstreamConfig): Liaison {
     const { clock, log } = this.#platform;
     const gateway = this.#loaded.config.gateway.id;
@@ -356,7 +336,7 @@ export class Gateway {
     return new Liaison({
       gateway,
       version: VERSION,
-      dialect: upstream.dialect === 'iothub' ? iothubUpstream(gateway, upstream.clientId) : holdfastUpstream(gateway),
+      dialect: upstreamDialect(gateway, upstream),
       open: () => cabinet.open(),
       settings: this.settings,
       isOurs: (child, module) =>
