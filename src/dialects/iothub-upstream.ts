@@ -102,6 +102,7 @@ function eventBag({ message, epoch, lane, seq }: Stored, known: KnownTime): stri
     'holdfast-seq': String(seq),
     'holdfast-at': rfc3339(known.at),
     'holdfast-clock': known.clock,
+    ...(message.hops > 0 ? { 'holdfast-hops': String(message.hops) } : {}),
   };
   if (eventTime !== undefined) properties['creationTime'] ??= rfc3339(eventTime - wrongBy);
   return writeBag({

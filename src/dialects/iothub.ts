@@ -1,6 +1,7 @@
 import { encoded, bagPairs } from './bag.ts';
 import type { ChildDialect, Heard, Said, Speaker } from './child-dialect.ts';
 import { mayObserve } from './grants.ts';
+import { lowerSaidAsDevice } from './iothub-below.ts';
 import { readBag, writeBag } from './iothub-bag.ts';
 import { covers, isFilter, isName } from './topic-filter.ts';
 
@@ -28,7 +29,10 @@ export function iothubChild(gateway: string): ChildDialect {
 
     said(speaker, heard) {
       const { topic } = heard;
-      if (!topic.startsWith('$')) return event(speaker, heard);
+      if (!topic.startsWith('$')) {
+        const said = event(speaker, heard);
+        return said.kind === 'event' && speaker.gateway === true ? lowerSaidAsDevice(speaker.child, said) : said;
+      }
       if (topic.startsWith(TWIN_GET)) {
         const rid = requestId(topic.slice(TWIN_GET.length));
         return rid === null ? nothing('the twin is asked for without a $rid') : { kind: 'twin get', rid };

@@ -4,17 +4,19 @@ import { holdfast } from './command.ts';
 import { freePort } from './free-port.ts';
 import { startGateway, type GatewayProcess } from './gateway-process.ts';
 import { scratch } from './scratch.ts';
-import { byPassword } from './sdk-gateway.ts';
+import { byPassword, type Registered } from './sdk-gateway.ts';
 
 export interface NestedOptions {
   readonly id: string;
   /** URL of the broker or the gateway above. */
   readonly upstream: string;
   readonly protocol?: '5' | '3.1.1';
+  /** As a device of IoT Hub, with this key. */
+  readonly iothubKey?: string;
   /** Who may connect; their passwords are `key of ID`. */
   readonly children?: readonly string[];
-  /** The same, with children of their own. */
-  readonly gateways?: readonly string[];
+  /** The same, with children of their own; or with keys, as devices of IoT Hub. */
+  readonly gateways?: readonly (string | Registered)[];
   readonly write?: 'always' | 'when-needed';
   /** YAML below what is written here. */
   readonly yaml?: string;
@@ -36,14 +38,18 @@ export class NestedGateway {
   readonly #yaml: string;
   #process: GatewayProcess | null = null;
 
-  constructor(port: number, { id, upstream, protocol = '5', write = 'always', yaml = '' }: NestedOptions) {
+  constructor(port: number, { id, upstream, protocol = '5', iothubKey, write = 'always', yaml = '' }: NestedOptions) {
     this.id = id;
     this.port = port;
-    writeFileSync(join(this.#dir, 'password'), `key of ${id}`, { mode: 0o600 });
+    writeFileSync(join(this.#dir, 'secret'), iothubKey ?? `key of ${id}`, { mode: 0o600 });
+    const speaks =
+      iothubKey === undefined
+        ? `protocol: "${protocol}", username: ${id}, passwordFile: secret`
+        : 'dialect: iothub, iothubName: localhost, sharedAccessKeyFile: secret';
     const reconnect = '{ minSecs: 0.01, maxSecs: 0.1 }';
     this.#yaml = [
       `gateway: { id: ${id}, profile: simulated, dataDir: data }`,
-      `upstream: { url: "${upstream}", protocol: "${protocol}", username: ${id}, passwordFile: password, reconnect: ${reconnect} }`,
+      `upstream: { url: "${upstream}", ${speaks}, reconnect: ${reconnect} }`,
       `hub: { hostName: localhost, listen: { mqtt: "127.0.0.1:${port}" } }`,
       `storeAndForward: { quota: 64MiB, keepFree: 0%, commitEveryMs: 20, write: ${write} }`,
       yaml,
@@ -55,14 +61,12 @@ export class NestedGateway {
   static async make(options: NestedOptions): Promise<NestedGateway> {
     const made = new NestedGateway(await freePort(), options);
     const { children = [], gateways = [] } = options;
-    const all = [...children.map((id) => ({ id })), ...gateways.map((id) => ({ id, gateway: true }))];
+    const registered = (each: string | Registered) =>
+      typeof each === 'string' ? { id: each, auth: byPassword(`key of ${each}`) } : each;
+    const all = [...children.map(registered), ...gateways.map((each) => ({ ...registered(each), gateway: true }))];
     if (all.length > 0) {
       const file = join(made.#dir, 'children.json');
-      const document = {
-        version: 1,
-        children: all.map((each) => ({ ...each, auth: byPassword(`key of ${each.id}`) })),
-      };
-      writeFileSync(file, JSON.stringify(document), { mode: 0o600 });
+      writeFileSync(file, JSON.stringify({ version: 1, children: all }), { mode: 0o600 });
       await made.command(['children', 'import', file]);
     }
     return made;
