@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import mqtt, { type IClientOptions, type IClientPublishOptions, type MqttClient } from 'mqtt';
+import { sealDocument } from '../src/registry/document.ts';
+import type { PublicJwk } from '../src/registry/jwk.ts';
 import { startMosquitto, type Mosquitto } from './parts/mosquitto.ts';
 import { NestedGateway } from './parts/nested-gateway.ts';
+import { byPassword } from './parts/sdk-gateway.ts';
 import { Bell, until } from './parts/until.ts';
 
 interface Heard {
@@ -39,7 +42,7 @@ class Listener {
     );
   }
 
-  say(topic: string, body: string, over: IClientPublishOptions = {}): Promise<unknown> {
+  say(topic: string, body: string | Buffer, over: IClientPublishOptions = {}): Promise<unknown> {
     return this.client.publishAsync(topic, body, { qos: 1, ...over });
   }
 
@@ -107,6 +110,22 @@ describe('three levels: plant above site above line-4', () => {
     assert.equal(command.properties?.userProperties?.['p-why'], 'fire');
     await door.say('holdfast/v1/line-4/door/twin/reported', '{"open":true}');
     await operator.until('holdfast/v1/line-4/door/twin/reported', ({ text }) => text.includes('"open":true'));
+  });
+
+  test('a registry document goes down sealed to the lowest, whose key has come up; a gateway in one is one at once', async () => {
+    for (const [gateway, child] of [
+      [line, { id: 'lamp' }],
+      [site, { id: 'line-7', gateway: true }],
+    ] as const) {
+      const { text } = await operator.until(`holdfast/v1/${gateway.id}/key`);
+      const children = [{ ...child, auth: byPassword(`key of ${child.id}`) as { password: string } }];
+      const document = { version: 1, issuedAt: new Date().toISOString(), children };
+      const sealed = await sealDocument(document, [JSON.parse(text) as PublicJwk]);
+      await operator.say(`holdfast/v1/${gateway.id}/children`, sealed, { retain: true });
+      const come = () => listen(gateway.port, child.id).catch(() => null);
+      const client = await until(`${child.id} to be let in`, come);
+      assert.deepEqual(await client.ask(`holdfast/v1/line-7/children`), ['gateway' in child ? 1 : 0x80], child.id);
+    }
   });
 
   test('a method for a gateway that is not there is answered at once', async () => {
