@@ -103,7 +103,8 @@ export class Door {
     // It never had a number.
     const range = { firstSeq: 0, lastSeq: 0, count: 1, firstEventTime: time, lastEventTime: time };
     losses.add({ epoch: books.epoch, lane, child, reason, ...range, exact: true });
-    committer.touch();
+    // No other message need ever come.
+    committer.touchSoon();
   }
 
   /** The memory for what waits is full: the oldest of the lowest lane goes for a newer one. False when it must not. */
