@@ -1,70 +1,20 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import mqtt, { type MqttClient } from 'mqtt';
-import { sealDocument, type WrittenDocument } from '../src/registry/document.ts';
-import { newKeyPair, type PublicJwk } from '../src/registry/jwk.ts';
+import mqtt from 'mqtt';
+import { newKeyPair } from '../src/registry/jwk.ts';
 import { hashPassword } from '../src/registry/password.ts';
 import { holdfast } from './parts/command.ts';
 import { freePort } from './parts/free-port.ts';
 import { openGate, type Gate } from './parts/gate.ts';
 import { startGateway, type GatewayProcess } from './parts/gateway-process.ts';
 import { startMosquitto, type Mosquitto } from './parts/mosquitto.ts';
+import { Operator, ROOT } from './parts/operator.ts';
 import { scratch } from './parts/scratch.ts';
 import { until } from './parts/until.ts';
 
 /*
  * A gateway with a broker above it, played by its operator over plain MQTT: synced once, then on its own, then back.
  */
-const ROOT = 'holdfast/v1/line-4';
-
-/** The operator, who sees and writes the gateway's topics. */
-class Operator {
-  readonly client: MqttClient;
-  /** The last message on each topic, and all in the order in which they came. */
-  readonly last = new Map<string, Buffer>();
-  readonly all: { readonly topic: string; readonly body: string }[] = [];
-
-  private constructor(client: MqttClient) {
-    this.client = client;
-    client.on('message', (topic, body) => {
-      this.last.set(topic, body);
-      this.all.push({ topic, body: body.toString() });
-    });
-  }
-
-  static async of(url: string): Promise<Operator> {
-    const client = await mqtt.connectAsync(url, { clientId: 'operator', reconnectPeriod: 100 });
-    const operator = new Operator(client);
-    await client.subscribeAsync(`${ROOT}/#`, { qos: 1 });
-    return operator;
-  }
-
-  json(topic: string): Record<string, unknown> | null {
-    const body = this.last.get(`${ROOT}/${topic}`);
-    return body === undefined || body.length === 0 ? null : (JSON.parse(body.toString()) as Record<string, unknown>);
-  }
-
-  /** What the gateway reports of itself under this name. */
-  reported(name: string): Record<string, unknown> | undefined {
-    return this.json('line-4/twin/reported')?.[name] as Record<string, unknown> | undefined;
-  }
-
-  /** What it reports of its settings under this name, a list. */
-  settings(name: string): string[] {
-    return ((this.reported('settings')?.[name] ?? []) as string[]).toSorted();
-  }
-
-  async retain(topic: string, body: Buffer | object): Promise<void> {
-    const bytes = Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body));
-    await this.client.publishAsync(`${ROOT}/${topic}`, bytes, { qos: 1, retain: true });
-  }
-
-  async document(version: number, children: WrittenDocument['children'], key?: PublicJwk): Promise<void> {
-    const own = key ?? (this.json('key') as unknown as PublicJwk);
-    const document = { version, issuedAt: new Date().toISOString(), children };
-    await this.retain('children', await sealDocument(document, [own]));
-  }
-}
 
 /** A child that connects with its password; what it received. */
 async function child(port: number, id: string, password: string) {

@@ -1,12 +1,12 @@
 import { readdirSync, readlinkSync } from 'node:fs';
 
-/** Sockets that this process has open. */
-export function openSockets(): number {
-  return readdirSync('/proc/self/fd').filter((fd) => {
+/** Sockets that a process has open; this one when left out. */
+export function openSockets(pid: number | 'self' = 'self'): number {
+  return readdirSync(`/proc/${pid}/fd`).filter((fd) => {
     try {
-      return readlinkSync(`/proc/self/fd/${fd}`).startsWith('socket:');
+      return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith('socket:');
     } catch {
-      // The one by which the folder was read.
+      // The one by which the folder was read, or one that was closed meanwhile.
       return false;
     }
   }).length;
