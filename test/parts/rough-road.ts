@@ -18,7 +18,7 @@ type Direction = 'up' | 'down';
 
 /**
  * The network between a gateway and its broker, with its troubles: cut, a black hole, dead in one direction, slow. What is under way
- * where nothing passes waits, as it does in a kernel that sends again and again, and arrives late when {@link heal} has been called;
+ * in a dead direction waits, as it does in a kernel that sends again and again, and arrives late when {@link heal} has been called;
  * the end of a connection waits with it, so that the broker learns of it late.
  */
 export class RoughRoad {
@@ -51,7 +51,10 @@ export class RoughRoad {
     });
   }
 
-  /** Nothing passes and nobody is told; new connections are taken, and go nowhere. */
+  /**
+   * Nothing passes and nobody is told; new connections are taken, and go nowhere. Whoever made it forgets all connections by the
+   * time it is over, with what is in them.
+   */
   blackHole(): void {
     this.#dead = new Set(['up', 'down']);
   }
@@ -67,9 +70,13 @@ export class RoughRoad {
 
   /** All is well again. */
   async heal(): Promise<void> {
+    const forgotten = this.#dead.size === 2;
     this.#dead = new Set();
     this.#slowness = null;
-    for (const link of this.#links) link.move();
+    for (const link of this.#links) {
+      if (forgotten) link.break();
+      else link.move();
+    }
     if (this.#server !== null) return;
     const server = createServer({ noDelay: true }, (near) => this.#join(near));
     this.#server = server;
@@ -132,7 +139,6 @@ class Link {
 
   /** Hands on what may be handed on now. */
   move(): void {
-    if (this.#far === null) this.break();
     for (const lane of this.#lanes) lane.move();
   }
 
