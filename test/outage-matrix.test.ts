@@ -247,7 +247,7 @@ children:
     }
     for (const child of children) {
       // One of them reports once: what was on its way when the line broke is not made good by a later report.
-      if (first || child.id === 'pump') await child.report({ n, [`had-${n}`]: n, [`had-${n - 1}`]: null });
+      if (first || child.id === 'pump') await child.report({ n, [`had-${n}`]: n, [`had-${n - CHANGES}`]: null });
       const order = `${child.id}: order ${n}`;
       commands.push(order);
       await operator.client.publishAsync(`${ROOT}/${child.id}/commands`, order, { qos: 1 });

@@ -25,6 +25,12 @@ export interface TwinPostOptions {
   readonly log: Logger;
 }
 
+/** Reported properties that went up; `gone`: there are none any more. */
+interface Posted {
+  readonly name: string;
+  readonly gone: boolean;
+}
+
 type Publish = (publication: UpPublication, done?: (reason: number) => void) => void;
 
 /**
@@ -37,7 +43,10 @@ export class TwinPost {
   #publish: Publish | null = null;
   /** Those whose reported properties are to be published, by name; true: it has none any more. */
   readonly #waiting = new Map<string, boolean>();
-  readonly #underWay = new Map<string, string>();
+  /** By request. */
+  readonly #underWay = new Map<string, Posted>();
+  /** Those that were refused, as in `#waiting`; tried again over the next connection: rights and quotas change. */
+  readonly #refused = new Map<string, boolean>();
   /** The gateway's own reported properties as they are known above; null: not known. */
   #ownAbove: JsonObject | null = null;
   /** Nothing has been published since the program was started: nobody knows what was before. */
@@ -63,8 +72,10 @@ export class TwinPost {
   /** There is a connection. `kept`: what was published over an earlier one is known above. Resolves when our own twin is known here. */
   async connected(publish: Publish, kept: boolean): Promise<void> {
     this.#publish = publish;
-    for (const name of this.#underWay.values()) this.#waiting.set(name, this.#waiting.get(name) ?? false);
+    for (const { name, gone } of this.#underWay.values()) this.#refused.set(name, gone);
+    for (const [name, gone] of this.#refused) this.#waiting.set(name, this.#waiting.get(name) ?? gone);
     this.#underWay.clear();
+    this.#refused.clear();
     await this.#ask();
     if (!kept || this.#fresh) {
       const twins = await this.#options.twins();
@@ -173,7 +184,7 @@ export class TwinPost {
         for (const [name, gone] of this.#waiting) {
           if (this.#underWay.size >= UNDER_WAY_MAX || this.#publish !== publish) return;
           // Its turn comes again when what is on its way has arrived.
-          if ([...this.#underWay.values()].includes(name)) continue;
+          if ([...this.#underWay.values()].some((posted) => posted.name === name)) continue;
           this.#waiting.delete(name);
           this.#send(publish, name, gone ? null : twins.read(...namedBy(name)).reported);
         }
@@ -191,7 +202,7 @@ export class TwinPost {
     const requestId = this.#nextRequest();
     const publication = dialect.reported({ child, module, document, patch }, requestId);
     if (publication === null) return;
-    this.#underWay.set(requestId, name);
+    this.#underWay.set(requestId, { name, gone: document === null });
     if (name === gateway && document !== null) this.#ownAbove = bare(document);
     publish(publication, (reason) => {
       if (publication.qos !== 0) this.#answered(requestId, reason < FIRST_FAILURE ? 200 : 500);
@@ -204,9 +215,14 @@ export class TwinPost {
       this.#asking.done();
       return;
     }
-    const name = this.#underWay.get(requestId);
-    if (!this.#underWay.delete(requestId)) return;
-    if (status >= 300) this.#say(`the reported properties of ${name} are refused above: ${status}`);
+    const posted = this.#underWay.get(requestId);
+    if (posted === undefined) return;
+    this.#underWay.delete(requestId);
+    if (status < 300) this.#refused.delete(posted.name);
+    else {
+      this.#refused.set(posted.name, posted.gone);
+      this.#say(`the reported properties of ${posted.name} are refused above: ${status}`);
+    }
     this.#post();
   }
 
