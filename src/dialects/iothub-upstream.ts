@@ -46,8 +46,8 @@ export function iothubUpstream(gateway: string, device: string): UpstreamDialect
       if (topic.startsWith(deviceBound)) return command(gateway, publication, topic.slice(deviceBound.length));
       if (topic.startsWith(METHOD)) return method(gateway, topic.slice(METHOD.length), body);
       if (topic.startsWith(TWIN_RESULT)) return twinResult(topic.slice(TWIN_RESULT.length), body);
-      const version = Number(query(topic.slice(DESIRED.length)).get('$version'));
-      if (topic.startsWith(DESIRED) && Number.isSafeInteger(version)) return { kind: 'desired patch', version, body };
+      const version = wholeNumber(query(topic.slice(DESIRED.length)).get('$version'));
+      if (topic.startsWith(DESIRED) && version !== null) return { kind: 'desired patch', version, body };
       return { kind: 'nothing', why: 'not a topic of a device' };
     },
 
@@ -155,11 +155,16 @@ function method(gateway: string, rest: string, payload: Buffer): FromAbove {
 /** `{status}/?$rid={rid}[&$version={v}]`: with a body it is the twin, without one the answer to what was reported. */
 function twinResult(rest: string, body: Buffer): FromAbove {
   const slash = rest.indexOf('/');
-  const status = Number(rest.slice(0, slash));
+  const status = wholeNumber(rest.slice(0, Math.max(0, slash)));
   const requestId = query(rest.slice(slash + 1)).get('$rid');
-  if (!Number.isInteger(status) || requestId === undefined)
+  if (status === null || requestId === undefined)
     return { kind: 'nothing', why: 'an answer about the twin without a status or a $rid' };
   return { kind: status === 200 && body.length > 0 ? 'twin' : 'reported answer', status, requestId, body };
+}
+
+/** Null when it is none, or more than a number can hold. */
+function wholeNumber(text: string | undefined): number | null {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }
 
 function decoded(level: string): string {
