@@ -6,7 +6,8 @@ import { deviceCredentials } from '../src/config/iothub-device.ts';
 import { isSignedBy, parseSasToken } from '../src/dialects/sas-token.ts';
 import { iothubUpstream } from '../src/dialects/iothub-upstream.ts';
 import { readBag } from '../src/dialects/iothub-bag.ts';
-import type { KnownTime } from '../src/dialects/holdfast.ts';
+import { lowerSaidAsDevice } from '../src/dialects/iothub-below.ts';
+import { ORIGIN, type KnownTime } from '../src/dialects/holdfast.ts';
 import type { DownPublication, ReportedToAbove } from '../src/dialects/upstream-dialect.ts';
 import type { Message, Source, Stored } from '../src/message/message.ts';
 import { ulid, ulidText } from '../src/message/ulid.ts';
@@ -176,11 +177,19 @@ describe('what goes up', () => {
           const seen = message.properties.propertyList.filter(({ key }) => key.startsWith('holdfast-'));
           assert.deepEqual(Object.fromEntries(seen.map(({ key, value }) => [key, value])), OURS);
 
+          // A gateway above it gives it back to the child.
+          const at = { kind: 'event', module: null, body: Buffer.alloc(0) } as const;
+          const lower = lowerSaidAsDevice('line-5', { ...at, ...readBag(bag)! });
+          assert.ok(lower.kind === 'lower event', 'an event of a gateway below');
+          const { [ORIGIN]: origin, messageId: ___, ...theirs } = lower.properties;
+          assert.deepEqual([lower.source, origin], [{ child: 'press-1' }, 'line-5/2/3/77']);
+
           // The other way, it is what it was.
           const down = heard(`devices/cell-5/messages/devicebound/${bag}`)['properties'] as Record<string, string>;
           const { messageId: _, ...back } = down;
           const { messageId: __, ...expected } = own;
           assert.deepEqual(back, expected);
+          assert.deepEqual({ ...theirs }, expected);
         }),
         { seed, numRuns: 500 },
       );

@@ -154,16 +154,39 @@ function ofChild(watcher: Watcher, child: string): Arrival[] {
   });
 }
 
-/** Numbers of the lower gateway, in each epoch and lane: none comes after a later one, and none is missing within an epoch. */
+function isLoss({ properties }: Arrival): boolean {
+  return properties['holdfast-type'] === 'loss';
+}
+
+interface Loss {
+  readonly reason: string;
+  readonly epoch: number;
+  readonly lane: number;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly count: number;
+}
+
+function lossesIn(watcher: Watcher): Loss[] {
+  return watcher.firstSights().flatMap((event) => (isLoss(event) ? [JSON.parse(event.body.toString()) as Loss] : []));
+}
+
+/** Numbers of the lower gateway, in each epoch and lane: none comes after a later one, and what is missing has been reported. */
 function assertInOrder(watcher: Watcher): void {
   const last = new Map<string, number>();
-  const all = [...ofChild(watcher, 'press-1'), ...ofChild(watcher, 'pump')];
-  for (const { properties } of watcher.firstSights().filter((event) => all.includes(event))) {
-    const line = `${properties['holdfast-epoch']} ${properties['holdfast-lane']}`;
-    const seq = Number(properties['holdfast-seq']);
-    const before = last.get(line);
-    if (before !== undefined) assert.equal(seq, before + 1, `epoch and lane ${line}`);
-    last.set(line, seq);
+  const losses = lossesIn(watcher);
+  const ours = new Set([...ofChild(watcher, 'press-1'), ...ofChild(watcher, 'pump')]);
+  for (const { properties } of watcher.firstSights().filter((event) => ours.has(event))) {
+    const [epoch, lane, seq] = ['epoch', 'lane', 'seq'].map((name) => Number(properties[`holdfast-${name}`]));
+    const before = last.get(`${epoch} ${lane}`) ?? seq! - 1;
+    assert.ok(seq! > before, `${seq} comes after ${before}`);
+    for (let missing = before + 1; missing < seq!; missing++) {
+      const reported = losses.some(
+        (row) => row.epoch === epoch && row.lane === lane && row.firstSeq <= missing && missing <= row.lastSeq,
+      );
+      assert.ok(reported, `${missing} is missing, and in none of ${JSON.stringify(losses)}`);
+    }
+    last.set(`${epoch} ${lane}`, seq!);
   }
   assert.ok(last.size > 0, 'something came');
 }
@@ -240,6 +263,12 @@ describe('a gateway that is a device of an IoT Hub', { concurrency: 2 }, () => {
           };
           await send(20);
 
+          // One that the hub closes the connection for does not stop the others.
+          const large = { userProperties: { 'p-large': 'x'.repeat(20_000) } };
+          await pump.client.publishAsync(`holdfast/v1/${LOWER}/pump/events`, 'large', { qos: 1, properties: large });
+          await send(20);
+          await lower.process.waitForLog(/closed on this message alone/);
+
           // Settings by twin; a version that does not follow on the last one has the lower gateway ask for the whole.
           await upper.command(['twin', 'set', DEVICE, '--desired', '{"storeAndForward":{"timeToLiveSecs":86400}}']);
           await settings.are(2, ['storeAndForward.timeToLiveSecs']);
@@ -305,6 +334,10 @@ describe('a gateway that is a device of an IoT Hub', { concurrency: 2 }, () => {
             assert.match(properties['holdfast-at'] ?? '', /^\d{4}-.*Z$/);
           }
           assertInOrder(watcher);
+          assert.deepEqual(
+            lossesIn(watcher).map(({ reason, count }) => [reason, count]),
+            [['dead-letter', 1]],
+          );
         } catch (error) {
           t.diagnostic(`the lower gateway said:\n${lower.process.log.slice(-40).join('\n')}`);
           throw error;
@@ -341,7 +374,6 @@ describe('a gateway that is a device of an IoT Hub', { concurrency: 2 }, () => {
           return ledger.dropped.expired > 5;
         });
         await upper.start();
-        const isLoss = ({ properties }: Arrival) => properties['holdfast-type'] === 'loss';
         const index = await watcher.until('the report', () => {
           const found = watcher.firstSights().findIndex(isLoss);
           return found >= 0 && watcher.firstSights().length > found + 1 ? { found } : null;
@@ -350,18 +382,12 @@ describe('a gateway that is a device of an IoT Hub', { concurrency: 2 }, () => {
         const { contentType, properties, body } = all[index.found]!;
         assert.equal(contentType, 'application/json');
         assert.equal(properties['holdfast-child'], undefined);
-        const loss = JSON.parse(body.toString()) as Record<
-          'reason' | 'epoch' | 'lane' | 'firstSeq' | 'lastSeq',
-          unknown
-        >;
+        const loss = JSON.parse(body.toString()) as Loss;
         assert.equal(loss.reason, 'expired');
         const seqs = (events: readonly Arrival[]) =>
           events.flatMap((event) => (isLoss(event) ? [] : Number(event.properties['holdfast-seq'])));
-        assert.ok(
-          Math.max(...seqs(all.slice(0, index.found))) < Number(loss.firstSeq),
-          'it comes after what was before',
-        );
-        assert.ok(Math.min(...seqs(all.slice(index.found))) > Number(loss.firstSeq), 'and before what came after');
+        assert.ok(Math.max(...seqs(all.slice(0, index.found))) < loss.firstSeq, 'it comes after what was before');
+        assert.ok(Math.min(...seqs(all.slice(index.found))) > loss.firstSeq, 'and before what came after');
       } catch (error) {
         t.diagnostic(`the lower gateway said:\n${lower.process.log.slice(-40).join('\n')}`);
         throw error;
