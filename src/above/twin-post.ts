@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Clock } from '../clock/clock.ts';
+import type { Clock, Timer } from '../clock/clock.ts';
 import type { FromAbove, UpPublication, UpstreamDialect } from '../dialects/upstream-dialect.ts';
 import { difference, isObject, merged, type JsonObject } from '../twins/patch.ts';
 import type { TwinChange, Twins } from '../twins/twins.ts';
@@ -8,9 +8,15 @@ import type { TwinChange, Twins } from '../twins/twins.ts';
 const UNDER_WAY_MAX = 16;
 /** A broker that refuses them is told of once in so long, ms. */
 const SAID_EVERY_MS = 60_000;
-/** How long the answer to a question about our own twin may take, ms. */
+/** How long an answer about our own twin may take, ms: question and answer travel at QoS 0, and either may be lost. */
 const ANSWER_MS_MAX = 10_000;
+/** When our own twin could not be had, or not changed for now, it is asked for again after this, ms. */
+const ASK_AGAIN_MS = 10_000;
 const FIRST_FAILURE = 0x80;
+/** Statuses of answers: refused, and from here on worth another try. */
+const REFUSED = 300;
+const TOO_MANY = 429;
+const BROKEN = 500;
 
 export interface TwinPostOptions {
   readonly gateway: string;
@@ -29,6 +35,14 @@ export interface TwinPostOptions {
 interface Posted {
   readonly name: string;
   readonly gone: boolean;
+  /** By then an answer must have come, where it is no acknowledgement. */
+  readonly deadline: Timer | null;
+}
+
+/** Our own desired properties as they are above, for as long as a connection lasts. */
+interface Above {
+  readonly version: number;
+  readonly properties: JsonObject;
 }
 
 type Publish = (publication: UpPublication, done?: (reason: number) => void) => void;
@@ -52,7 +66,12 @@ export class TwinPost {
   /** Nothing has been published since the program was started: nobody knows what was before. */
   #fresh = true;
   #requests = 0;
-  #asking: { readonly requestId: string; readonly done: () => void } | null = null;
+  #asking: { readonly requestId: string; readonly answer: Promise<void>; readonly done: () => void } | null = null;
+  #askingLater: Timer | null = null;
+  /** Null: not known over this connection. What is here may be another version: it can be changed here, too. */
+  #desiredAbove: Above | null = null;
+  /** The latest version that we heard of. */
+  #desiredHeard = 0;
   #saidAt = -Infinity;
 
   constructor(options: TwinPostOptions) {
@@ -72,7 +91,12 @@ export class TwinPost {
   /** There is a connection. `kept`: what was published over an earlier one is known above. Resolves when our own twin is known here. */
   async connected(publish: Publish, kept: boolean): Promise<void> {
     this.#publish = publish;
-    for (const { name, gone } of this.#underWay.values()) this.#refused.set(name, gone);
+    // Questions of an earlier connection have no answers in this one.
+    this.#asking?.done();
+    for (const { name, gone, deadline } of this.#underWay.values()) {
+      deadline?.cancel();
+      this.#refused.set(name, gone);
+    }
     for (const [name, gone] of this.#refused) this.#waiting.set(name, this.#waiting.get(name) ?? gone);
     this.#underWay.clear();
     this.#refused.clear();
@@ -87,6 +111,11 @@ export class TwinPost {
 
   lost(): void {
     this.#publish = null;
+    this.#desiredAbove = null;
+    this.#desiredHeard = 0;
+    this.#askingLater?.cancel();
+    this.#askingLater = null;
+    for (const { deadline } of this.#underWay.values()) deadline?.cancel();
     this.#asking?.done();
   }
 
@@ -96,12 +125,13 @@ export class TwinPost {
     if (from.kind === 'desired patch') return this.#patched(from.version, from.body);
     if (from.kind === 'reported answer') return this.#answered(from.requestId, from.status);
     if (from.requestId !== this.#asking?.requestId) return;
+    const asking = this.#asking;
     try {
-      if (from.status < 300) await this.#ownTwin(from.body);
-      else this.#say(`our own twin cannot be had: status ${from.status}`);
+      await this.#ownTwin(from.body);
     } finally {
-      this.#asking?.done();
+      asking?.done();
     }
+    if ((this.#desiredAbove?.version ?? 0) < this.#desiredHeard) this.#askLater();
   }
 
   async #desired(child: string, module: string | null, body: Buffer): Promise<void> {
@@ -113,19 +143,27 @@ export class TwinPost {
     await this.#replaced(child, module, document, version);
   }
 
-  /** For the gateway itself. One that does not follow on what is here has us ask for the whole. */
+  /** For the gateway itself. One that does not follow on what is known above has us ask for the whole. */
   async #patched(version: number, body: Buffer): Promise<void> {
-    const { gateway, twins } = this.#options;
+    const { gateway } = this.#options;
     const patch = jsonObject(body);
     if (patch === null) return this.#say('a change of our desired properties is no JSON object');
-    const { desired } = (await twins()).read(gateway, null);
-    const before = desired['$version'];
-    if (typeof before === 'number' && version <= before) return;
-    if (before !== version - 1) {
+    this.#desiredHeard = Math.max(this.#desiredHeard, version);
+    const before = this.#desiredAbove;
+    if (before !== null && version <= before.version) return;
+    if (before === null || version !== before.version + 1) {
       void this.#ask();
       return;
     }
-    await this.#replaced(gateway, null, merged(bare(desired), bare(patch)), version);
+    const above = { version, properties: merged(before.properties, bare(patch)) };
+    this.#desiredAbove = above;
+    try {
+      await this.#replaced(gateway, null, above.properties, version);
+    } catch (error) {
+      // It comes again, and then has nothing to follow on.
+      if (this.#desiredAbove === above) this.#desiredAbove = null;
+      throw error;
+    }
   }
 
   async #replaced(child: string, module: string | null, document: JsonObject, version: number): Promise<void> {
@@ -148,26 +186,47 @@ export class TwinPost {
     this.#ownAbove = bare(reported);
     this.#due(gateway, false);
     const version = desired['$version'];
-    if (typeof version === 'number') await this.#replaced(gateway, null, desired, version);
+    if (typeof version !== 'number' || version < (this.#desiredAbove?.version ?? 0)) return;
+    const above = { version, properties: bare(desired) };
+    this.#desiredAbove = above;
+    try {
+      await this.#replaced(gateway, null, desired, version);
+    } catch (error) {
+      // The answer counts once: it has to be had anew.
+      if (this.#desiredAbove === above) this.#desiredAbove = null;
+      this.#askLater();
+      throw error;
+    }
   }
 
-  /** Asks for our own twin where it does not come by itself. Resolves when it is here, or will not come. */
+  /** Asks for our own twin where it does not come by itself. Resolves when it is here, or will not come. One question at a time. */
   #ask(): Promise<void> {
+    if (this.#asking !== null) return this.#asking.answer;
     const requestId = this.#nextRequest();
     const publication = this.#options.dialect.twinGet(requestId);
-    if (publication === null || this.#publish === null) return Promise.resolve();
     const publish = this.#publish;
-    return new Promise((resolve) => {
-      const deadline = this.#options.clock.after(ANSWER_MS_MAX, () => this.#asking?.done());
-      this.#asking = {
-        requestId,
-        done: () => {
-          deadline.cancel();
-          this.#asking = null;
-          resolve();
-        },
-      };
-      publish(publication);
+    if (publication === null || publish === null) return Promise.resolve();
+    let resolve = () => {};
+    const answer = new Promise<void>((done) => (resolve = done));
+    const deadline = this.#options.clock.after(ANSWER_MS_MAX, () => {
+      this.#asking?.done();
+      this.#askLater();
+    });
+    const done = () => {
+      deadline.cancel();
+      if (this.#asking?.requestId === requestId) this.#asking = null;
+      resolve();
+    };
+    this.#asking = { requestId, answer, done };
+    publish(publication);
+    return answer;
+  }
+
+  #askLater(): void {
+    if (this.#publish === null) return;
+    this.#askingLater ??= this.#options.clock.after(ASK_AGAIN_MS, () => {
+      this.#askingLater = null;
+      void this.#ask();
     });
   }
 
@@ -202,10 +261,12 @@ export class TwinPost {
     const requestId = this.#nextRequest();
     const publication = dialect.reported({ child, module, document, patch }, requestId);
     if (publication === null) return;
-    this.#underWay.set(requestId, { name, gone: document === null });
+    const late = () => this.#answered(requestId, BROKEN);
+    const deadline = publication.qos === 0 ? this.#options.clock.after(ANSWER_MS_MAX, late) : null;
+    this.#underWay.set(requestId, { name, gone: document === null, deadline });
     if (name === gateway && document !== null) this.#ownAbove = bare(document);
     publish(publication, (reason) => {
-      if (publication.qos !== 0) this.#answered(requestId, reason < FIRST_FAILURE ? 200 : 500);
+      if (publication.qos !== 0) this.#answered(requestId, reason < FIRST_FAILURE ? 200 : BROKEN);
     });
   }
 
@@ -213,15 +274,21 @@ export class TwinPost {
     if (requestId === this.#asking?.requestId) {
       this.#say(`our own twin cannot be had: status ${status}`);
       this.#asking.done();
+      this.#askLater();
       return;
     }
     const posted = this.#underWay.get(requestId);
     if (posted === undefined) return;
+    const { name, gone, deadline } = posted;
     this.#underWay.delete(requestId);
-    if (status < 300) this.#refused.delete(posted.name);
+    deadline?.cancel();
+    if (status < REFUSED) this.#refused.delete(name);
     else {
-      this.#refused.set(posted.name, posted.gone);
-      this.#say(`the reported properties of ${posted.name} are refused above: ${status}`);
+      this.#refused.set(name, gone);
+      this.#say(`the reported properties of ${name} are refused above: ${status}`);
+      // What is known there is not what we sent: the next change goes up whole, or against what it says itself.
+      if (name === this.#options.gateway) this.#ownAbove = null;
+      if (status === TOO_MANY || status >= BROKEN) this.#askLater();
     }
     this.#post();
   }

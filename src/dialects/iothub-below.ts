@@ -1,6 +1,7 @@
 import type { EventSaid, LowerEventSaid, Place, Said } from './child-dialect.ts';
 import { lossesTopic, ORIGIN, originIn, originText } from './holdfast.ts';
 import { LANES } from '../message/message.ts';
+import { ownDown } from './iothub-own.ts';
 import { isName } from './topic-filter.ts';
 
 /*
@@ -12,12 +13,10 @@ const OURS = 'holdfast-';
 /** `gateway` has said this. What says nothing of a child is its own. */
 export function lowerSaidAsDevice(gateway: string, said: EventSaid): Said {
   const ours = new Map<string, string>();
-  const { properties, body, contentType, contentEncoding, eventTime } = said;
-  for (const name of Object.keys(properties)) {
-    if (!name.startsWith(OURS)) continue;
-    ours.set(name.slice(OURS.length), properties[name]!);
-    delete properties[name];
-  }
+  const { body, contentType, contentEncoding, eventTime } = said;
+  for (const [name, value] of Object.entries(said.properties))
+    if (name.startsWith(OURS)) ours.set(name.slice(OURS.length), value);
+  const properties = ownDown(said.properties);
   if (ours.get('type') === 'loss') return losses(gateway, body);
   const [child = gateway, module, output] = [ours.get('child'), ours.get('module'), ours.get('output')];
   for (const name of [child, module, output])

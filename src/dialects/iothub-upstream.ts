@@ -3,6 +3,7 @@ import { bagPairs, encoded } from './bag.ts';
 import type { Stored } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
 import { readBag, writeBag } from './iothub-bag.ts';
+import { ownDown, ownUp } from './iothub-own.ts';
 import type {
   CommandFromAbove,
   DownPublication,
@@ -14,7 +15,8 @@ import type {
 /*
  * The `iothub` dialect as a gateway speaks it upwards: it is one device of Azure IoT Hub, over MQTT 3.1.1 ("Communicate with an IoT hub
  * using the MQTT protocol"). What IoT Hub has no place for travels as application properties: whose message it is, and its place in
- * the account. The same properties, on a cloud-to-device message, say whom it is for.
+ * the account. The same properties, on a cloud-to-device message, say whom it is for. All of these begin with `holdfast-`
+ * (iothub-own.ts).
  */
 const CHILD = 'holdfast-child';
 const MODULE = 'holdfast-module';
@@ -44,8 +46,8 @@ export function iothubUpstream(gateway: string, device: string): UpstreamDialect
       if (topic.startsWith(deviceBound)) return command(gateway, publication, topic.slice(deviceBound.length));
       if (topic.startsWith(METHOD)) return method(gateway, topic.slice(METHOD.length), body);
       if (topic.startsWith(TWIN_RESULT)) return twinResult(topic.slice(TWIN_RESULT.length), body);
-      const version = Number(query(topic.slice(DESIRED.length)).get('$version'));
-      if (topic.startsWith(DESIRED) && Number.isSafeInteger(version)) return { kind: 'desired patch', version, body };
+      const version = wholeNumber(query(topic.slice(DESIRED.length)).get('$version'));
+      if (topic.startsWith(DESIRED) && version !== null) return { kind: 'desired patch', version, body };
       return { kind: 'nothing', why: 'not a topic of a device' };
     },
 
@@ -87,11 +89,12 @@ function said(events: string, type: string, body: Buffer): UpPublication {
 /** System properties, the child's own, then ours: whose it is, and its place in the account. */
 function eventBag({ message, epoch, lane, seq }: Stored, known: KnownTime): string {
   const { source, contentType, contentEncoding, eventTime } = message;
+  const { tMin, tMax } = known;
   // Read from the same clock as the time of acceptance, it was wrong by as much.
   const wrongBy = message.eventTimeOurs === true ? message.acceptedAt.wall - known.at : 0;
   const { [ORIGIN]: origin, ...own } = message.properties ?? {};
   const properties: Record<string, string> = {
-    ...own,
+    ...ownUp(own),
     ...(origin === undefined ? {} : { 'holdfast-origin': origin }),
     [CHILD]: source.child,
     ...(source.module === undefined ? {} : { [MODULE]: source.module }),
@@ -102,6 +105,8 @@ function eventBag({ message, epoch, lane, seq }: Stored, known: KnownTime): stri
     'holdfast-seq': String(seq),
     'holdfast-at': rfc3339(known.at),
     'holdfast-clock': known.clock,
+    ...(tMin === undefined ? {} : { 'holdfast-tMin': rfc3339(tMin) }),
+    ...(tMax === undefined ? {} : { 'holdfast-tMax': rfc3339(tMax) }),
     ...(message.hops > 0 ? { 'holdfast-hops': String(message.hops) } : {}),
   };
   if (eventTime !== undefined) properties['creationTime'] ??= rfc3339(eventTime - wrongBy);
@@ -123,7 +128,7 @@ function command(gateway: string, { body }: DownPublication, bag: string): FromA
     child,
     module,
     body,
-    properties,
+    properties: ownDown(properties),
     ...(contentType === undefined ? {} : { contentType }),
     ...(contentEncoding === undefined ? {} : { contentEncoding }),
   } satisfies CommandFromAbove;
@@ -133,9 +138,8 @@ function command(gateway: string, { body }: DownPublication, bag: string): FromA
 function method(gateway: string, rest: string, payload: Buffer): FromAbove {
   const slash = rest.indexOf('/');
   const requestId = query(rest.slice(slash + 1)).get('$rid');
-  const [name] = bagPairs(rest.slice(0, slash))?.[0] ?? [];
-  if (slash <= 0 || name === undefined || requestId === undefined)
-    return { kind: 'nothing', why: 'a method without a name or a $rid' };
+  const name = decoded(rest.slice(0, Math.max(0, slash)));
+  if (name === '' || requestId === undefined) return { kind: 'nothing', why: 'a method without a name or a $rid' };
   return {
     kind: 'method',
     child: gateway,
@@ -151,11 +155,24 @@ function method(gateway: string, rest: string, payload: Buffer): FromAbove {
 /** `{status}/?$rid={rid}[&$version={v}]`: with a body it is the twin, without one the answer to what was reported. */
 function twinResult(rest: string, body: Buffer): FromAbove {
   const slash = rest.indexOf('/');
-  const status = Number(rest.slice(0, slash));
+  const status = wholeNumber(rest.slice(0, Math.max(0, slash)));
   const requestId = query(rest.slice(slash + 1)).get('$rid');
-  if (!Number.isInteger(status) || requestId === undefined)
+  if (status === null || requestId === undefined)
     return { kind: 'nothing', why: 'an answer about the twin without a status or a $rid' };
-  return { kind: status === 200 ? 'twin' : 'reported answer', status, requestId, body };
+  return { kind: status === 200 && body.length > 0 ? 'twin' : 'reported answer', status, requestId, body };
+}
+
+/** Null when it is none, or more than a number can hold. */
+function wholeNumber(text: string | undefined): number | null {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
+}
+
+function decoded(level: string): string {
+  try {
+    return decodeURIComponent(level);
+  } catch {
+    return level;
+  }
 }
 
 /** The pairs of `?a=b&c=d`. */

@@ -7,7 +7,7 @@ import { SpoolRig, systemClock, type RigOptions } from './spool-rig.ts';
 import { until } from './until.ts';
 
 export interface UpstreamRigOptions extends Partial<
-  Omit<UpstreamOptions, 'url' | 'outbox' | 'clock' | 'log' | 'status' | 'dialect'>
+  Omit<UpstreamOptions, 'url' | 'outbox' | 'clock' | 'log' | 'status'>
 > {
   readonly clock?: Clock;
   readonly spool?: RigOptions;
