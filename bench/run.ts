@@ -1,4 +1,5 @@
 import { ACCEPT, ACCEPT_QUICK, accept } from './accept.ts';
+import { CLUSTER, CLUSTER_QUICK, cluster } from './cluster.ts';
 import { DAY, DAY_QUICK, day } from './day.ts';
 import { DRAIN, DRAIN_QUICK, drain } from './drain.ts';
 import { LATENCY, LATENCY_QUICK, latency } from './latency.ts';
@@ -14,6 +15,7 @@ import { WEAR, WEAR_QUICK, wear } from './wear.ts';
 
 const BENCHES: Record<string, (quick: boolean) => Promise<Report>> = {
   accept: (quick) => accept(quick ? ACCEPT_QUICK : ACCEPT),
+  cluster: (quick) => cluster(quick ? CLUSTER_QUICK : CLUSTER),
   day: (quick) => day(quick ? DAY_QUICK : DAY),
   drain: (quick) => drain(quick ? DRAIN_QUICK : DRAIN),
   latency: (quick) => latency(quick ? LATENCY_QUICK : LATENCY),
