@@ -127,9 +127,18 @@ async function drainWhileANodeDies(broker: ClusterBroker, count: number): Promis
     const { unique, again, missing, late } = consumer.heard;
     const how = `${signal === 'SIGKILL' ? 'killed' : 'stopped'}${brokers.nodes.length === 1 ? ' and started' : ''}`;
     return {
-      ...{ broker: brokers.name, how, protocol, perSecond, stoodMs, attempts, deadLetters },
+      broker: brokers.name,
+      how,
+      protocol,
+      perSecond,
+      stoodMs,
+      attempts,
+      deadLetters,
+      unique,
+      again,
       // What came before the first or after the last is missing as well.
-      ...{ unique, again, missing: Math.max(missing, count - deadLetters - unique), late },
+      missing: Math.max(missing, count - deadLetters - unique),
+      late,
     };
   } finally {
     await upstream.stop();
