@@ -54,7 +54,7 @@ export class Consumer {
     return { arrived: this.#arrived, unique, again: this.#arrived - unique, missing, late: this.#late };
   }
 
-  /** How many of `epoch` and `lane` came from each gateway, by its id. */
+  /** How many different ones came from a gateway. */
   uniqueOf(gateway: string): number {
     let count = 0;
     for (const [key, { seen }] of this.#lines) if (key.startsWith(`${gateway}/`)) count += seen.size;

@@ -8,6 +8,12 @@ import { ended } from './ended.ts';
 const START_MS_MAX = 120_000;
 const LOOK_EVERY_MS = 100;
 
+const running = new Set<Engine>();
+
+process.prependListener('exit', () => {
+  for (const engine of running) engine.signal('SIGKILL');
+});
+
 export interface EngineOptions {
   readonly name: string;
   readonly command: string;
@@ -47,7 +53,7 @@ export class Engine {
     closeSync(log);
     this.#child = child;
     this.#ended = ended(child);
-    process.prependListener('exit', () => this.#signal('SIGKILL'));
+    running.add(this);
   }
 
   /** Resolves when it takes connections. */
@@ -65,18 +71,21 @@ export class Engine {
     return this.#child !== null;
   }
 
+  /** Of the process while it runs. */
+  get pid(): number {
+    return this.#child?.pid ?? -1;
+  }
+
   /** Resolves when it is gone. */
   async kill(signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
-    this.#signal(signal);
-    this.#child = null;
+    this.signal(signal);
     await this.#ended;
+    this.#child = null;
+    running.delete(this);
   }
 
-  get #log(): string {
-    return join(this.#options.folder, `${this.name}.log`);
-  }
-
-  #signal(signal: 'SIGKILL' | 'SIGTERM'): void {
+  /** To it and all that it has started. */
+  signal(signal: 'SIGKILL' | 'SIGTERM'): void {
     const pid = this.#child?.pid;
     if (pid === undefined) return;
     try {
@@ -84,5 +93,9 @@ export class Engine {
     } catch {
       // It is gone already.
     }
+  }
+
+  get #log(): string {
+    return join(this.#options.folder, `${this.name}.log`);
   }
 }

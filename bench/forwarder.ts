@@ -5,16 +5,21 @@ export class Forwarder {
   readonly #server: Server;
   readonly #ports: readonly number[];
   readonly #open = new Set<Socket>();
+  readonly #onAttempt: (through: boolean) => void;
   #target: number | null = null;
 
-  private constructor(ports: readonly number[]) {
+  private constructor(ports: readonly number[], onAttempt: (through: boolean) => void) {
     this.#ports = ports;
+    this.#onAttempt = onAttempt;
     this.#server = createServer({ noDelay: true }, (client) => this.#forward(client, 0));
   }
 
-  /** Tries `ports` in their order, anew for each connection. */
-  static async start(ports: readonly number[]): Promise<Forwarder> {
-    const forwarder = new Forwarder(ports);
+  /** Tries `ports` in their order, anew for each connection; `onAttempt` hears of each, and whether one took it. */
+  static async start(
+    ports: readonly number[],
+    onAttempt: (through: boolean) => void = () => undefined,
+  ): Promise<Forwarder> {
+    const forwarder = new Forwarder(ports, onAttempt);
     await new Promise<void>((resolve) => forwarder.#server.listen(0, '127.0.0.1', resolve));
     return forwarder;
   }
@@ -38,6 +43,7 @@ export class Forwarder {
     const port = this.#ports[turn];
     if (port === undefined) {
       client.destroy();
+      this.#onAttempt(false);
       return;
     }
     const broker = connect({ port, host: '127.0.0.1', noDelay: true });
@@ -46,6 +52,7 @@ export class Forwarder {
     broker.once('connect', () => {
       broker.off('error', refused);
       this.#target = port;
+      this.#onAttempt(true);
       for (const [from, to] of [
         [client, broker],
         [broker, client],
