@@ -172,9 +172,13 @@ async function until(holds: () => boolean, msMax: number): Promise<void> {
 }
 
 function report(count: number, outcomes: readonly Outcome[]): Report {
-  const goals = outcomes.map(({ broker, how, missing, deadLetters }): Goal => {
+  const goals = outcomes.map(({ broker, how, missing, deadLetters, again, late }): Goal => {
     const lost = missing + deadLetters;
-    return { goal: `${broker}, ${how}: nothing lost`, measured: `${show(lost)} lost`, met: lost === 0 };
+    return {
+      goal: `${broker}, ${how}: nothing lost, order held, at most a window twice`,
+      measured: `${show(lost)} lost, ${show(late)} late, ${show(again)} twice`,
+      met: lost === 0 && late === 0 && again <= WINDOW,
+    };
   });
   return {
     title: 'A broker dies while the backlog drains',
