@@ -68,9 +68,7 @@ export class Broker {
 
   /** Processor time it has used, microseconds, in steps of 10 ms. */
   processorTime(): number {
-    // proc(5): after the name in brackets, which may hold anything, utime and stime are the 12th and 13th.
-    const fields = readFileSync(`/proc/${this.#child.pid}/stat`, 'latin1').split(') ')[1]!.split(' ');
-    return (Number(fields[11]) + Number(fields[12])) * TICK_US;
+    return processorTimeOf(this.#child.pid!);
   }
 
   /** Ends it at once; with `saving` it may save what it holds, which belongs to no measurement. */
@@ -79,6 +77,13 @@ export class Broker {
     await this.#ended;
     this.#folder.remove();
   }
+}
+
+/** Processor time that a process has used, microseconds, in steps of 10 ms. */
+export function processorTimeOf(pid: number): number {
+  // proc(5): after the name in brackets, which may hold anything, utime and stime are the 12th and 13th.
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * TICK_US;
 }
 
 /** A TCP port that was free a moment ago. */
@@ -92,7 +97,7 @@ export function freePort(): Promise<number> {
   });
 }
 
-function listens(port: number): Promise<boolean> {
+export function listens(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     socket.once('connect', () => {

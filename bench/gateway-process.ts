@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { lookAtSpool } from '../src/spool/files.ts';
+import type { Ledger } from '../src/spool/ledger.ts';
+import { processorTimeOf } from './broker.ts';
 import { ended } from './ended.ts';
 import { ROOT } from './worker.ts';
 
@@ -16,6 +18,8 @@ const FIRST_MS_MAX = 30_000;
 export interface GatewayOptions {
   /** Holds gateway.yaml and the data. */
   readonly folder: string;
+  /** `line-4` when it is left out. */
+  readonly id?: string;
   readonly children: number;
   readonly upstream?: string;
   /** How often each child speaks; once a minute when it is left out. */
@@ -54,12 +58,13 @@ export class GatewayProcess {
   readonly #running: Promise<number>;
   readonly #ended: Promise<unknown>;
 
-  constructor({ folder, children, upstream, sendEveryMs = 60_000, storage = 'keepFree: 1%' }: GatewayOptions) {
+  constructor(options: GatewayOptions) {
+    const { folder, id = 'line-4', children, upstream, sendEveryMs = 60_000, storage = 'keepFree: 1%' } = options;
     const file = (this.#file = join(folder, 'gateway.yaml'));
     const simulated = `simulated: { sendIntervalMs: ${sendEveryMs}, messageCount: -1 }`;
     const child = (_: unknown, n: number) => `  - { id: press-${n + 1}, ${simulated} }`;
     const lines = [
-      'gateway: { id: line-4, dataDir: data }',
+      `gateway: { id: ${id}, dataDir: data }`,
       ...(upstream === undefined ? [] : [`upstream: { url: "${upstream}" }`]),
       `storeAndForward: { ${storage} }`,
       'children:',
@@ -112,6 +117,23 @@ export class GatewayProcess {
 
   resident(): Resident {
     return residentMemory(this.#child.pid!);
+  }
+
+  /** Its share of memory: what it has for itself, and its part of what it has in common with others; bytes. */
+  share(): number {
+    // proc(5), /proc/PID/smaps_rollup.
+    const text = readFileSync(`/proc/${this.#child.pid}/smaps_rollup`, 'latin1');
+    return Number(/^Pss:\s+(\d+) kB/m.exec(text)?.[1]) * 1024;
+  }
+
+  /** Processor time it has used, microseconds. */
+  processorTime(): number {
+    return processorTimeOf(this.#child.pid!);
+  }
+
+  /** What the files say; it is not running any more. */
+  ledger(): Promise<Ledger> {
+    return lookAtSpool(this.#dataDir, (_, books) => books.ledger);
   }
 
   /** Asks it to stop, and waits until it has. */

@@ -1,6 +1,8 @@
 import { ACCEPT, ACCEPT_QUICK, accept } from './accept.ts';
+import { CLUSTER, CLUSTER_QUICK, cluster } from './cluster.ts';
 import { DAY, DAY_QUICK, day } from './day.ts';
 import { DRAIN, DRAIN_QUICK, drain } from './drain.ts';
+import { FLEET, FLEET_QUICK, fleet } from './fleet.ts';
 import { LATENCY, LATENCY_QUICK, latency } from './latency.ts';
 import { HUB, HUB_QUICK, hub } from './hub.ts';
 import { LOOP, LOOP_QUICK, loop } from './loop.ts';
@@ -14,8 +16,10 @@ import { WEAR, WEAR_QUICK, wear } from './wear.ts';
 
 const BENCHES: Record<string, (quick: boolean) => Promise<Report>> = {
   accept: (quick) => accept(quick ? ACCEPT_QUICK : ACCEPT),
+  cluster: (quick) => cluster(quick ? CLUSTER_QUICK : CLUSTER),
   day: (quick) => day(quick ? DAY_QUICK : DAY),
   drain: (quick) => drain(quick ? DRAIN_QUICK : DRAIN),
+  fleet: (quick) => fleet(quick ? FLEET_QUICK : FLEET),
   latency: (quick) => latency(quick ? LATENCY_QUICK : LATENCY),
   hub: (quick) => hub(quick ? HUB_QUICK : HUB),
   loop: (quick) => loop(quick ? LOOP_QUICK : LOOP),

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { accept } from '../bench/accept.ts';
+import { cluster } from '../bench/cluster.ts';
 import { day } from '../bench/day.ts';
 import { drain } from '../bench/drain.ts';
+import { fleet } from '../bench/fleet.ts';
 import { latency } from '../bench/latency.ts';
 import { hub } from '../bench/hub.ts';
 import { loop } from '../bench/loop.ts';
@@ -34,5 +36,7 @@ describe('the benchmarks run, with sizes that say nothing', { concurrency: true,
   test('rules', async () => sound(await rules({ rounds: 1, events: 1000, nodeRed: false })));
   test('scale', async () => sound(await scale({ rounds: 1, stored: [500, 1000], count: 250 })));
   test('day', async () => sound(await day({ settleMs: 0, ms: 500 })));
+  test('cluster', async () => sound(await cluster({ count: 2000, brokers: ['mosquitto'] })));
+  test('fleet', async () => sound(await fleet({ gateways: 2, ms: 500, awayMs: 1000 })));
   test('start', async () => sound(await start({ rounds: 1, idleMs: 0, stored: 100 })));
 });

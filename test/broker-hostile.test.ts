@@ -75,6 +75,23 @@ for (const code of [2, 3, 4, 5]) {
   });
 }
 
+test('a load balancer whose brokers are away for a while does not cost MQTT 5', async () => {
+  let closes = 0;
+  const onConnect: Manners['onConnect'] = (connection) => (closes-- > 0 ? connection.close() : connection.accept());
+  await against({ onConnect }, { protocol: 'auto' }, async (broker, rig) => {
+    await rig.fill(10);
+    rig.upstream.start();
+    await rig.drained();
+    closes = 5;
+    broker.connections.at(-1)!.close();
+    await rig.fill(10, 11);
+    await rig.drained();
+    inOrder(broker, 20);
+    assert.equal(broker.connects.length, 7);
+    assert.deepEqual([...new Set(broker.connects.map(({ protocolVersion }) => protocolVersion))], [5]);
+  });
+});
+
 for (const [how, onConnect] of [
   ['CONNACK 1', (connection) => connection.socket.write(Buffer.from([0x20, 2, 0, 1]))],
   ['CONNACK 0x84', (connection) => connection.refuse(0x84)],

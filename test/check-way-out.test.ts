@@ -83,6 +83,17 @@ test('a proxy with another password, one that allows nothing, and one that does 
   assert.match(beyond[2]!, /^FAIL proxy .*: it answers 502 Bad Gateway$/);
 });
 
+test('names with a dot, which some brokers of MQTT 3.1.1 do not take', async () => {
+  const mqtt = async (id: string, protocol: string) => {
+    const yaml = `gateway: { id: ${id} }\nupstream: { url: "mqtt://127.0.0.1:${mosquitto.port}", protocol: ${protocol} }\n`;
+    const found = await reports({ dir, yaml, only: STEPS });
+    return `${found['upstream-mqtt']!.result} ${found['upstream-mqtt']!.message}`;
+  };
+  assert.equal(await mqtt('line.4', '3.1.1'), 'WARN it speaks MQTT 3.1.1 and takes us; names with a dot: line.4');
+  assert.equal(await mqtt('line-4', '3.1.1'), 'OK it speaks MQTT 3.1.1 and takes us');
+  assert.equal(await mqtt('line.4', '5'), 'OK it speaks MQTT 5 and takes us');
+});
+
 test('name servers that are silent, or do not know the name', async () => {
   const by = (name: string) => steps(`url: "mqtt://${name}:${mosquitto.port}", dnsServers: ["${names.address}"]`);
   assert.match(

@@ -76,13 +76,16 @@ export function eventProperties(stored: Stored, known: KnownTime): string[] {
   return pairs;
 }
 
-/** The same as one topic level for MQTT 3.1.1, which has no properties. */
+/**
+ * The same as one topic level for MQTT 3.1.1, which has no properties. A dot is encoded as well: brokers that map topics to
+ * subjects of their own (nats-server before 2.10) close the connection for one, and every time has one.
+ */
 export function propertyLevel(contentType: string | undefined, pairs: readonly string[]): string {
   let level = contentType === undefined ? '' : `content-type=${encoded(contentType)}`;
   for (let i = 0; i < pairs.length; i += 2) {
     level += `${level === '' ? '' : '&'}${encoded(pairs[i]!)}=${encoded(pairs[i + 1]!)}`;
   }
-  return `?${level}`;
+  return `?${level.replaceAll('.', '%2E')}`;
 }
 
 export function statusTopic(gateway: string): string {

@@ -67,6 +67,8 @@ export class Upstream {
   #waits: Iterator<number, never>;
   #version: 4 | 5;
   #silentCloses = 0;
+  /** This version has been spoken with the broker: silence says nothing of it any more. */
+  #spoken: 4 | 5 | null = null;
   #state: UpstreamState = 'stopped';
   #since: number;
   #session: Session | null = null;
@@ -186,6 +188,7 @@ export class Upstream {
       return;
     }
     this.#silentCloses = 0;
+    this.#spoken = version;
     this.#lastError = null;
     this.#said.clear();
     this.#session = session;
@@ -298,7 +301,10 @@ export class Upstream {
       !error.wrongVersion
     )
       return;
-    if (error.refusal === null && ++this.#silentCloses < SILENT_CLOSES_BEFORE_311) return;
+    if (error.refusal === null) {
+      // A load balancer whose brokers are away closes as well, and would cost us what MQTT 5 gives.
+      if (this.#version === this.#spoken || ++this.#silentCloses < SILENT_CLOSES_BEFORE_311) return;
+    }
     this.#silentCloses = 0;
     this.#version = this.#version === 5 ? 4 : 5;
   }

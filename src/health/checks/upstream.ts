@@ -21,6 +21,8 @@ const EXPIRY_WARNING_DAYS = 30;
 const DAY_MS = 86_400_000;
 /** Less than the bound of a check, so that it can still say why. */
 const CONNECT_MS_MAX = CHECK_MS_MAX - 500;
+/** So many names are given as examples. */
+const NAMES_SAID_MAX = 5;
 /** What a proxy says that lets us in, and does not reach the broker itself. */
 const BEYOND_THE_PROXY = [502, 503, 504];
 
@@ -93,7 +95,7 @@ export function upstreamChecks(scene: Scene): Check[] {
     step('upstream-tls', "the broker's certificate is valid", ['secrets', 'upstream-tcp'], tls),
     step('upstream-websocket', 'the broker speaks MQTT over WebSockets', ['secrets', 'upstream-tls'], webSocket),
     step('upstream-mqtt', 'the broker lets us in', ['secrets', 'upstream-tls', 'upstream-websocket'], (walk, signal) =>
-      mqtt(walk, online, signal),
+      mqtt(walk, online, signal, dotted(loaded)),
     ),
   ];
 }
@@ -243,7 +245,13 @@ async function webSocket(walk: Walk, signal: AbortSignal): Promise<Finding> {
   }
 }
 
-async function mqtt(walk: Walk, online: boolean, signal: AbortSignal): Promise<Finding> {
+/** Names in topics that not every broker takes as they are; docs/brokers.md. */
+function dotted({ config }: LoadedConfig): string[] {
+  const { gateway, children, modules } = config;
+  return [gateway, ...children, ...modules].flatMap(({ id }) => (id.includes('.') ? [id] : []));
+}
+
+async function mqtt(walk: Walk, online: boolean, signal: AbortSignal, names: readonly string[]): Promise<Finding> {
   const { url, protocol, clientId, username, dialect } = walk.upstream;
   // A device has one connection: another would throw the gateway out.
   if (dialect === 'iothub' && online) return ok(`the running gateway is connected as the device ${clientId}`);
@@ -261,8 +269,13 @@ async function mqtt(walk: Walk, online: boolean, signal: AbortSignal): Promise<F
       signal,
     );
     client.end(true);
-    return ok(
-      `it speaks MQTT ${version === 5 ? '5' : '3.1.1'} and takes ${username === undefined ? 'us' : `user ${username}`}`,
+    const who = username === undefined ? 'us' : `user ${username}`;
+    const said = `it speaks MQTT ${version === 5 ? '5' : '3.1.1'} and takes ${who}`;
+    if (version === 5 || dialect === 'iothub' || names.length === 0) return ok(said);
+    return warn(
+      `${said}; names with a dot: ${names.slice(0, NAMES_SAID_MAX).join(', ')}`,
+      'if it is nats-server before 2.10 or RabbitMQ, use names without dots: the one closes the connection for such a ' +
+        'topic, the other makes two levels of one; other brokers take them',
     );
   } catch (error) {
     const { message, refusal } = error as GuestRefused;
