@@ -58,6 +58,7 @@ test('a plain child comes in with its name and password, with what the configura
     module: null,
     dialect: 'holdfast',
     grants: { invoke: ['press-1'], send: ['lamp'], observe: ['#'] },
+    gateway: false,
     expiresAt: null,
     credential: credentialName(hash),
   });

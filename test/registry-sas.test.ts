@@ -42,6 +42,7 @@ test('a device comes in with a token by its primary or its secondary key, after 
       module: null,
       dialect: 'iothub',
       grants: { invoke: [], send: [], observe: [] },
+      gateway: false,
       expiresAt: (Math.floor(rig.clock.wall() / 1000) + 3600) * 1000,
       credential: credentialName(key),
     });
