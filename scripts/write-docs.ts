@@ -60,11 +60,21 @@ children:
   - id: press-1
     simulated: { sendIntervalMs: 5000, messageCount: -1 }
   - id: scale
-    serial: { port: usb0, baudRate: 115200, decoder: json }
+    serial: { port: acm0, baudRate: 115200, decoder: json }
   - id: weather
     serial:
-      port: rs485
+      port: usb1
       decoder: { csv: { columns: [temperature, humidity, pressure], separator: ";" } }
+  - id: meter
+    serial:
+      port: rs485
+      parity: even
+      decoder:
+        modbus:
+          unit: 17
+          registers:
+            - { name: voltage, type: input, address: 0, scale: 0.1, unit: V }
+            - { name: energy, type: input, address: 40, format: uint32, unit: Wh }
   - id: oven
     serial:
       port: header

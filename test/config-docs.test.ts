@@ -28,7 +28,7 @@ test('the example in the reference loads without a warning', () => {
     const { config, profile, warnings } = loadConfig(path.join(dir, 'gateway.yaml'));
     assert.deepEqual(warnings, []);
     assert.equal(profile.name, 'raspberry-pi-4');
-    assert.equal(config.children.length, 7);
+    assert.equal(config.children.length, 8);
   } finally {
     fs.rmSync(dir, { recursive: true });
   }

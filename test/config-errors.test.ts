@@ -38,6 +38,7 @@ const UPSTREAM = 'upstream:\n  url: mqtt://localhost\n';
 const ALL = '"FROM /messages/* INTO $upstream"';
 const IDENTIFIER = 'is not a name of 1 to 128 letters, digits, "-", "." or "_"';
 const PATTERN = '"T=(?<temperature>[0-9.]+)"';
+const MODBUS = '{ modbus: { unit: 17, registers: [{ name: voltage, type: input, address: 0 }] } }';
 const DECODERS = `json, { csv: { columns: [temperature, humidity] } } or { regex: { pattern: ${PATTERN} } }`;
 const serial = (settings: string): string =>
   `${GATEWAY}children:\n  - id: a\n    serial: { port: rs485, ${settings} }\n`;
@@ -264,11 +265,6 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     'a bare decoder to come',
     serial('decoder: nmea'),
     'gateway.yaml:4:37: children[0].serial.decoder: "nmea" is not part of Holdfast 0.1: it will decode NMEA 0183 sentences; remove it',
-  ],
-  [
-    'a decoder to come',
-    serial('decoder: { modbus: { unit: 17 } }'),
-    'gateway.yaml:4:39: children[0].serial.decoder.modbus: "modbus" is not part of Holdfast 0.1: it will poll registers over Modbus RTU; remove it',
   ],
   [
     'another decoder to come',
@@ -618,6 +614,37 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     'a decoder option of another decoder',
     serial('decoder: { json: { separator: ";" } }'),
     'gateway.yaml:4:47: children[0].serial.decoder.json.separator: "separator" is not a key of children[0].serial.decoder.json; it belongs under children[].serial.decoder.csv',
+  ],
+
+  [
+    'a port of two children',
+    `${GATEWAY}children:\n${['a', 'b'].map((id) => `  - id: ${id}\n    serial: { port: rs485, decoder: json }\n`).join('')}`,
+    'gateway.yaml:6:21: children[1].serial.port: "rs485" (/dev/ttyBENCH0) is the port of "a" already; only modbus children share one',
+  ],
+  [
+    'Modbus children that want one line to be two',
+    `${GATEWAY}children:\n  - id: a\n    serial: { port: rs485, baudRate: 19200, decoder: ${MODBUS} }\n  - id: b\n    serial: { port: /dev/ttyBENCH0, parity: odd, decoder: ${MODBUS} }\n`,
+    'gateway.yaml:6:21: children[1].serial.port: 9600 differs from "a", which has 19200 on the same port',
+    'gateway.yaml:6:45: children[1].serial.parity: "odd" differs from "a", which has "none" on the same port',
+  ],
+  [
+    'modbus without registers',
+    serial('decoder: modbus'),
+    `gateway.yaml:4:37: children[0].serial.decoder: "modbus" needs registers; write for example ${MODBUS}`,
+  ],
+  [
+    'registers that cannot be',
+    serial(
+      'decoder: { modbus: { unit: 248, registers: [{ name: a, type: coil, address: 1, format: int16 }, { name: a, address: 65535, format: float32 }, { name: c, type: input, address: 1, writable: true }, { name: e, address: 1, format: int16, bit: 3 }, { name: d, address: 1, format: string, scale: 2 }] } }',
+    ),
+    'gateway.yaml:4:55: children[0].serial.decoder.modbus.unit: 248 is not a whole number from 1 to 247',
+    'gateway.yaml:4:115: children[0].serial.decoder.modbus.registers[0].format: "int16" is for registers, and a coil is one bit; remove it',
+    'gateway.yaml:4:132: children[0].serial.decoder.modbus.registers[1].name: "a" stands twice; registers need names of their own',
+    'gateway.yaml:4:144: children[0].serial.decoder.modbus.registers[1].address: 65535 is too near to the end: it would reach to 65536, past 65535',
+    'gateway.yaml:4:216: children[0].serial.decoder.modbus.registers[2].writable: no input can be written; remove it',
+    'gateway.yaml:4:267: children[0].serial.decoder.modbus.registers[3].bit: is for format bool in a holding or input register; remove it',
+    'gateway.yaml:4:272: children[0].serial.decoder.modbus.registers[4].length: missing; a string needs it',
+    'gateway.yaml:4:318: children[0].serial.decoder.modbus.registers[4].scale: is for numbers, and this is string; remove it',
   ],
 
   // gpio

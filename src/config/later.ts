@@ -5,7 +5,6 @@ export const RELEASE = '0.1';
 export const LATER: Readonly<Record<string, string>> = {
   nmea: 'it will decode NMEA 0183 sentences',
   frame: 'it will decode binary frames',
-  modbus: 'it will poll registers over Modbus RTU',
 };
 
 /** The error for a word of a later release, or undefined when it is none. */

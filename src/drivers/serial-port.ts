@@ -42,6 +42,9 @@ export class SerialWriteError extends Error {
   }
 }
 
+/** Somebody else has the port. */
+export class PortInUseError extends Error {}
+
 /**
  * One open serial port. All that is odd in the package `serialport` 13 stops in this file and in serial-read.ts:
  * - not every way of going away is told, and a device may come back under its name before anybody noticed. So the path is
@@ -209,7 +212,7 @@ function openError(error: Error): Error {
   const what = error.message;
   if (/Permission denied/i.test(what))
     return new Error("may not be opened; the gateway's user must be in the group dialout");
-  if (/Cannot lock port/i.test(what)) return new Error('is in use by another program');
+  if (/Cannot lock port/i.test(what)) return new PortInUseError('is in use by another program');
   if (/No such file/i.test(what)) return new Error(ABSENT);
   if (/Inappropriate ioctl/i.test(what)) return new Error('is not a serial port');
   return new Error(`cannot be opened: ${what}`);

@@ -5,7 +5,8 @@ import { LineSplitter } from './decoders/lines.ts';
 import { RegexLineDecoder } from './decoders/regex.ts';
 import type { CommandResult } from '../commands/commands.ts';
 import type { Driver, DriverContext } from './driver.ts';
-import { OpenSerialPort, SerialWriteError, type SerialLine, WRITE_BYTES_MAX } from './serial-port.ts';
+import { SerialWriteError, WRITE_BYTES_MAX } from './serial-port.ts';
+import { type PortSettings, type SerialPort, SerialPorts } from './serial-ports.ts';
 
 /** How lines are told apart: the delimiter's text, and the most bytes a line may have before it. */
 export interface LineOptions {
@@ -20,7 +21,7 @@ export type SerialDecoderOptions = LineOptions &
     | { readonly kind: 'regex'; readonly pattern: string }
   );
 
-export interface SerialOptions extends SerialLine {
+export interface SerialOptions extends PortSettings {
   readonly decoder: SerialDecoderOptions;
 }
 
@@ -32,13 +33,16 @@ export class SerialDriver implements Driver {
   readonly #options: SerialOptions;
   readonly #context: DriverContext;
   readonly #splitter: LineSplitter;
-  #port: OpenSerialPort | undefined;
+  readonly #ports: SerialPorts;
+  #port: SerialPort | undefined;
   /** Counts starts and stops, so that a start that was overtaken by a stop gives back what it opened. */
   #turn = 0;
 
-  constructor(options: SerialOptions, context: DriverContext) {
+  /** `ports`: those of all children; left out, this one is alone. */
+  constructor(options: SerialOptions, context: DriverContext, ports = new SerialPorts(context.clock)) {
     this.#options = options;
     this.#context = context;
+    this.#ports = ports;
     const decoder = lineDecoder(options.decoder);
     this.#splitter = new LineSplitter(options.decoder, {
       line: (line) => this.#read(decoder, line),
@@ -50,7 +54,7 @@ export class SerialDriver implements Driver {
   async start(): Promise<void> {
     const turn = ++this.#turn;
     this.#splitter.reset();
-    const port = await OpenSerialPort.open(this.#options, this.#context.clock, {
+    const port = await this.#ports.open(this.#options, this.#context.child, {
       bytes: (chunk) => {
         if (turn === this.#turn) this.#splitter.push(chunk);
       },
@@ -81,8 +85,7 @@ export class SerialDriver implements Driver {
       return { status: 404, payload: { error: `a serial child has no command '${name}'; it has write` } };
     const line = lineToWrite(payload);
     if (typeof line === 'string') return { status: 400, payload: { error: line } };
-    if (this.#port === undefined)
-      return { status: 503, payload: { error: `serial port ${this.#options.port} is closed` } };
+    if (this.#port === undefined) return { status: 503, payload: { error: 'the serial port is closed' } };
     const bytes = Buffer.concat([line, Buffer.from(this.#options.decoder.delimiter, 'utf8')]);
     try {
       await this.#port.write(bytes);
