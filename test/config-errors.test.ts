@@ -39,7 +39,7 @@ const ALL = '"FROM /messages/* INTO $upstream"';
 const IDENTIFIER = 'is not a name of 1 to 128 letters, digits, "-", "." or "_"';
 const PATTERN = '"T=(?<temperature>[0-9.]+)"';
 const MODBUS = '{ modbus: { unit: 17, registers: [{ name: voltage, type: input, address: 0 }] } }';
-const DECODERS = `json, { csv: { columns: [temperature, humidity] } } or { regex: { pattern: ${PATTERN} } }`;
+const DECODERS = `json, nmea, { csv: { columns: [temperature, humidity] } } or { regex: { pattern: ${PATTERN} } }; or a mapping with frame or modbus`;
 const serial = (settings: string): string =>
   `${GATEWAY}children:\n  - id: a\n    serial: { port: rs485, ${settings} }\n`;
 const gpio = (settings: string): string => `${GATEWAY}children:\n  - id: a\n    gpio: { ${settings} }\n`;
@@ -260,16 +260,6 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     `${GATEWAY}${UPSTREAM}  dnsServers: [dns.example, "192.0.2.53:70000", "[2001:db8::53]:53", 192.0.2.53]\n`,
     'gateway.yaml:4:16: upstream.dnsServers[0]: "dns.example" is not the address of a name server; write for example 192.0.2.53, or 192.0.2.53:5353',
     'gateway.yaml:4:29: upstream.dnsServers[1]: "192.0.2.53:70000" is not the address of a name server; write for example 192.0.2.53, or 192.0.2.53:5353',
-  ],
-  [
-    'a bare decoder to come',
-    serial('decoder: nmea'),
-    'gateway.yaml:4:37: children[0].serial.decoder: "nmea" is not part of Holdfast 0.1: it will decode NMEA 0183 sentences; remove it',
-  ],
-  [
-    'another decoder to come',
-    serial('decoder: { frame: {} }'),
-    'gateway.yaml:4:39: children[0].serial.decoder.frame: "frame" is not part of Holdfast 0.1: it will decode binary frames; remove it',
   ],
 
   // hub
@@ -645,6 +635,30 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     'gateway.yaml:4:267: children[0].serial.decoder.modbus.registers[3].bit: is for format bool in a holding or input register; remove it',
     'gateway.yaml:4:272: children[0].serial.decoder.modbus.registers[4].length: missing; a string needs it',
     'gateway.yaml:4:318: children[0].serial.decoder.modbus.registers[4].scale: is for numbers, and this is string; remove it',
+  ],
+
+  [
+    'frames that nothing delimits',
+    serial('decoder: { frame: { fields: [{ name: a, at: 1, format: int16 }] } }'),
+    'gateway.yaml:4:46: children[0].serial.decoder.frame: says nothing of where a frame ends; write end, length or size',
+    'gateway.yaml:4:46: children[0].serial.decoder.frame: without start, end or checksum nothing tells a frame from noise; write one of them',
+  ],
+  [
+    'frames that cannot be',
+    serial(
+      'decoder: { frame: { start: 42, end: "7", size: 9, checksum: { kind: crc16 }, fields: [{ name: a, at: 1, format: hex }, { name: a, at: 1, bit: 2 }] } }',
+    ),
+    'gateway.yaml:4:55: children[0].serial.decoder.frame.start: 42 is read as a number; put it in quotes, for example "7e"',
+    'gateway.yaml:4:64: children[0].serial.decoder.frame.end: "7" is not 1 to 8 bytes in hexadecimal; write for example "7e"',
+    'gateway.yaml:4:96: children[0].serial.decoder.frame.checksum.kind: "crc16" is not one of sum8, sum8-complement, sum16, xor8, crc8, crc16-modbus, crc16-ccitt, crc16-x25, crc32',
+    'gateway.yaml:4:114: children[0].serial.decoder.frame.fields[0].length: missing; a hex needs it',
+    'gateway.yaml:4:155: children[0].serial.decoder.frame.fields[1].name: "a" stands twice; fields need names of their own',
+    'gateway.yaml:4:170: children[0].serial.decoder.frame.fields[1].bit: is for bool, and this is uint8; remove it',
+  ],
+  [
+    'a sentence that is none',
+    serial('decoder: { nmea: { sentences: [gprmc] } }'),
+    'gateway.yaml:4:59: children[0].serial.decoder.nmea.sentences[0]: "gprmc" is not the name of a sentence; write for example RMC, or GPRMC for one talker',
   ],
 
   // gpio

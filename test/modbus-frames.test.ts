@@ -129,10 +129,13 @@ describe('answers on the line', () => {
     const found = CHECKSUMS.map((kind) => [kind, checksum(kind, Buffer.from('123456789')).toString(16)]);
     assert.deepEqual(Object.fromEntries(found), {
       sum8: 'dd',
+      'sum8-complement': '23',
+      sum16: '1dd',
       xor8: '31',
       crc8: 'f4',
       'crc16-modbus': '4b37',
       'crc16-ccitt': '29b1',
+      'crc16-x25': '906e',
       crc32: 'cbf43926',
     });
   });

@@ -1,8 +1,9 @@
+import { isScaled, NUMBER_BYTES, type NumberFormat, readScaled, writeNumber } from '../number.ts';
+
 /** The four tables of a Modbus device ("MODBUS Application Protocol" V1.1b3, section 4.3). */
 export type RegisterType = 'coil' | 'discrete' | 'holding' | 'input';
 
-export type NumberFormat = 'int16' | 'uint16' | 'int32' | 'uint32' | 'int64' | 'uint64' | 'float32' | 'float64';
-export type RegisterFormat = 'bool' | 'string' | NumberFormat;
+export type RegisterFormat = 'bool' | 'string' | Exclude<NumberFormat, 'int8' | 'uint8'>;
 
 /** One value in a device's tables. */
 export interface Register {
@@ -28,17 +29,6 @@ export interface Register {
 
 export type RegisterValue = number | string | boolean | null;
 
-const WORDS: Readonly<Record<NumberFormat, number>> = {
-  int16: 1,
-  uint16: 1,
-  int32: 2,
-  uint32: 2,
-  float32: 2,
-  int64: 4,
-  uint64: 4,
-  float64: 4,
-};
-
 /** Coils and discrete inputs are bits, the other two are words of 16 bits. */
 export function isBits(type: RegisterType): boolean {
   return type === 'coil' || type === 'discrete';
@@ -47,7 +37,7 @@ export function isBits(type: RegisterType): boolean {
 /** How many addresses a register covers. */
 export function span({ format, length }: Pick<Register, 'format' | 'length'>): number {
   if (format === 'bool') return 1;
-  return format === 'string' ? (length ?? 1) : WORDS[format];
+  return format === 'string' ? (length ?? 1) : NUMBER_BYTES[format] / 2;
 }
 
 /**
@@ -62,12 +52,7 @@ export function decodeWords(register: Register, bytes: Buffer): RegisterValue {
     return bit === undefined ? word !== 0 : ((word >> bit) & 1) === 1;
   }
   if (format === 'string') return textOf(words);
-  const raw = readNumber(format, words);
-  if (typeof raw === 'bigint') {
-    const safe = raw >= BigInt(Number.MIN_SAFE_INTEGER) && raw <= BigInt(Number.MAX_SAFE_INTEGER);
-    return safe || isScaled(register) ? scaled(register, Number(raw)) : raw.toString();
-  }
-  return Number.isFinite(raw) ? scaled(register, raw) : null;
+  return readScaled(format, words, register);
 }
 
 /** The words that say `value`, in the order of the wire, or what is wrong with it. */
@@ -96,16 +81,6 @@ export function encodeWords(register: Register, value: unknown): Buffer | string
   return ordered(register, bytes);
 }
 
-function isScaled({ scale, offset }: Register): boolean {
-  return scale !== 1 || offset !== 0;
-}
-
-function scaled(register: Register, raw: number): number {
-  if (!isScaled(register)) return raw;
-  // 3 times 0.1 is 0.30000000000000004 in binary: 15 digits are all that a double holds of a decimal fraction.
-  return Number((raw * register.scale + register.offset).toPrecision(15));
-}
-
 function rawNumber(register: Register, value: unknown): number | bigint | undefined {
   const whole = !register.format.startsWith('float');
   if (typeof value === 'string') {
@@ -119,67 +94,6 @@ function rawNumber(register: Register, value: unknown): number | bigint | undefi
   if (!whole) return raw;
   // A fraction is rounded where a scale makes it one, and refused where it was written.
   return Number.isInteger(raw) || isScaled(register) ? Math.round(raw) : undefined;
-}
-
-function readNumber(format: NumberFormat, words: Buffer): number | bigint {
-  switch (format) {
-    case 'int16':
-      return words.readInt16BE();
-    case 'uint16':
-      return words.readUInt16BE();
-    case 'int32':
-      return words.readInt32BE();
-    case 'uint32':
-      return words.readUInt32BE();
-    case 'int64':
-      return words.readBigInt64BE();
-    case 'uint64':
-      return words.readBigUInt64BE();
-    case 'float32':
-      return shortest(words.readFloatBE());
-    case 'float64':
-      return words.readDoubleBE();
-  }
-}
-
-function writeNumber(format: NumberFormat, words: Buffer, raw: number | bigint): void {
-  const value = Number(raw);
-  switch (format) {
-    case 'int16':
-      words.writeInt16BE(value);
-      break;
-    case 'uint16':
-      words.writeUInt16BE(value);
-      break;
-    case 'int32':
-      words.writeInt32BE(value);
-      break;
-    case 'uint32':
-      words.writeUInt32BE(value);
-      break;
-    case 'int64':
-      words.writeBigInt64BE(BigInt(raw));
-      break;
-    case 'uint64':
-      words.writeBigUInt64BE(BigInt(raw));
-      break;
-    case 'float32':
-      if (!Number.isFinite(Math.fround(value))) throw new RangeError('too large');
-      words.writeFloatBE(value);
-      break;
-    case 'float64':
-      words.writeDoubleBE(value);
-      break;
-  }
-}
-
-/** A float of 32 bits with as few digits as tell it from its neighbours: 21.3 and not 21.299999237060547. */
-export function shortest(value: number): number {
-  for (let digits = 6; digits < 9; digits++) {
-    const short = Number(value.toPrecision(digits));
-    if (Math.fround(short) === value) return short;
-  }
-  return Number(value.toPrecision(9));
 }
 
 /** Text ends at the first zero byte, and blanks fill it up. What is not UTF-8 is taken for Latin-1. */
