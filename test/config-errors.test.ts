@@ -638,6 +638,24 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   ],
 
   [
+    'a USB port by half a name, and a direction that RTS has not',
+    `${GATEWAY}children:\n  - id: a\n    serial: { port: { usb: { vendor: 0403 } }, decoder: json, rs485: { rtsOnSend: up, delayAfterMs: -1 } }\n`,
+    'gateway.yaml:4:23: children[0].serial.port.usb.product: missing; write for example "6001"',
+    'gateway.yaml:4:38: children[0].serial.port.usb.vendor: 403 is read as a number; put it in quotes, for example "0403"',
+    'gateway.yaml:4:83: children[0].serial.rs485.rtsOnSend: "up" is not one of high, low',
+    'gateway.yaml:4:101: children[0].serial.rs485.delayAfterMs: -1 is not a whole number from 0 to 1000',
+  ],
+  [
+    'a port that is a list',
+    `${GATEWAY}children:\n  - id: a\n    serial: { port: [a], decoder: json }\n`,
+    'gateway.yaml:4:21: children[0].serial.port: a list is not a serial port; write for example rs485 or /dev/ttyUSB0',
+  ],
+  [
+    'one USB port of two children',
+    `${GATEWAY}children:\n${['a', 'b'].map((id) => `  - id: ${id}\n    serial: { port: { usb: { vendor: "0403", product: "6001" } }, decoder: json }\n`).join('')}`,
+    'gateway.yaml:6:21: children[1].serial.port: {"usb":{"vendor":"0403","product":"6001"}} is the port of "a" already; only modbus children share one',
+  ],
+  [
     'frames that nothing delimits',
     serial('decoder: { frame: { fields: [{ name: a, at: 1, format: int16 }] } }'),
     'gateway.yaml:4:46: children[0].serial.decoder.frame: says nothing of where a frame ends; write end, length or size',

@@ -153,7 +153,7 @@ function absolute<T extends object>(section: T, dir: string, keys: readonly (key
 /** A section whose heading stands there with nothing under it (`host:`) counts as written and empty. */
 function withEmptySections(root: unknown): unknown {
   const decoder = (value: unknown): unknown => fill(value, ['json', 'csv', 'regex', 'nmea', 'frame', 'modbus']);
-  const serial = (value: unknown): unknown => fill(value, [], { decoder });
+  const serial = (value: unknown): unknown => fill(value, ['rs485'], { decoder });
   const child = (value: unknown): unknown =>
     fill(value, ['simulated', 'serial', 'gpio', 'host', 'connected'], { serial });
   const children = (value: unknown): unknown => (Array.isArray(value) ? value.map(child) : (value ?? []));

@@ -29,7 +29,7 @@ export function sharedPortProblems(document: YamlDocument, root: unknown, profil
       const path = ['children', index, 'serial', key];
       return { path: pathText(path), ...document.atValue(path, message) };
     };
-    const shown = typeof name === 'string' && name !== device ? `${show(name)} (${device})` : show(name);
+    const shown = typeof name !== 'string' ? device : name === device ? show(name) : `${show(name)} (${device})`;
     if (!isModbus(serial) || !isModbus(owner.serial)) {
       return [at('port', `${shown} is the port of ${show(owner.id)} already; only modbus children share one`)];
     }
@@ -44,7 +44,7 @@ export function sharedPortProblems(document: YamlDocument, root: unknown, profil
 }
 
 /** What all children of one line must agree on, and what it is when left out. */
-const LINE_KEYS = { baudRate: 9600, dataBits: 8, parity: 'none', stopBits: 1 };
+const LINE_KEYS = { baudRate: 9600, dataBits: 8, parity: 'none', stopBits: 1, rs485: undefined };
 
 function isModbus(serial: Record<string, unknown>): boolean {
   return asMapping(serial['decoder'])?.['modbus'] !== undefined;

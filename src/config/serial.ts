@@ -130,13 +130,53 @@ const DecoderSchema = z
     return { kind: 'json', ...decoder.json! };
   });
 
+const PORT_EXAMPLE = 'rs485 or /dev/ttyUSB0';
+
+/** Four hexadecimal digits, which YAML would take for a number. */
+function usbNumber(what: string, example: string) {
+  const error: Wording = ({ input }) =>
+    typeof input === 'number'
+      ? `${input} is read as a number; put it in quotes, for example ${example}`
+      : misfit(`four hexadecimal digits`, `for example ${example}`)({ input });
+  return z
+    .string({ error })
+    .regex(/^[0-9A-Fa-f]{4}$/, { error })
+    .describe(what);
+}
+
+const UsbSchema = section({
+  usb: section({
+    vendor: usbNumber('Vendor, as `lsusb` shows it.', '"0403"'),
+    product: usbNumber('Product, as `lsusb` shows it.', '"6001"'),
+    serial: text('a serial number', '"A50285BI"')
+      .describe('Serial number of the device, where several of a kind are plugged in.')
+      .exactOptional(),
+    interface: integer(0, 255).describe('Number of the interface, where one device has several ports.').exactOptional(),
+  }).describe('The port of a USB device, wherever it is plugged in. `holdfast serial probe` shows the numbers.'),
+});
+
+const Rs485Schema = section({
+  rtsOnSend: choice(['high', 'low']).describe('Level of RTS while sending; the other while listening.').default('high'),
+  delayBeforeMs: integer(0, 1000).describe('Time from switching to the first bit, milliseconds.').default(0),
+  delayAfterMs: integer(0, 1000).describe('Time from the last bit to switching back, milliseconds.').default(0),
+}).describe(
+  'For RS-485 transceivers whose direction is switched by RTS: the kernel does it, where the driver of the port can. USB adapters and most boards switch by themselves and need nothing.',
+);
+
 export const SerialSchema = section({
-  port: text('a serial port', 'rs485 or /dev/ttyUSB0').describe('A name from the profile, or the path of a device.'),
+  port: z
+    .union([text('a serial port', PORT_EXAMPLE), UsbSchema], {
+      error: misfit('a serial port', `for example ${PORT_EXAMPLE}`),
+    })
+    .describe(
+      'A name from the profile, the path of a device (those in `/dev/serial/by-id` and `by-path` stay), or a USB device.',
+    ),
   baudRate: integer(50, 4_000_000).describe('Bits per second on the line.').default(9600),
   dataBits: choice([5, 6, 7, 8]).describe('Data bits in a character.').default(8),
   parity: choice(['none', 'even', 'odd']).describe('Parity bit.').default('none'),
   stopBits: choice([1, 2]).describe('Stop bits after a character.').default(1),
   decoder: DecoderSchema.describe('How what comes becomes messages: `json`, `nmea`, or one of the mappings below.'),
+  rs485: Rs485Schema.exactOptional(),
   reopenAfter: duration(1000, 7 * 86_400_000, 'from 1s to 7d, with its unit', '5m')
     .describe(
       'The port is closed and opened again when nothing came for so long. Left out: never; with `modbus` after 2m of requests that nobody at the line answers.',

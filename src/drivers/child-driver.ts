@@ -3,7 +3,7 @@ import type { Profile } from '../config/profile-schema.ts';
 import type { ChildConfig, SerialConfig } from '../config/schema.ts';
 import { catalogue, type DriverKind, type DriverOptions } from './catalogue.ts';
 import type { Driver, DriverContext } from './driver.ts';
-import type { SerialPorts } from './serial-ports.ts';
+import type { PortName, SerialPorts } from './serial-ports.ts';
 
 /** The kind of a child, and how its driver is made; `ports` are those of the whole gateway. */
 export function driverOf(
@@ -18,7 +18,9 @@ export function driverOf(
   if (child.simulated !== undefined) return made('simulated', child.simulated);
   if (child.host !== undefined) return made('host', { everyMs: child.host.every, metrics: child.host.metrics });
   if (child.serial !== undefined) {
-    return made('serial', serialOptions(child.serial, serialDevice(profile, child.serial.port) ?? child.serial.port));
+    const { port } = child.serial;
+    const name = typeof port === 'string' ? (serialDevice(profile, port) ?? port) : port;
+    return made('serial', serialOptions(child.serial, name));
   }
   if (child.gpio !== undefined) {
     const { line } = child.gpio;
@@ -30,7 +32,7 @@ export function driverOf(
   throw new Error(`${child.id} has no kind`);
 }
 
-function serialOptions({ reopenAfter, decoder, ...line }: SerialConfig, port: string): DriverOptions['serial'] {
+function serialOptions({ reopenAfter, decoder, ...line }: SerialConfig, port: PortName): DriverOptions['serial'] {
   const settings = { ...line, port, reopenAfterMs: reopenAfter };
   if (decoder.kind !== 'modbus') return { ...settings, decoder };
   const { every, ...modbus } = decoder;

@@ -3,7 +3,7 @@ import type { Clock } from '../clock/clock.ts';
 import { ModbusLine } from './modbus/line.ts';
 import { portHolder } from './port-holder.ts';
 import { OpenSerialPort, PortInUseError, type SerialLine, type SerialPortEvents } from './serial-port.ts';
-import { type UsbPort, usbPortPath } from './usb-port.ts';
+import { TTY_PLACES, type TtyPlaces, type UsbPort, usbPortPath } from './usb-port.ts';
 
 /** A port by path, or by the USB device that it is part of. */
 export type PortName = string | { readonly usb: UsbPort };
@@ -41,15 +41,18 @@ export class SerialPorts {
   readonly #clock: Clock;
   /** Device to who has it. */
   readonly #owners = new Map<string, Owner>();
+  readonly #places: TtyPlaces;
   readonly #lines = new Map<string, SharedLine>();
 
-  constructor(clock: Clock) {
+  /** `places`: where the kernel shows its ttys and their nodes. */
+  constructor(clock: Clock, places: TtyPlaces = TTY_PLACES) {
     this.#clock = clock;
+    this.#places = places;
   }
 
   /** Opens a port for one child. Rejects with an error that names the port, and who else has it. */
   async open(settings: PortSettings, child: string | Owner, events: SerialPortEvents): Promise<SerialPort> {
-    const line = { ...settings, port: await portPath(settings.port) };
+    const line = { ...settings, port: await this.#path(settings.port) };
     const device = await realpath(line.port).catch(() => line.port);
     let port: OpenSerialPort;
     try {
@@ -75,7 +78,7 @@ export class SerialPorts {
    * settings.
    */
   async join(settings: PortSettings, child: string, gone: (error: Error) => void): Promise<LineSeat> {
-    const path = await portPath(settings.port);
+    const path = await this.#path(settings.port);
     const device = await realpath(path).catch(() => path);
     const wanted = lineText(settings);
     let shared = this.#lines.get(device);
@@ -128,6 +131,11 @@ export class SerialPorts {
     if (this.#lines.get(device) === shared) this.#lines.delete(device);
   }
 
+  /** Looked up each time: a USB device may come back as another tty. Rejects when it is not there. */
+  async #path(port: PortName): Promise<string> {
+    return typeof port === 'string' ? port : usbPortPath(port.usb, this.#places);
+  }
+
   async #holder(device: string): Promise<string> {
     const owner = this.#owners.get(device);
     if (owner !== undefined) return `the child ${owner()}`;
@@ -138,14 +146,9 @@ export class SerialPorts {
 /** What may be done with a port that is open. */
 export type SerialPort = Pick<OpenSerialPort, 'write' | 'close'>;
 
-/** Rejects when the USB device is not there. */
-async function portPath(port: PortName): Promise<string> {
-  return typeof port === 'string' ? port : usbPortPath(port.usb);
-}
-
 /** What children must agree on that share a line. */
-function lineText({ baudRate, dataBits, parity, stopBits }: PortSettings): string {
-  return JSON.stringify({ baudRate, dataBits, parity, stopBits });
+function lineText({ baudRate, dataBits, parity, stopBits, rs485 }: PortSettings): string {
+  return JSON.stringify({ baudRate, dataBits, parity, stopBits, rs485 });
 }
 
 function namesOf(members: SharedLine['members']): string {

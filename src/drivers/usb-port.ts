@@ -26,11 +26,16 @@ export interface PresentPort {
   readonly description: string | null;
 }
 
-/**
- * The serial ports with hardware behind them, by path. `sys` and `dev` are where the kernel shows its ttys and where their
- * nodes are.
- */
-export async function presentPorts(sys = '/sys/class/tty', dev = '/dev'): Promise<PresentPort[]> {
+/** Where the kernel shows its ttys, and where their nodes are. */
+export interface TtyPlaces {
+  readonly sys: string;
+  readonly dev: string;
+}
+
+export const TTY_PLACES: TtyPlaces = { sys: '/sys/class/tty', dev: '/dev' };
+
+/** The serial ports with hardware behind them, by path. */
+export async function presentPorts({ sys, dev } = TTY_PLACES): Promise<PresentPort[]> {
   const names = await readdir(sys).catch(() => []);
   const ports = await Promise.all(names.map((name) => presentPort(join(sys, name), join(dev, name))));
   return ports
@@ -39,8 +44,8 @@ export async function presentPorts(sys = '/sys/class/tty', dev = '/dev'): Promis
 }
 
 /** The path of a USB port that is plugged in. Rejects with an error that says which are, when it is none or several. */
-export async function usbPortPath(wanted: UsbPort, sys?: string, dev?: string): Promise<string> {
-  const ports = await presentPorts(sys, dev);
+export async function usbPortPath(wanted: UsbPort, places = TTY_PLACES): Promise<string> {
+  const ports = await presentPorts(places);
   const found = ports.filter(({ usb }) => usb !== null && isThat(wanted, usb));
   const text = usbText(wanted);
   if (found.length > 1) {
