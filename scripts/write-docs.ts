@@ -3,7 +3,6 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { core } from 'zod';
-import { LATER, RELEASE } from '../src/config/later.ts';
 import { profileJsonSchema } from '../src/config/profile-schema.ts';
 import { ANY_NAME, EACH_ITEM, keyText, schemaKeys } from '../src/config/reference.ts';
 import type { SchemaKey } from '../src/config/reference.ts';
@@ -60,11 +59,21 @@ children:
   - id: press-1
     simulated: { sendIntervalMs: 5000, messageCount: -1 }
   - id: scale
-    serial: { port: usb0, baudRate: 115200, decoder: json }
+    serial: { port: acm0, baudRate: 115200, decoder: json }
   - id: weather
     serial:
-      port: rs485
+      port: usb1
       decoder: { csv: { columns: [temperature, humidity, pressure], separator: ";" } }
+  - id: meter
+    serial:
+      port: rs485
+      parity: even
+      decoder:
+        modbus:
+          unit: 17
+          registers:
+            - { name: voltage, type: input, address: 0, scale: 0.1, unit: V }
+            - { name: energy, type: input, address: 40, format: uint32, unit: Wh }
   - id: oven
     serial:
       port: header
@@ -87,11 +96,9 @@ A profile describes a kind of board. It is a YAML file: a name in \`gateway.prof
 `;
 
 function configurationPage(): string {
-  const later = Object.entries(LATER).map(([word, what]) => `- \`${word}\`: ${what}`);
   const parts = [
     HEAD,
     ...chapters(configJsonSchema(), 2),
-    `## Not in ${RELEASE}\n\nParts of the design that are errors until they come:\n\n${later.join('\n')}`,
     PROFILES,
     table(children(schemaKeys(profileJsonSchema()), [])),
     ...chapters(profileJsonSchema(), 3),

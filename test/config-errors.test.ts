@@ -38,7 +38,8 @@ const UPSTREAM = 'upstream:\n  url: mqtt://localhost\n';
 const ALL = '"FROM /messages/* INTO $upstream"';
 const IDENTIFIER = 'is not a name of 1 to 128 letters, digits, "-", "." or "_"';
 const PATTERN = '"T=(?<temperature>[0-9.]+)"';
-const DECODERS = `json, { csv: { columns: [temperature, humidity] } } or { regex: { pattern: ${PATTERN} } }`;
+const MODBUS = '{ modbus: { unit: 17, registers: [{ name: voltage, type: input, address: 0 }] } }';
+const DECODERS = `json, nmea, { csv: { columns: [temperature, humidity] } } or { regex: { pattern: ${PATTERN} } }; or a mapping with frame or modbus`;
 const serial = (settings: string): string =>
   `${GATEWAY}children:\n  - id: a\n    serial: { port: rs485, ${settings} }\n`;
 const gpio = (settings: string): string => `${GATEWAY}children:\n  - id: a\n    gpio: { ${settings} }\n`;
@@ -259,21 +260,6 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     `${GATEWAY}${UPSTREAM}  dnsServers: [dns.example, "192.0.2.53:70000", "[2001:db8::53]:53", 192.0.2.53]\n`,
     'gateway.yaml:4:16: upstream.dnsServers[0]: "dns.example" is not the address of a name server; write for example 192.0.2.53, or 192.0.2.53:5353',
     'gateway.yaml:4:29: upstream.dnsServers[1]: "192.0.2.53:70000" is not the address of a name server; write for example 192.0.2.53, or 192.0.2.53:5353',
-  ],
-  [
-    'a bare decoder to come',
-    serial('decoder: nmea'),
-    'gateway.yaml:4:37: children[0].serial.decoder: "nmea" is not part of Holdfast 0.1: it will decode NMEA 0183 sentences; remove it',
-  ],
-  [
-    'a decoder to come',
-    serial('decoder: { modbus: { unit: 17 } }'),
-    'gateway.yaml:4:39: children[0].serial.decoder.modbus: "modbus" is not part of Holdfast 0.1: it will poll registers over Modbus RTU; remove it',
-  ],
-  [
-    'another decoder to come',
-    serial('decoder: { frame: {} }'),
-    'gateway.yaml:4:39: children[0].serial.decoder.frame: "frame" is not part of Holdfast 0.1: it will decode binary frames; remove it',
   ],
 
   // hub
@@ -618,6 +604,79 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     'a decoder option of another decoder',
     serial('decoder: { json: { separator: ";" } }'),
     'gateway.yaml:4:47: children[0].serial.decoder.json.separator: "separator" is not a key of children[0].serial.decoder.json; it belongs under children[].serial.decoder.csv',
+  ],
+
+  [
+    'a port of two children',
+    `${GATEWAY}children:\n${['a', 'b'].map((id) => `  - id: ${id}\n    serial: { port: rs485, decoder: json }\n`).join('')}`,
+    'gateway.yaml:6:21: children[1].serial.port: "rs485" (/dev/ttyBENCH0) is the port of "a" already; only modbus children share one',
+  ],
+  [
+    'Modbus children that want one line to be two',
+    `${GATEWAY}children:\n  - id: a\n    serial: { port: rs485, baudRate: 19200, decoder: ${MODBUS} }\n  - id: b\n    serial: { port: /dev/ttyBENCH0, parity: odd, decoder: ${MODBUS} }\n`,
+    'gateway.yaml:6:21: children[1].serial.port: 9600 differs from "a", which has 19200 on the same port',
+    'gateway.yaml:6:45: children[1].serial.parity: "odd" differs from "a", which has "none" on the same port',
+  ],
+  [
+    'modbus without registers',
+    serial('decoder: modbus'),
+    `gateway.yaml:4:37: children[0].serial.decoder: "modbus" needs registers; write for example ${MODBUS}`,
+  ],
+  [
+    'registers that cannot be',
+    serial(
+      'decoder: { modbus: { unit: 248, registers: [{ name: a, type: coil, address: 1, format: int16 }, { name: a, address: 65535, format: float32 }, { name: c, type: input, address: 1, writable: true }, { name: e, address: 1, format: int16, bit: 3 }, { name: d, address: 1, format: string, scale: 2 }] } }',
+    ),
+    'gateway.yaml:4:55: children[0].serial.decoder.modbus.unit: 248 is not a whole number from 1 to 247',
+    'gateway.yaml:4:115: children[0].serial.decoder.modbus.registers[0].format: "int16" is for registers, and a coil is one bit; remove it',
+    'gateway.yaml:4:132: children[0].serial.decoder.modbus.registers[1].name: "a" stands twice; registers need names of their own',
+    'gateway.yaml:4:144: children[0].serial.decoder.modbus.registers[1].address: 65535 is too near to the end: it would reach to 65536, past 65535',
+    'gateway.yaml:4:216: children[0].serial.decoder.modbus.registers[2].writable: no input can be written; remove it',
+    'gateway.yaml:4:267: children[0].serial.decoder.modbus.registers[3].bit: is for format bool in a holding or input register; remove it',
+    'gateway.yaml:4:272: children[0].serial.decoder.modbus.registers[4].length: missing; a string needs it',
+    'gateway.yaml:4:318: children[0].serial.decoder.modbus.registers[4].scale: is for numbers, and this is string; remove it',
+  ],
+
+  [
+    'a USB port by half a name, and a direction that RTS has not',
+    `${GATEWAY}children:\n  - id: a\n    serial: { port: { usb: { vendor: 0403 } }, decoder: json, rs485: { rtsOnSend: up, delayAfterMs: -1 } }\n`,
+    'gateway.yaml:4:23: children[0].serial.port.usb.product: missing; write for example "6001"',
+    'gateway.yaml:4:38: children[0].serial.port.usb.vendor: 403 is read as a number; put it in quotes, for example "0403"',
+    'gateway.yaml:4:83: children[0].serial.rs485.rtsOnSend: "up" is not one of high, low',
+    'gateway.yaml:4:101: children[0].serial.rs485.delayAfterMs: -1 is not a whole number from 0 to 1000',
+  ],
+  [
+    'a port that is a list',
+    `${GATEWAY}children:\n  - id: a\n    serial: { port: [a], decoder: json }\n`,
+    'gateway.yaml:4:21: children[0].serial.port: a list is not a serial port; write for example rs485 or /dev/ttyUSB0',
+  ],
+  [
+    'one USB port of two children',
+    `${GATEWAY}children:\n${['a', 'b'].map((id) => `  - id: ${id}\n    serial: { port: { usb: { vendor: "0403", product: "6001" } }, decoder: json }\n`).join('')}`,
+    'gateway.yaml:6:21: children[1].serial.port: {"usb":{"vendor":"0403","product":"6001"}} is the port of "a" already; only modbus children share one',
+  ],
+  [
+    'frames that nothing delimits',
+    serial('decoder: { frame: { fields: [{ name: a, at: 1, format: int16 }] } }'),
+    'gateway.yaml:4:46: children[0].serial.decoder.frame: says nothing of where a frame ends; write end, length or size',
+    'gateway.yaml:4:46: children[0].serial.decoder.frame: without start, end or checksum nothing tells a frame from noise; write one of them',
+  ],
+  [
+    'frames that cannot be',
+    serial(
+      'decoder: { frame: { start: 42, end: "7", size: 9, checksum: { kind: crc16 }, fields: [{ name: a, at: 1, format: hex }, { name: a, at: 1, bit: 2 }] } }',
+    ),
+    'gateway.yaml:4:55: children[0].serial.decoder.frame.start: 42 is read as a number; put it in quotes, for example "7e"',
+    'gateway.yaml:4:64: children[0].serial.decoder.frame.end: "7" is not 1 to 8 bytes in hexadecimal; write for example "7e"',
+    'gateway.yaml:4:96: children[0].serial.decoder.frame.checksum.kind: "crc16" is not one of sum8, sum8-complement, sum16, xor8, crc8, crc16-modbus, crc16-ccitt, crc16-x25, crc32',
+    'gateway.yaml:4:114: children[0].serial.decoder.frame.fields[0].length: missing; a hex needs it',
+    'gateway.yaml:4:155: children[0].serial.decoder.frame.fields[1].name: "a" stands twice; fields need names of their own',
+    'gateway.yaml:4:170: children[0].serial.decoder.frame.fields[1].bit: is for bool, and this is uint8; remove it',
+  ],
+  [
+    'a sentence that is none',
+    serial('decoder: { nmea: { sentences: [gprmc] } }'),
+    'gateway.yaml:4:59: children[0].serial.decoder.nmea.sentences[0]: "gprmc" is not the name of a sentence; write for example RMC, or GPRMC for one talker',
   ],
 
   // gpio

@@ -67,10 +67,10 @@ children:
   - id: rows
     serial: { port: /dev/ttyS9, decoder: { csv: { columns: [t, h] } } }
   - id: words
-    serial: { port: usb0, decoder: { regex: { pattern: '(?<t>\\d+)' } } }
+    serial: { port: acm0, decoder: { regex: { pattern: '(?<t>\\d+)' } } }
   - id: options
     serial:
-      port: usb0
+      port: usb1
       decoder:
         json:
   - id: door
@@ -89,8 +89,8 @@ children:
       id: 'rows',
       serial: { port: '/dev/ttyS9', ...line, decoder: { kind: 'csv', columns: ['t', 'h'], separator: ',', ...ends } },
     },
-    { id: 'words', serial: { port: 'usb0', ...line, decoder: { kind: 'regex', pattern: '(?<t>\\d+)', ...ends } } },
-    { id: 'options', serial: { port: 'usb0', ...line, decoder: { kind: 'json', ...ends } } },
+    { id: 'words', serial: { port: 'acm0', ...line, decoder: { kind: 'regex', pattern: '(?<t>\\d+)', ...ends } } },
+    { id: 'options', serial: { port: 'usb1', ...line, decoder: { kind: 'json', ...ends } } },
     {
       id: 'door',
       gpio: { line: 'GPIO17', direction: 'in', edge: 'both', debounceMs: 0, activeLow: false, initial: 0 },

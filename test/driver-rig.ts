@@ -83,16 +83,17 @@ export class SerialCable {
   readonly folder = mkdtempSync(join(tmpdir(), 'holdfast-serial-'));
   /** The path that the gateway opens. */
   readonly port = join(this.folder, 'gateway');
-  readonly #device = join(this.folder, 'device');
+  /** The path that a device in another process opens. */
+  readonly device = join(this.folder, 'device');
   #socat: ChildProcess | undefined;
   #handle: FileHandle | undefined;
 
   async plugIn(): Promise<void> {
     const end = (link: string): string => `pty,raw,echo=0,link=${link}`;
-    this.#socat = spawn('socat', [end(this.#device), end(this.port)], { stdio: 'ignore' });
-    await existing(this.#device);
+    this.#socat = spawn('socat', [end(this.device), end(this.port)], { stdio: 'ignore' });
+    await existing(this.device);
     await existing(this.port);
-    this.#handle = await open(this.#device, 'r+');
+    this.#handle = await open(this.device, 'r+');
   }
 
   /** Resolves when the cable is out, and the port's path with it. */

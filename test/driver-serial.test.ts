@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, beforeEach, describe, test } from 'node:test';
-import type { SerialDecoderOptions, SerialOptions } from '../src/drivers/serial.ts';
+import type { StreamDecoderOptions } from '../src/drivers/decoders/stream.ts';
+import type { SerialOptions } from '../src/drivers/serial.ts';
 import { SerialDriver } from '../src/drivers/serial.ts';
 import { DriverSupervisor } from '../src/drivers/supervisor.ts';
 import { NO_SOCAT, Recorder, SerialCable, systemClock } from './driver-rig.ts';
 
-const JSON_LINES: SerialDecoderOptions = { kind: 'json', lineBytesMax: 4_096, delimiter: '\n' };
+const JSON_LINES: StreamDecoderOptions = { kind: 'json', lineBytesMax: 4_096, delimiter: '\n' };
 
-function options(port: string, decoder: SerialDecoderOptions = JSON_LINES): SerialOptions {
+function options(port: string, decoder: StreamDecoderOptions = JSON_LINES): SerialOptions {
   return { port, baudRate: 115_200, dataBits: 8, parity: 'none', stopBits: 1, decoder };
 }
 
@@ -17,7 +18,7 @@ describe('a serial child on a pseudo terminal', { skip: NO_SOCAT && `SKIP: ${NO_
   let stop: () => Promise<void>;
 
   /** Plugs in, and starts a driver at the other end. */
-  async function started(decoder?: SerialDecoderOptions): Promise<SerialDriver> {
+  async function started(decoder?: StreamDecoderOptions): Promise<SerialDriver> {
     await cable.plugIn();
     const driver = new SerialDriver(options(cable.port, decoder), heard.context(systemClock));
     await driver.start();
@@ -102,6 +103,43 @@ describe('a serial child on a pseudo terminal', { skip: NO_SOCAT && `SKIP: ${NO_
     await cable.say('xx T=3.25 yy\n');
     await heard.until(() => heard.readings.length === 2, 'a pattern reading');
     assert.deepEqual(heard.bodies(), [{ t: 21.5, name: 'a;b' }, { t: 3.25 }]);
+  });
+
+  test('a receiver that is played back gives positions with the time that it says', async () => {
+    const driver = await started({ kind: 'nmea', sentences: ['RMC'], minIntervalMs: 0, checksumRequired: true });
+    const rmc = '$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*6A\r\n';
+    await cable.say(`${rmc.slice(20)}$GPHDT,274.07,T*03\r\n${rmc}${rmc.replace('W*6A', 'W*6B')}`);
+    await heard.until(() => heard.malformed.length === 2, 'the broken sentences');
+    assert.equal(heard.readings.length, 1);
+    assert.equal(heard.readings[0]!.eventTime, Date.UTC(1994, 2, 23, 12, 35, 19));
+    assert.equal((heard.bodies()[0] as { lat: number }).lat, 48.1173);
+    assert.equal((await driver.command('write', '$PUBX,40,GLL,0,0,0,0*5C')).status, 200);
+    assert.equal((await cable.hear()).toString(), '$PUBX,40,GLL,0,0,0,0*5C\r\n');
+  });
+
+  test('binary frames come as bytes, and bytes are written as they are', async () => {
+    const start = Buffer.from([0xaa]);
+    const sum = { kind: 'sum8', from: 1, byteOrder: 'big' } as const;
+    const driver = await started({ kind: 'frame', start, size: 4, frameBytesMax: 64, checksum: sum });
+    await cable.say(Buffer.from([0x01, 0xaa, 0x10, 0x20, 0x30, 0xaa, 0xaa, 0x00, 0xaa]));
+    await heard.until(() => heard.readings.length === 2, 'two frames');
+    assert.deepEqual(
+      heard.readings.map(({ body, contentType }) => `${body.toString('hex')} ${contentType}`),
+      ['aa102030 application/octet-stream', 'aaaa00aa application/octet-stream'],
+    );
+    assert.equal((await driver.command('write', { base64: 'qhA=' })).status, 200);
+    assert.deepEqual(await cable.hear(), Buffer.from([0xaa, 0x10]));
+  });
+
+  test('a port that falls silent is given up, to be opened again', async () => {
+    await cable.plugIn();
+    const driver = new SerialDriver({ ...options(cable.port), reopenAfterMs: 400 }, heard.context(systemClock));
+    await driver.start();
+    stop = () => driver.stop();
+    await cable.say('{"n":1}\n');
+    await heard.until(() => heard.failures.length > 0, 'the failure');
+    assert.equal(heard.readings.length, 1);
+    assert.match(String(heard.failures[0]), /nothing came for 0.4 s: the port is opened again/);
   });
 
   test('write puts a line on the wire before it answers', async () => {
@@ -210,7 +248,7 @@ describe('a serial child on a pseudo terminal', { skip: NO_SOCAT && `SKIP: ${NO_
   test('a port that another program holds is refused by name', async () => {
     await started();
     const second = new SerialDriver(options(cable.port), heard.context(systemClock));
-    await assert.rejects(second.start(), new RegExp(`serial port ${cable.port} is in use by another program`));
+    await assert.rejects(second.start(), new RegExp(`serial port ${cable.port} is in use by \\S+ \\(process \\d+\\)`));
   });
 
   test('under a supervisor, unplug and replug in mid-line lose only the line that was cut', async () => {

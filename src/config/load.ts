@@ -4,6 +4,7 @@ import { asMapping, readYaml } from './document.ts';
 import type { YamlDocument } from './document.ts';
 import { moduleProblems } from './module-check.ts';
 import { nearest } from '../query/nearest.ts';
+import { sharedPortProblems } from './port-check.ts';
 import { ConfigError, pathText } from './problem.ts';
 import type { Path, Problem } from './problem.ts';
 import { defaultProfileDirs, findProfile, gpioLine, listProfiles, readProfile, serialDevice } from './profile.ts';
@@ -46,7 +47,9 @@ export function loadConfig(file: string, { profileDirs = defaultProfileDirs() }:
   const problems: Problem[] = 'problems' in validated ? [...validated.problems] : [];
   problems.push(...routeProblems(document, root));
   const profile = profileOf(document, root, dir, profileDirs, problems);
-  if (profile !== undefined) problems.push(...unknownHardware(document, root, profile));
+  if (profile !== undefined) {
+    problems.push(...unknownHardware(document, root, profile), ...sharedPortProblems(document, root, profile));
+  }
   if (profile === undefined || 'problems' in validated || problems.length > 0) throw new ConfigError(problems);
 
   const config = withAbsolutePaths(withProfile(validated.value, root, profile), dir);
@@ -149,8 +152,8 @@ function absolute<T extends object>(section: T, dir: string, keys: readonly (key
 
 /** A section whose heading stands there with nothing under it (`host:`) counts as written and empty. */
 function withEmptySections(root: unknown): unknown {
-  const decoder = (value: unknown): unknown => fill(value, ['json', 'csv', 'regex']);
-  const serial = (value: unknown): unknown => fill(value, [], { decoder });
+  const decoder = (value: unknown): unknown => fill(value, ['json', 'csv', 'regex', 'nmea', 'frame', 'modbus']);
+  const serial = (value: unknown): unknown => fill(value, ['rs485'], { decoder });
   const child = (value: unknown): unknown =>
     fill(value, ['simulated', 'serial', 'gpio', 'host', 'connected'], { serial });
   const children = (value: unknown): unknown => (Array.isArray(value) ? value.map(child) : (value ?? []));

@@ -69,7 +69,7 @@ export function readProfile(file: string): Profile {
   return validated.value;
 }
 
-/** The device of a child's `serial.port`, or undefined when the profile has no port of that name. */
+/** The device of a child's `serial.port` that is text, or undefined when the profile has no port of that name. */
 export function serialDevice(profile: Profile, port: string): string | undefined {
   if (port.startsWith('/')) return port;
   return Object.hasOwn(profile.serial, port) ? profile.serial[port] : undefined;

@@ -1,6 +1,8 @@
 import { z } from 'zod';
-import { laterText } from './later.ts';
-import { choice, complain, integer, list, misfit, section, show, text } from './values.ts';
+import { FrameOptions } from './frame.ts';
+import { ModbusOptions } from './modbus.ts';
+import { NmeaOptions } from './nmea.ts';
+import { choice, complain, duration, integer, list, misfit, section, show, text } from './values.ts';
 import type { Wording } from './values.ts';
 
 /** Longest line that may be asked for, bytes: the largest body of a message. */
@@ -15,7 +17,9 @@ export const COLUMNS_MAX = 256;
 const delimiterWrong = misfit(`text of 1 to ${DELIMITER_LENGTH_MAX} characters`, 'for example "\\n"');
 const separatorWrong = misfit('one character other than a quote or an end of line', 'for example ","');
 const PATTERN_EXAMPLE = '"T=(?<temperature>[0-9.]+)"';
-const DECODER_EXAMPLES = `json, { csv: { columns: [temperature, humidity] } } or { regex: { pattern: ${PATTERN_EXAMPLE} } }`;
+const FRAME_EXAMPLE = '{ frame: { start: "7e", end: "7e" } }';
+const MODBUS_EXAMPLE = '{ modbus: { unit: 17, registers: [{ name: voltage, type: input, address: 0 }] } }';
+const DECODER_EXAMPLES = `json, nmea, { csv: { columns: [temperature, humidity] } } or { regex: { pattern: ${PATTERN_EXAMPLE} } }; or a mapping with frame or modbus`;
 
 const lineKeys = {
   delimiter: z
@@ -77,19 +81,24 @@ const RegexOptions = section({
   ...lineKeys,
 }).describe('Each line is matched against a pattern.');
 
-const DECODERS = ['json', 'csv', 'regex'] as const;
+const DECODERS = ['json', 'csv', 'regex', 'nmea', 'frame', 'modbus'] as const;
 
-/** The error of a decoder that is neither `json` nor a mapping. */
+/** The error of a decoder that is neither a mapping nor a word that stands alone. */
 const decoderFault: Wording = ({ input }) => {
   if (input === 'csv') return '"csv" needs columns; write for example { csv: { columns: [temperature, humidity] } }';
+  if (input === 'modbus') return `"modbus" needs registers; write for example ${MODBUS_EXAMPLE}`;
   if (input === 'regex') return `"regex" needs a pattern; write for example { regex: { pattern: ${PATTERN_EXAMPLE} } }`;
-  return (typeof input === 'string' && laterText(input)) || misfit('a decoder', DECODER_EXAMPLES)({ input });
+  if (input === 'frame') return `"frame" needs to know what a frame is; write for example ${FRAME_EXAMPLE}`;
+  return misfit('a decoder', DECODER_EXAMPLES)({ input });
 };
 
 const DecoderMapping = section({
   json: JsonOptions.exactOptional(),
   csv: CsvOptions.exactOptional(),
   regex: RegexOptions.exactOptional(),
+  nmea: NmeaOptions.exactOptional(),
+  frame: FrameOptions.exactOptional(),
+  modbus: ModbusOptions.exactOptional(),
 })
   .superRefine((decoder, context) => {
     if (context.issues.length > 0) return;
@@ -103,22 +112,74 @@ const DecoderMapping = section({
 export type Decoder =
   | ({ kind: 'json' } & z.output<typeof JsonOptions>)
   | ({ kind: 'csv' } & z.output<typeof CsvOptions>)
-  | ({ kind: 'regex' } & z.output<typeof RegexOptions>);
+  | ({ kind: 'regex' } & z.output<typeof RegexOptions>)
+  | ({ kind: 'nmea' } & z.output<typeof NmeaOptions>)
+  | ({ kind: 'frame' } & z.output<typeof FrameOptions>)
+  | ({ kind: 'modbus' } & z.output<typeof ModbusOptions>);
 
 const DecoderSchema = z
-  .union([z.literal('json'), DecoderMapping], { error: decoderFault })
+  .union([z.literal(['json', 'nmea']), DecoderMapping], { error: decoderFault })
   .transform((decoder): Decoder => {
+    if (decoder === 'nmea') return { kind: 'nmea', ...NmeaOptions.parse({}) };
     if (decoder === 'json') return { kind: 'json', ...JsonOptions.parse({}) };
     if (decoder.csv !== undefined) return { kind: 'csv', ...decoder.csv };
     if (decoder.regex !== undefined) return { kind: 'regex', ...decoder.regex };
+    if (decoder.nmea !== undefined) return { kind: 'nmea', ...decoder.nmea };
+    if (decoder.frame !== undefined) return { kind: 'frame', ...decoder.frame };
+    if (decoder.modbus !== undefined) return { kind: 'modbus', ...decoder.modbus };
     return { kind: 'json', ...decoder.json! };
   });
 
+const PORT_EXAMPLE = 'rs485 or /dev/ttyUSB0';
+
+/** Four hexadecimal digits, which YAML would take for a number. */
+function usbNumber(what: string, example: string) {
+  const error: Wording = ({ input }) =>
+    typeof input === 'number'
+      ? `${input} is read as a number; put it in quotes, for example ${example}`
+      : misfit(`four hexadecimal digits`, `for example ${example}`)({ input });
+  return z
+    .string({ error })
+    .regex(/^[0-9A-Fa-f]{4}$/, { error })
+    .describe(what);
+}
+
+const UsbSchema = section({
+  usb: section({
+    vendor: usbNumber('Vendor, as `lsusb` shows it.', '"0403"'),
+    product: usbNumber('Product, as `lsusb` shows it.', '"6001"'),
+    serial: text('a serial number', '"A50285BI"')
+      .describe('Serial number of the device, where several of a kind are plugged in.')
+      .exactOptional(),
+    interface: integer(0, 255).describe('Number of the interface, where one device has several ports.').exactOptional(),
+  }).describe('The port of a USB device, wherever it is plugged in. `holdfast serial probe` shows the numbers.'),
+});
+
+const Rs485Schema = section({
+  rtsOnSend: choice(['high', 'low']).describe('Level of RTS while sending; the other while listening.').default('high'),
+  delayBeforeMs: integer(0, 1000).describe('Time from switching to the first bit, milliseconds.').default(0),
+  delayAfterMs: integer(0, 1000).describe('Time from the last bit to switching back, milliseconds.').default(0),
+}).describe(
+  'For RS-485 transceivers whose direction is switched by RTS: the kernel does it, where the driver of the port can. USB adapters and most boards switch by themselves and need nothing.',
+);
+
 export const SerialSchema = section({
-  port: text('a serial port', 'rs485 or /dev/ttyUSB0').describe('A name from the profile, or the path of a device.'),
+  port: z
+    .union([text('a serial port', PORT_EXAMPLE), UsbSchema], {
+      error: misfit('a serial port', `for example ${PORT_EXAMPLE}`),
+    })
+    .describe(
+      'A name from the profile, the path of a device (those in `/dev/serial/by-id` and `by-path` stay), or a USB device.',
+    ),
   baudRate: integer(50, 4_000_000).describe('Bits per second on the line.').default(9600),
   dataBits: choice([5, 6, 7, 8]).describe('Data bits in a character.').default(8),
   parity: choice(['none', 'even', 'odd']).describe('Parity bit.').default('none'),
   stopBits: choice([1, 2]).describe('Stop bits after a character.').default(1),
-  decoder: DecoderSchema.describe('How lines become messages: `json`, or one of the mappings below.'),
+  decoder: DecoderSchema.describe('How what comes becomes messages: `json`, `nmea`, or one of the mappings below.'),
+  rs485: Rs485Schema.exactOptional(),
+  reopenAfter: duration(1000, 7 * 86_400_000, 'from 1s to 7d, with its unit', '5m')
+    .describe(
+      'The port is closed and opened again when nothing came for so long. Left out: never; with `modbus` after 2m of requests that nobody at the line answers.',
+    )
+    .exactOptional(),
 }).describe('A sensor on a serial line.');

@@ -1,15 +1,11 @@
-import { laterText } from './later.ts';
 import { nearest } from '../query/nearest.ts';
 import { pathText } from './problem.ts';
 import type { Path } from './problem.ts';
 import { ANY_NAME, EACH_ITEM, keyText } from './reference.ts';
 import type { SchemaKey } from './reference.ts';
 
-/** The error for a key that is not among `known` at `parent`: of a later release, at home elsewhere, or misspelt. */
+/** The error for a key that is not among `known` at `parent`: at home elsewhere, or misspelt. */
 export function unknownKeyText(known: readonly SchemaKey[], parent: Path, word: string): string {
-  const later = laterText(word);
-  if (later !== undefined) return later;
-
   const keys = known.map(({ path }) => ({ home: path.slice(0, -1), name: path.at(-1)! }));
   const siblings = keys.filter(({ home }) => isHome(home, parent)).map(({ name }) => name);
   const others = keys.filter(({ home }) => !isHome(home, parent));

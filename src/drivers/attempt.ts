@@ -10,7 +10,7 @@ const STOP_MS_MAX = 5_000;
 /** What an attempt tells. Nothing is told after it ended. */
 export interface AttemptEvents {
   reading(reading: Reading): void;
-  malformed(why: string, sample: Buffer | string): void;
+  malformed(why: string, sample: Buffer | string, said?: boolean): void;
   finished(why: string): void;
   /** Told at most once. */
   failed(error: Error): void;
@@ -51,8 +51,8 @@ export class Attempt {
       emit: (reading) => {
         if (!this.#over) events.reading(reading);
       },
-      malformed: (why, sample) => {
-        if (!this.#over) events.malformed(why, sample);
+      malformed: (why, sample, said) => {
+        if (!this.#over) events.malformed(why, sample, said);
       },
       finished: (why) => {
         if (!this.#over && !this.#failed) events.finished(why);

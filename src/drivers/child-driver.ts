@@ -1,22 +1,26 @@
 import { gpioLine, serialDevice } from '../config/profile.ts';
 import type { Profile } from '../config/profile-schema.ts';
-import type { ChildConfig } from '../config/schema.ts';
+import type { ChildConfig, SerialConfig } from '../config/schema.ts';
 import { catalogue, type DriverKind, type DriverOptions } from './catalogue.ts';
 import type { Driver, DriverContext } from './driver.ts';
+import type { PortName, SerialPorts } from './serial-ports.ts';
 
-/** The kind of a child, and how its driver is made. */
+/** The kind of a child, and how its driver is made; `ports` are those of the whole gateway. */
 export function driverOf(
   child: ChildConfig,
   profile: Profile,
+  ports: SerialPorts,
 ): { kind: DriverKind; create: (context: DriverContext) => Driver } {
   const made = <Kind extends DriverKind>(kind: Kind, options: DriverOptions[Kind]) => ({
     kind,
-    create: (context: DriverContext) => catalogue[kind].create(options, context),
+    create: (context: DriverContext) => catalogue[kind].create(options, context, ports),
   });
   if (child.simulated !== undefined) return made('simulated', child.simulated);
   if (child.host !== undefined) return made('host', { everyMs: child.host.every, metrics: child.host.metrics });
   if (child.serial !== undefined) {
-    return made('serial', { ...child.serial, port: serialDevice(profile, child.serial.port) ?? child.serial.port });
+    const { port } = child.serial;
+    const name = typeof port === 'string' ? (serialDevice(profile, port) ?? port) : port;
+    return made('serial', serialOptions(child.serial, name));
   }
   if (child.gpio !== undefined) {
     const { line } = child.gpio;
@@ -26,4 +30,11 @@ export function driverOf(
     return made('gpio', { ...child.gpio, line: { name, ...place } });
   }
   throw new Error(`${child.id} has no kind`);
+}
+
+function serialOptions({ reopenAfter, decoder, ...line }: SerialConfig, port: PortName): DriverOptions['serial'] {
+  const settings = { ...line, port, reopenAfterMs: reopenAfter };
+  if (decoder.kind !== 'modbus') return { ...settings, decoder };
+  const { every, ...modbus } = decoder;
+  return { ...settings, decoder: { ...modbus, everyMs: every } };
 }

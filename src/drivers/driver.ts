@@ -10,8 +10,11 @@ export interface DriverContext {
   readonly log: Logger;
   /** Hands over one reading. Never throws; what becomes of it is not the driver's business. */
   emit(reading: Reading): void;
-  /** One piece of input that made no sense: counted, and sampled in the log. `sample` is shortened by the receiver. */
-  malformed(why: string, sample: Buffer | string): void;
+  /**
+   * One piece of input that made no sense: counted, and sampled in the log unless it was `said` there already. `sample` is
+   * shortened by the receiver.
+   */
+  malformed(why: string, sample: Buffer | string, said?: boolean): void;
   /** The hardware went away or misbehaved: the driver is stopped and started again after a backoff. */
   failed(error: Error): void;
   /** There is nothing more to read, by design (a simulated sensor's message limit). */

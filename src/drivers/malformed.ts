@@ -25,8 +25,10 @@ export class MalformedInput {
     return this.#count;
   }
 
-  add(why: string, sample: Buffer | string): void {
+  /** `said`: it is in the log already, and only counted here. */
+  add(why: string, sample: Buffer | string, said = false): void {
     this.#count++;
+    if (said) return;
     if (this.#quiet === undefined) {
       this.#log.warn({ why, sample: printable(sample) }, 'malformed input');
       this.#beQuiet();

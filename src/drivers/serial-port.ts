@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import type { SerialPort as SerialPortStream } from 'serialport';
 import type { Clock, Timer } from '../clock/clock.ts';
+import { type Rs485, setRs485 } from './rs485.ts';
 import { endReadsAtHangup } from './serial-read.ts';
 
 /** How often an open port is compared with what its path names now, ms. */
@@ -24,6 +25,8 @@ export interface SerialLine {
   readonly dataBits: 5 | 6 | 7 | 8;
   readonly parity: 'none' | 'even' | 'odd';
   readonly stopBits: 1 | 2;
+  /** Switches the direction of an RS-485 transceiver by RTS. */
+  readonly rs485?: Rs485 | undefined;
 }
 
 export interface SerialPortEvents {
@@ -41,6 +44,9 @@ export class SerialWriteError extends Error {
     this.reason = reason;
   }
 }
+
+/** Somebody else has the port. */
+export class PortInUseError extends Error {}
 
 /**
  * One open serial port. All that is odd in the package `serialport` 13 stops in this file and in serial-read.ts:
@@ -193,7 +199,7 @@ async function deviceIdentity(path: string): Promise<string> {
 }
 
 async function openStream(line: SerialLine): Promise<SerialPortStream> {
-  const { port: path, baudRate, dataBits, parity, stopBits } = line;
+  const { port: path, baudRate, dataBits, parity, stopBits, rs485 } = line;
   // Imported here and not above: 15 MiB that a gateway without serial children does not pay.
   const { SerialPort } = await import('serialport');
   const framing = { baudRate, dataBits, parity, stopBits };
@@ -202,14 +208,21 @@ async function openStream(line: SerialLine): Promise<SerialPortStream> {
     port.open((error) => (error ? reject(openError(error)) : resolve()));
   });
   endReadsAtHangup(port);
-  return port;
+  if (rs485 === undefined) return port;
+  try {
+    setRs485((port.port as unknown as { fd: number }).fd, rs485);
+    return port;
+  } catch (error) {
+    await called((done) => port.close(done));
+    throw error;
+  }
 }
 
 function openError(error: Error): Error {
   const what = error.message;
   if (/Permission denied/i.test(what))
     return new Error("may not be opened; the gateway's user must be in the group dialout");
-  if (/Cannot lock port/i.test(what)) return new Error('is in use by another program');
+  if (/Cannot lock port/i.test(what)) return new PortInUseError('is in use by another program');
   if (/No such file/i.test(what)) return new Error(ABSENT);
   if (/Inappropriate ioctl/i.test(what)) return new Error('is not a serial port');
   return new Error(`cannot be opened: ${what}`);

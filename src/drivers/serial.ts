@@ -1,47 +1,40 @@
-import { CsvLineDecoder } from './decoders/csv.ts';
-import type { LineDecoder } from './decoders/decoder.ts';
-import { JsonLineDecoder } from './decoders/json.ts';
-import { LineSplitter } from './decoders/lines.ts';
-import { RegexLineDecoder } from './decoders/regex.ts';
+import { streamDecoder, type StreamDecoder, type StreamDecoderOptions } from './decoders/stream.ts';
+import type { Timer } from '../clock/clock.ts';
 import type { CommandResult } from '../commands/commands.ts';
 import type { Driver, DriverContext } from './driver.ts';
-import { OpenSerialPort, SerialWriteError, type SerialLine, WRITE_BYTES_MAX } from './serial-port.ts';
+import { SerialWriteError, WRITE_BYTES_MAX } from './serial-port.ts';
+import { type PortSettings, type SerialPort, SerialPorts } from './serial-ports.ts';
 
-/** How lines are told apart: the delimiter's text, and the most bytes a line may have before it. */
-export interface LineOptions {
-  readonly lineBytesMax: number;
-  readonly delimiter: string;
-}
+/** How often silence is looked for in the time after which a silent port is opened again. */
+const LOOKS_IN_SILENCE = 4;
 
-export type SerialDecoderOptions = LineOptions &
-  (
-    | { readonly kind: 'json' }
-    | { readonly kind: 'csv'; readonly columns: readonly string[]; readonly separator: string }
-    | { readonly kind: 'regex'; readonly pattern: string }
-  );
-
-export interface SerialOptions extends SerialLine {
-  readonly decoder: SerialDecoderOptions;
+export interface SerialOptions extends PortSettings {
+  readonly decoder: StreamDecoderOptions;
 }
 
 /**
- * Reads lines from a serial port; each good line is one JSON reading. When the port goes away the driver fails, and whoever
- * supervises it starts it again until the port is back. Command `write` sends a line.
+ * Reads a serial port; each good line, sentence or frame is one reading. When the port goes away the driver fails, and whoever
+ * supervises it starts it again until the port is back. A port on which nothing comes for
+ * `reopenAfterMs` counts as gone. Command `write` sends a line, or bytes.
  */
 export class SerialDriver implements Driver {
   readonly #options: SerialOptions;
   readonly #context: DriverContext;
-  readonly #splitter: LineSplitter;
-  #port: OpenSerialPort | undefined;
+  readonly #decoder: StreamDecoder;
+  readonly #ports: SerialPorts;
+  #port: SerialPort | undefined;
+  #watch: Timer | undefined;
+  #heardAt = 0;
   /** Counts starts and stops, so that a start that was overtaken by a stop gives back what it opened. */
   #turn = 0;
 
-  constructor(options: SerialOptions, context: DriverContext) {
+  /** `ports`: those of all children; left out, this one is alone. */
+  constructor(options: SerialOptions, context: DriverContext, ports = new SerialPorts(context.clock)) {
     this.#options = options;
     this.#context = context;
-    const decoder = lineDecoder(options.decoder);
-    this.#splitter = new LineSplitter(options.decoder, {
-      line: (line) => this.#read(decoder, line),
+    this.#ports = ports;
+    this.#decoder = streamDecoder(options.decoder, context.clock, {
+      reading: (reading) => context.emit(reading),
       malformed: (why, sample) => context.malformed(why, sample),
     });
   }
@@ -49,31 +42,45 @@ export class SerialDriver implements Driver {
   /** Rejects with an error that names the port when it is not there, not ours to open, or in use. */
   async start(): Promise<void> {
     const turn = ++this.#turn;
-    this.#splitter.reset();
-    const port = await OpenSerialPort.open(this.#options, this.#context.clock, {
+    const { clock } = this.#context;
+    this.#decoder.reset();
+    const port = await this.#ports.open(this.#options, this.#context.child, {
       bytes: (chunk) => {
-        if (turn === this.#turn) this.#splitter.push(chunk);
+        if (turn !== this.#turn) return;
+        this.#heardAt = clock.monotonic();
+        this.#decoder.push(chunk);
       },
       gone: (error) => {
         if (turn !== this.#turn) return;
-        this.#splitter.cutOff('cut off by unplugging');
+        this.#decoder.cutOff('cut off by unplugging');
         this.#context.failed(error);
       },
     });
-    if (turn === this.#turn) this.#port = port;
-    else await port.close();
+    if (turn !== this.#turn) {
+      await port.close();
+      return;
+    }
+    this.#port = port;
+    this.#heardAt = clock.monotonic();
+    const { reopenAfterMs } = this.#options;
+    if (reopenAfterMs === undefined) return;
+    this.#watch = clock.every(reopenAfterMs / LOOKS_IN_SILENCE, () => {
+      if (turn !== this.#turn || clock.monotonic() - this.#heardAt < reopenAfterMs) return;
+      this.#context.failed(new Error(`nothing came for ${reopenAfterMs / 1000} s: the port is opened again`));
+    });
   }
 
   async stop(): Promise<void> {
     this.#turn++;
+    this.#watch?.cancel();
     const port = this.#port;
     this.#port = undefined;
-    this.#splitter.reset();
+    this.#decoder.reset();
     await port?.close();
   }
 
   /**
-   * `write`, payload a string, `{line: string}` or `{base64: string}`: sends it with the delimiter behind it, and answers
+   * `write`, payload a string, `{line: string}` or `{base64: string}`: sends it with the delimiter behind it (frames have none), and answers
    * when the last byte has left.
    */
   async command(name: string, payload: unknown): Promise<CommandResult> {
@@ -81,9 +88,8 @@ export class SerialDriver implements Driver {
       return { status: 404, payload: { error: `a serial child has no command '${name}'; it has write` } };
     const line = lineToWrite(payload);
     if (typeof line === 'string') return { status: 400, payload: { error: line } };
-    if (this.#port === undefined)
-      return { status: 503, payload: { error: `serial port ${this.#options.port} is closed` } };
-    const bytes = Buffer.concat([line, Buffer.from(this.#options.decoder.delimiter, 'utf8')]);
+    if (this.#port === undefined) return { status: 503, payload: { error: 'the serial port is closed' } };
+    const bytes = Buffer.concat([line, this.#decoder.delimiter]);
     try {
       await this.#port.write(bytes);
       return { status: 200, payload: { bytes: bytes.length } };
@@ -91,23 +97,6 @@ export class SerialDriver implements Driver {
       if (!(error instanceof SerialWriteError)) throw error;
       return { status: error.reason === 'timeout' ? 504 : 503, payload: { error: error.message } };
     }
-  }
-
-  #read(decoder: LineDecoder, line: Buffer): void {
-    const decoded = decoder.decode(line);
-    if ('malformed' in decoded) this.#context.malformed(decoded.malformed, line);
-    else this.#context.emit({ body: decoded.body, contentType: 'application/json', contentEncoding: 'utf-8' });
-  }
-}
-
-function lineDecoder(options: SerialDecoderOptions): LineDecoder {
-  switch (options.kind) {
-    case 'json':
-      return new JsonLineDecoder();
-    case 'csv':
-      return new CsvLineDecoder(options);
-    case 'regex':
-      return new RegexLineDecoder(options);
   }
 }
 

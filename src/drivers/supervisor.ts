@@ -148,7 +148,7 @@ export class DriverSupervisor {
     try {
       attempt = new Attempt(this.#options.child, this.#options.create, this.#clock, this.#log, {
         reading: (reading) => this.#read(reading),
-        malformed: (why, sample) => this.#malformed.add(why, sample),
+        malformed: (why, sample, said) => this.#malformed.add(why, sample, said),
         finished: (why) => {
           this.#enter('finished');
           this.#log.info(`finished: ${why}`);

@@ -5,6 +5,7 @@ import type { ChildConfig } from '../config/schema.ts';
 import type { Reading } from '../message/message.ts';
 import { catalogue } from './catalogue.ts';
 import { driverOf } from './child-driver.ts';
+import { SerialPorts } from './serial-ports.ts';
 import { DriverSupervisor } from './supervisor.ts';
 
 /** How long children may take to stop, ms: with the broker's farewell and the last commit a stop stays under 5 s. */
@@ -27,9 +28,10 @@ export class WiredChildren {
   constructor({ children, profile, clock, log, onReading }: WiredChildrenOptions) {
     this.#clock = clock;
     const wired = children.filter(({ connected }) => connected === undefined);
+    const ports = new SerialPorts(clock);
     this.#supervisors = new Map(
       wired.map((child) => {
-        const { kind, create } = driverOf(child, profile);
+        const { kind, create } = driverOf(child, profile, ports);
         const { backoff } = catalogue[kind];
         const watched = { child: child.id, kind, create, clock, log, onReading };
         return [child.id, new DriverSupervisor({ ...watched, ...(backoff === undefined ? {} : { backoff }) })];

@@ -1,7 +1,13 @@
 import { isUtf8 } from 'node:buffer';
 
-/** What became of a line: a JSON body, or why there is none. */
-export type Decoded = { readonly body: Buffer } | { readonly malformed: string };
+/**
+ * What became of a line: a JSON body, with the time of the measurement where the line says it (ms since 1970); or why there
+ * is none; or `skipped`, when it is sound and not asked for.
+ */
+export type Decoded =
+  | { readonly body: Buffer; readonly eventTime?: number }
+  | { readonly malformed: string }
+  | { readonly skipped: true };
 
 /** Turns one line into a JSON body. Keeps no reference to the line's bytes, and never throws. */
 export interface LineDecoder {

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import type { LoadedConfig } from '../../config/load.ts';
 import { gpioLine, serialDevice } from '../../config/profile.ts';
 import { sysfsNumber } from '../../drivers/gpio-chip.ts';
+import type { PortName } from '../../drivers/serial-ports.ts';
+import { usbPortPath } from '../../drivers/usb-port.ts';
 import { groupName } from './accounts.ts';
 import { fail, ok, type Check, type Finding } from './check.ts';
 import type { Scene } from './scene.ts';
@@ -18,13 +20,14 @@ export function childChecks({ loaded, user, gpioRoot }: Scene): Check[] {
   const { config, profile } = loaded;
   return config.children.flatMap(({ id, serial, gpio }): Check[] => {
     if (serial !== undefined) {
-      const port = serialDevice(profile, serial.port) ?? serial.port;
+      const { port } = serial;
+      const named = typeof port === 'string' ? (serialDevice(profile, port) ?? port) : port;
       return [
         {
           id: `serial:${id}`,
           about: `the serial port of ${id} can be used`,
           needs: ['config'],
-          run: () => serialPort(port, user),
+          run: () => serialPort(named, user),
         },
       ];
     }
@@ -42,7 +45,13 @@ export function childChecks({ loaded, user, gpioRoot }: Scene): Check[] {
   });
 }
 
-function serialPort(port: string, user: string): Finding {
+async function serialPort(named: PortName, user: string): Promise<Finding> {
+  let port: string;
+  try {
+    port = typeof named === 'string' ? named : await usbPortPath(named.usb);
+  } catch (error) {
+    return fail((error as Error).message, 'plug it in; `holdfast serial probe` shows what is');
+  }
   const found = fs.statSync(port, { throwIfNoEntry: false });
   if (found === undefined) {
     const there = serialPortsHere();

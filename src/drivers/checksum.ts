@@ -1,0 +1,90 @@
+/** Checksums as devices send them. The CRCs are named as in "Catalogue of parametrised CRC algorithms" (reveng). */
+export const CHECKSUMS = [
+  'sum8',
+  'sum8-complement',
+  'sum16',
+  'xor8',
+  'crc8',
+  'crc16-modbus',
+  'crc16-ccitt',
+  'crc16-x25',
+  'crc32',
+] as const;
+
+export type Checksum = (typeof CHECKSUMS)[number];
+
+/** Bytes that a checksum takes on the wire. */
+export const CHECKSUM_BYTES: Readonly<Record<Checksum, number>> = {
+  sum8: 1,
+  'sum8-complement': 1,
+  sum16: 2,
+  xor8: 1,
+  crc8: 1,
+  'crc16-modbus': 2,
+  'crc16-ccitt': 2,
+  'crc16-x25': 2,
+  crc32: 4,
+};
+
+/**
+ * - `sum8` and `sum16`: all bytes added, modulo 2^8 and 2^16; `sum8-complement`: what makes that sum 0. `xor8`: all XORed.
+ * - `crc8`: CRC-8/SMBUS, polynomial 07, begins with 00.
+ * - `crc16-modbus`: CRC-16/MODBUS ("MODBUS over serial line" V1.02, section 2.5.1.2).
+ * - `crc16-ccitt`: CRC-16/IBM-3740, often called CCITT-FALSE: polynomial 1021, begins with FFFF.
+ * - `crc16-x25`: CRC-16/IBM-SDLC, the frame check sequence of HDLC.
+ * - `crc32`: CRC-32/ISO-HDLC, that of Ethernet and zip.
+ */
+export function checksum(kind: Checksum, bytes: Uint8Array): number {
+  switch (kind) {
+    case 'sum8':
+      return bytes.reduce((sum, byte) => (sum + byte) & 0xff, 0);
+    case 'sum8-complement':
+      return -bytes.reduce((sum, byte) => sum + byte, 0) & 0xff;
+    case 'sum16':
+      return bytes.reduce((sum, byte) => (sum + byte) & 0xffff, 0);
+    case 'xor8':
+      return bytes.reduce((sum, byte) => sum ^ byte, 0);
+    case 'crc8':
+      return bytes.reduce((crc, byte) => CRC8[crc ^ byte]!, 0);
+    case 'crc16-modbus':
+      return crc16Modbus(bytes);
+    case 'crc16-ccitt':
+      return bytes.reduce((crc, byte) => ((crc << 8) & 0xffff) ^ CCITT[(crc >>> 8) ^ byte]!, 0xffff);
+    case 'crc16-x25':
+      return bytes.reduce((crc, byte) => (crc >>> 8) ^ X25[(crc ^ byte) & 0xff]!, 0xffff) ^ 0xffff;
+    case 'crc32':
+      return ~bytes.reduce((crc, byte) => (crc >>> 8) ^ CRC32[(crc ^ byte) & 0xff]!, -1) >>> 0;
+  }
+}
+
+export function crc16Modbus(bytes: Uint8Array): number {
+  let crc = 0xffff;
+  for (const byte of bytes) crc = (crc >>> 8) ^ MODBUS[(crc ^ byte) & 0xff]!;
+  return crc;
+}
+
+const CRC8 = left(0x07, 8);
+const CCITT = left(0x1021, 16);
+const MODBUS = right(0xa001);
+const X25 = right(0x8408);
+const CRC32 = right(0xedb88320);
+
+/** Table of a CRC that takes the highest bit first. */
+function left(polynomial: number, width: 8 | 16): Uint16Array {
+  const top = 1 << (width - 1);
+  const mask = 2 ** width - 1;
+  return Uint16Array.from({ length: 256 }, (_, byte) => {
+    let crc = byte << (width - 8);
+    for (let bit = 0; bit < 8; bit++) crc = (crc & top) === 0 ? crc << 1 : (crc << 1) ^ polynomial;
+    return crc & mask;
+  });
+}
+
+/** Table of a CRC that takes the lowest bit first; the polynomial is written in that order too. */
+function right(polynomial: number): Uint32Array {
+  return Uint32Array.from({ length: 256 }, (_, byte) => {
+    let crc = byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc & 1) === 0 ? crc >>> 1 : (crc >>> 1) ^ polynomial;
+    return crc;
+  });
+}

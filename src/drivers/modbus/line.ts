@@ -1,0 +1,247 @@
+import type { Clock, Timer } from '../../clock/clock.ts';
+import type { OpenSerialPort, SerialLine, SerialPortEvents } from '../serial-port.ts';
+import { type Answer, answerBytes, type FoundAnswer, findAnswer, FRAME_BYTES_MAX, framed } from './pdu.ts';
+
+/** Most requests that wait at one line. */
+const WAITING_MAX = 256;
+/** Silence between frames in characters, and above 19200 baud in ms ("MODBUS over serial line" V1.02, section 2.5.1.1). */
+const SILENCE_CHARACTERS = 3.5;
+const SILENCE_FAST_MS = 1.75;
+const FAST_BAUD = 19_200;
+/** How long the line must be quiet after the first answer of a unit that was late before, ms, and how often it is asked again. */
+const LATE_MS = 100;
+const SUSPECTS_MAX = 5;
+/** Bytes kept while an answer is awaited: one frame, its echo, and noise. */
+const HELD_BYTES_MAX = 4 * FRAME_BYTES_MAX;
+/** A line on which every request for so long got not a byte is opened again where nothing else is said, ms. */
+const STUCK_MS = 120_000;
+
+/** Why there is no answer. `garbled`: something came, but no frame with a right CRC. */
+export class ModbusLineError extends Error {
+  readonly reason: 'timeout' | 'garbled' | 'closed' | 'busy';
+  /** What came instead. */
+  readonly sample: Buffer;
+  constructor(reason: ModbusLineError['reason'], message: string, sample: Buffer = Buffer.alloc(0)) {
+    super(message);
+    this.reason = reason;
+    this.sample = sample;
+  }
+}
+
+export interface Patience {
+  /** How long an answer may take to begin, ms, from the end of the request. */
+  readonly timeoutMs: number;
+  /** How often a request that got no answer is sent again. */
+  readonly retries: number;
+}
+
+/** What of a line's settings its timing depends on, and after how much silence the port is opened again, ms. */
+export interface LineSettings extends Pick<SerialLine, 'baudRate' | 'dataBits' | 'parity' | 'stopBits'> {
+  readonly reopenAfterMs?: number | undefined;
+}
+
+interface Waiting {
+  readonly unit: number;
+  readonly pdu: Buffer;
+  readonly patience: Patience;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Awaited {
+  readonly unit: number;
+  readonly pdu: Buffer;
+  readonly resolve: (answer: FoundAnswer | undefined) => void;
+}
+
+type LinePort = Pick<OpenSerialPort, 'write' | 'close'>;
+
+/**
+ * The master of one Modbus RTU line: one request at a time, with the silence between frames that tells a slave where
+ * one begins.
+ */
+export class ModbusLine {
+  readonly #clock: Clock;
+  readonly #characterMs: number;
+  readonly #silenceMs: number;
+  readonly #stuckMs: number;
+  readonly #gone: (error: Error) => void;
+  #port: LinePort | undefined;
+  /** Commands go before polls. */
+  readonly #urgent: Waiting[] = [];
+  readonly #waiting: Waiting[] = [];
+  #busy = false;
+  #awaited: Awaited | undefined;
+  /** Units that did not answer in time, and whose next answer may be to what they were asked before. */
+  readonly #late = new Set<number>();
+  #held: Buffer = Buffer.alloc(0);
+  /** When the line was last in use, and when a byte last came, monotonic ms. */
+  #usedAt: number;
+  #heardAt: number;
+  #closed = false;
+
+  private constructor(line: LineSettings, clock: Clock, gone: (error: Error) => void) {
+    this.#clock = clock;
+    this.#gone = gone;
+    this.#stuckMs = line.reopenAfterMs ?? STUCK_MS;
+    const bits = 1 + line.dataBits + (line.parity === 'none' ? 0 : 1) + line.stopBits;
+    this.#characterMs = (bits * 1000) / line.baudRate;
+    this.#silenceMs = line.baudRate > FAST_BAUD ? SILENCE_FAST_MS : SILENCE_CHARACTERS * this.#characterMs;
+    this.#usedAt = this.#heardAt = clock.monotonic();
+  }
+
+  /** Rejects as `open` does. `gone` is called at most once, and not for a close that was asked for. */
+  static async open(
+    line: LineSettings,
+    clock: Clock,
+    open: (events: SerialPortEvents) => Promise<LinePort>,
+    gone: (error: Error) => void,
+  ): Promise<ModbusLine> {
+    const made = new ModbusLine(line, clock, gone);
+    made.#port = await open({ bytes: (chunk) => made.#hear(chunk), gone: (error) => made.#lost(error) });
+    made.#heardAt = clock.monotonic();
+    return made;
+  }
+
+  /**
+   * Asks one unit, and again where no answer comes; resolves with its answer, which may be an exception. Rejects with
+   * {@link ModbusLineError}.
+   */
+  async request(unit: number, pdu: Buffer, patience: Patience, urgent = false): Promise<Answer> {
+    if (this.#closed) throw new ModbusLineError('closed', 'the serial port is closed');
+    const queue = urgent ? this.#urgent : this.#waiting;
+    if (queue.length >= WAITING_MAX) {
+      throw new ModbusLineError('busy', `${WAITING_MAX} requests wait at this line already`);
+    }
+    return new Promise((resolve, reject) => {
+      queue.push({ unit, pdu, patience, resolve, reject });
+      if (!this.#busy) void this.#work();
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#end();
+    await this.#port?.close();
+  }
+
+  async #work(): Promise<void> {
+    this.#busy = true;
+    for (let next = this.#next(); next !== undefined; next = this.#next()) {
+      try {
+        next.resolve(await this.#ask(next));
+      } catch (error) {
+        next.reject(error as Error);
+      }
+    }
+    this.#busy = false;
+  }
+
+  #next(): Waiting | undefined {
+    return this.#urgent.shift() ?? this.#waiting.shift();
+  }
+
+  async #ask({ unit, pdu, patience: { timeoutMs, retries } }: Waiting): Promise<Answer> {
+    for (let attempt = 0, doubts = 0; ;) {
+      const found = await this.#exchange(unit, pdu, timeoutMs);
+      if (this.#closed) throw new ModbusLineError('closed', 'the serial port was closed');
+      if (found !== undefined) {
+        if (!this.#late.has(unit) || (await this.#isLast(found))) {
+          this.#late.delete(unit);
+          return found.answer;
+        }
+        if (++doubts < SUSPECTS_MAX) continue;
+        throw new ModbusLineError('garbled', `unit ${unit} answers more often than it is asked`);
+      }
+      this.#late.add(unit);
+      if (attempt++ < retries) continue;
+      const sample = this.#held;
+      this.#lookWhetherStuck();
+      const times = retries === 0 ? '' : ` after ${retries + 1} requests`;
+      throw sample.length === 0
+        ? new ModbusLineError('timeout', `unit ${unit} does not answer${times}`)
+        : new ModbusLineError('garbled', `unit ${unit}: what came is no sound answer${times}`, sample);
+    }
+  }
+
+  /**
+   * Whether nothing comes after an answer. A unit that did not answer in time may do so later, and what it read then does not
+   * say which addresses it is of: as long as more comes than was asked for, none of it is believed.
+   */
+  async #isLast({ surplus }: FoundAnswer): Promise<boolean> {
+    let last = surplus === 0;
+    for (let heardAt = Number.NaN; heardAt !== this.#heardAt && !this.#closed;) {
+      if (!Number.isNaN(heardAt)) last = false;
+      heardAt = this.#heardAt;
+      await this.#pause(LATE_MS);
+    }
+    return last;
+  }
+
+  /** One request and its answer; undefined when none came in time or the port is closed. */
+  async #exchange(unit: number, pdu: Buffer, timeoutMs: number): Promise<FoundAnswer | undefined> {
+    const frame = framed(unit, pdu);
+    for (;;) {
+      const restMs = this.#usedAt + this.#silenceMs - this.#clock.monotonic();
+      if (restMs <= 0) break;
+      await this.#pause(Math.ceil(restMs));
+    }
+    const port = this.#port;
+    if (this.#closed || port === undefined) return undefined;
+    this.#held = Buffer.alloc(0);
+    let timer: Timer | undefined;
+    try {
+      return await new Promise<FoundAnswer | undefined>((resolve) => {
+        this.#awaited = { unit, pdu, resolve };
+        port.write(frame).then(
+          () => {
+            this.#usedAt = this.#clock.monotonic();
+            // The answer's own time on the wire is not the device's fault.
+            const wireMs = answerBytes(pdu) * this.#characterMs;
+            timer = this.#clock.after(Math.ceil(timeoutMs + wireMs), () => resolve(undefined));
+          },
+          // The port tells by itself that it is gone.
+          () => resolve(undefined),
+        );
+      });
+    } finally {
+      timer?.cancel();
+      this.#awaited = undefined;
+    }
+  }
+
+  #hear(chunk: Buffer): void {
+    this.#usedAt = this.#heardAt = this.#clock.monotonic();
+    const awaited = this.#awaited;
+    if (awaited === undefined) return;
+    this.#held = Buffer.concat([this.#held, chunk]).subarray(-HELD_BYTES_MAX);
+    const answer = findAnswer(this.#held, awaited.unit, awaited.pdu);
+    if (answer !== undefined) awaited.resolve(answer);
+  }
+
+  #lookWhetherStuck(): void {
+    const silentMs = this.#clock.monotonic() - this.#heardAt;
+    if (silentMs < this.#stuckMs) return;
+    this.#lost(new Error(`nobody at the line answers for ${this.#stuckMs / 1000} s: the port is opened again`));
+  }
+
+  #lost(error: Error): void {
+    if (this.#closed) return;
+    this.#end();
+    void this.#port?.close();
+    this.#gone(error);
+  }
+
+  #end(): void {
+    this.#closed = true;
+    this.#awaited?.resolve(undefined);
+    for (const { reject } of [...this.#urgent.splice(0), ...this.#waiting.splice(0)]) {
+      reject(new ModbusLineError('closed', 'the serial port was closed'));
+    }
+  }
+
+  async #pause(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#clock.after(ms, resolve);
+    });
+  }
+}
