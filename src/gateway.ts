@@ -154,6 +154,7 @@ export class Gateway {
     this.#children = new WiredChildren({
       children: config.children,
       profile: loaded.profile,
+      dataDir: config.gateway.dataDir,
       clock,
       log,
       onReading: (child, reading) => {

@@ -712,6 +712,30 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     gpio('line: GPIO17, debounceMs: 1m'),
     'gateway.yaml:4:39: children[0].gpio.debounceMs: "1m" is not a time from 0 to 10000 milliseconds; write for example 20 or 20ms',
   ],
+  [
+    'an output that counts, and one that measures',
+    gpio('line: GPIO17, direction: out, count: { every: 1m }, duration: true'),
+    'gateway.yaml:4:50: children[0].gpio.count: a mapping is for direction in, and this line is out; remove it',
+    'gateway.yaml:4:75: children[0].gpio.duration: true is for direction in, and this line is out; remove it',
+  ],
+  [
+    'an input with a safe state, that counts nothing',
+    gpio('line: GPIO17, edge: none, safe: 0, count: { every: 1m }'),
+    'gateway.yaml:4:45: children[0].gpio.safe: 0 is for direction out, and this line is in; remove it',
+    'gateway.yaml:4:55: children[0].gpio.count: with edge none there is nothing to count',
+  ],
+  [
+    'an input that measures what it does not see',
+    gpio('line: GPIO17, edge: rising, duration: true, bias: up'),
+    'gateway.yaml:4:51: children[0].gpio.duration: how long a level lasts is known with edge both, and this line has "rising"',
+    'gateway.yaml:4:63: children[0].gpio.bias: "up" is not one of as-is, none, pull-up, pull-down',
+  ],
+  [
+    'a count without its interval, or with duration',
+    gpio('line: GPIO17, count: { every: 10 }, duration: true'),
+    'gateway.yaml:4:43: children[0].gpio.count.every: 10 is not a time from 1s to 1d, with its unit; write for example 10s',
+    'gateway.yaml:4:59: children[0].gpio.duration: a count says itself how long the level was 1 (activeMs); remove duration',
+  ],
 ];
 
 for (const [title, content, ...expected] of broken) {

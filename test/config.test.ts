@@ -57,6 +57,7 @@ test('an upstream that says only where it is gets every default', () => {
 });
 
 test('children that say only what they are get every default', () => {
+  const plain = { activeLow: false, bias: 'as-is', duration: false, initial: 0 };
   const { config } = load(`
 gateway: { id: a, profile: raspberry-pi-4 }
 children:
@@ -93,7 +94,7 @@ children:
     { id: 'options', serial: { port: 'usb1', ...line, decoder: { kind: 'json', ...ends } } },
     {
       id: 'door',
-      gpio: { line: 'GPIO17', direction: 'in', edge: 'both', debounceMs: 0, activeLow: false, initial: 0 },
+      gpio: { line: 'GPIO17', direction: 'in', edge: 'both', debounceMs: 0, ...plain },
     },
     {
       id: 'lamp',
@@ -102,8 +103,7 @@ children:
         direction: 'out',
         edge: 'none',
         debounceMs: 0,
-        activeLow: false,
-        initial: 0,
+        ...plain,
       },
     },
     { id: 'board', host: { every: 60_000, metrics: ['cpuTemperature', 'load', 'memory', 'disk', 'network'] } },

@@ -35,9 +35,12 @@ const PI_4: [string, string, number, number][] = [
 ];
 
 test('a line is found by the label of its chip and its place there, whatever the base', async () => {
-  assert.equal(await sysfsNumber('pinctrl-bcm2711', 17, sysfs(...PI_4)), 529);
-  assert.equal(await sysfsNumber('pinctrl-bcm2711', 17, sysfs(['gpiochip0', 'pinctrl-bcm2711', 0, 58])), 17);
-  assert.equal(await sysfsNumber('pinctrl-bcm2711', 57, sysfs(...PI_4)), 569);
+  assert.equal(await sysfsNumber({ chip: 'pinctrl-bcm2711', offset: 17 }, sysfs(...PI_4)), 529);
+  assert.equal(
+    await sysfsNumber({ chip: 'pinctrl-bcm2711', offset: 17 }, sysfs(['gpiochip0', 'pinctrl-bcm2711', 0, 58])),
+    17,
+  );
+  assert.equal(await sysfsNumber({ chip: 'pinctrl-bcm2711', offset: 57 }, sysfs(...PI_4)), 569);
 });
 
 test('chips are listed with what the kernel says of them', async () => {
@@ -45,35 +48,59 @@ test('chips are listed with what the kernel says of them', async () => {
   assert.deepEqual(
     chips.toSorted((a, b) => a.base - b.base),
     [
-      { label: 'raspberrypi-exp-gpio', base: 504, lines: 8 },
-      { label: 'pinctrl-bcm2711', base: 512, lines: 58 },
+      { label: 'raspberrypi-exp-gpio', device: null, base: 504, lines: 8 },
+      { label: 'pinctrl-bcm2711', device: null, base: 512, lines: 58 },
     ],
   );
 });
 
 test('a label that no chip has is refused, with those that exist', async () => {
   await assert.rejects(
-    sysfsNumber('pinctrl-bcm2835', 17, sysfs(...PI_4)),
+    sysfsNumber({ chip: 'pinctrl-bcm2835', offset: 17 }, sysfs(...PI_4)),
     /no GPIO chip is labelled 'pinctrl-bcm2835'; this machine has 'raspberrypi-exp-gpio', 'pinctrl-bcm2711'/,
   );
-  await assert.rejects(sysfsNumber('pinctrl', 17, sysfs(...PI_4)), /no GPIO chip is labelled 'pinctrl'/);
-  await assert.rejects(sysfsNumber('x', 0, sysfs()), /this machine has none/);
+  await assert.rejects(
+    sysfsNumber({ chip: 'pinctrl', offset: 17 }, sysfs(...PI_4)),
+    /no GPIO chip is labelled 'pinctrl'/,
+  );
+  await assert.rejects(sysfsNumber({ chip: 'x', offset: 0 }, sysfs()), /this machine has none/);
 });
 
 test('a line that the chip does not have is refused', async () => {
   const root = sysfs(...PI_4);
   for (const offset of [58, -1, 1.5, Number.NaN]) {
-    await assert.rejects(sysfsNumber('pinctrl-bcm2711', offset, root), /'pinctrl-bcm2711' has lines 0 to 57, not/);
+    await assert.rejects(
+      sysfsNumber({ chip: 'pinctrl-bcm2711', offset }, root),
+      /'pinctrl-bcm2711' has lines 0 to 57, not/,
+    );
   }
+});
+
+test('a chip is also found by the name of its device, where labels tell the order of probing', async () => {
+  // A BeagleBone Black under kernel 5.10: the bank at 44e07000, GPIO0 of the manual, was found last.
+  const root = sysfs(['gpiochip0', 'gpio-0-31', 0, 32], ['gpiochip96', 'gpio-96-127', 96, 32]);
+  for (const [chip, device] of [
+    ['gpiochip0', '4804c000.gpio'],
+    ['gpiochip96', '44e07000.gpio'],
+  ] as const) {
+    mkdirSync(join(root, device));
+    symlinkSync(join(root, device), join(root, 'devices', chip, 'device'));
+  }
+  assert.equal(await sysfsNumber({ chip: '44e07000.gpio', offset: 30 }, root), 126);
+  assert.equal(await sysfsNumber({ chip: '4804c000.gpio', offset: 28 }, root), 28);
+  assert.equal(await sysfsNumber({ chip: 'gpio-0-31', offset: 28 }, root), 28);
 });
 
 test('two chips with one label are not guessed between', async () => {
   const root = sysfs(['gpiochip0', 'mcp23017', 0, 16], ['gpiochip16', 'mcp23017', 16, 16]);
-  await assert.rejects(sysfsNumber('mcp23017', 3, root), /2 GPIO chips are labelled 'mcp23017'/);
+  await assert.rejects(sysfsNumber({ chip: 'mcp23017', offset: 3 }, root), /2 GPIO chips are labelled 'mcp23017'/);
 });
 
 test('a kernel without sysfs GPIO is said to be one', async () => {
-  await assert.rejects(sysfsNumber('x', 0, '/no/such/folder'), /offers no GPIO in \/no\/such\/folder/);
+  await assert.rejects(
+    sysfsNumber({ chip: 'x', offset: 0 }, '/no/such/folder'),
+    /offers no GPIO in \/no\/such\/folder/,
+  );
 });
 
 test('a chip that vanishes while it is read is not there', async () => {

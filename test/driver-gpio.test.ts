@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { GpioDriver, type GpioOptions } from '../src/drivers/gpio.ts';
-import type { Level, OnoffGpio } from '../src/drivers/gpio-line.ts';
+import type { Level } from '../src/drivers/gpio-line.ts';
+import { type OnoffGpio, sysfsWay } from '../src/drivers/gpio-sysfs.ts';
 import { Recorder } from './driver-rig.ts';
 import { ManualClock, settle } from './manual-clock.ts';
 
@@ -101,14 +102,17 @@ function gpio(change: Partial<GpioOptions> = {}): GpioDriver {
     edge: 'both',
     debounceMs: 0,
     activeLow: false,
+    bias: 'as-is',
     initial: 0,
+    duration: false,
     ...change,
   };
-  return new GpioDriver(options, heard.context(clock), {
+  const sysfs = sysfsWay({
     root,
     gpioClass: async () => FakeGpio,
     openLevel: () => ({ read: () => line().level(), close: () => {} }),
   });
+  return new GpioDriver(options, heard.context(clock), sysfs);
 }
 
 /** The only line that was opened. */

@@ -20,7 +20,12 @@ class Rig {
   behaviour: Partial<Driver> = {};
 
   constructor(
-    options: { backoff?: BackoffLimits; random?: number; onReading?: (child: string, reading: Reading) => void } = {},
+    options: {
+      backoff?: BackoffLimits;
+      random?: number;
+      crashed?: boolean;
+      onReading?: (child: string, reading: Reading) => void;
+    } = {},
   ) {
     this.supervisor = new DriverSupervisor({
       child: 'c',
@@ -37,6 +42,7 @@ class Rig {
             this.said.push('stop');
             await behaviour.stop?.();
           },
+          ...(behaviour.lastWords && { lastWords: behaviour.lastWords }),
           ...(behaviour.command && { command: behaviour.command }),
         };
       },
@@ -44,6 +50,7 @@ class Rig {
       log: this.heard.logger,
       onReading: options.onReading ?? ((_child, reading) => void this.heard.readings.push(reading)),
       random: () => options.random ?? 0,
+      afterCrash: () => options.crashed ?? false,
       ...(options.backoff && { backoff: options.backoff }),
     });
   }
@@ -374,4 +381,38 @@ test('malformed input is counted; the log has the first, then at most one line e
   assert.deepEqual(lines().slice(3), [['fifth', 'z', 'malformed input', 'c']]);
   assert.equal(rig.supervisor.snapshot().malformed, 5);
   assert.equal(rig.clock.timers, 0);
+});
+
+test('a driver is told whether what ran before it failed, or crashed with the process', async () => {
+  for (const crashed of [false, true]) {
+    const rig = new Rig({ crashed });
+    await rig.supervisor.start();
+    rig.context.failed(new Error('gone'));
+    await settle();
+    await rig.clock.flow(60_000);
+    await rig.supervisor.restart();
+    assert.deepEqual(
+      rig.contexts.map(({ afterFailure }) => afterFailure),
+      [crashed, true, false],
+    );
+    await rig.supervisor.stop();
+  }
+});
+
+test('a driver that is stopped has a last word, and one that failed has none', async () => {
+  const rig = new Rig();
+  rig.behaviour = {
+    lastWords: () => {
+      rig.said.push('last words');
+      rig.context.emit(READING);
+    },
+  };
+  await rig.supervisor.start();
+  rig.context.failed(new Error('gone'));
+  await settle();
+  assert.deepEqual(rig.heard.readings.length, 0);
+  await rig.supervisor.restart();
+  await rig.supervisor.stop();
+  assert.equal(rig.heard.readings.length, 1);
+  assert.deepEqual(rig.said, ['start', 'stop', 'start', 'last words', 'stop']);
 });

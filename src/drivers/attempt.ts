@@ -40,6 +40,7 @@ export class Attempt {
     clock: Clock,
     log: Logger,
     events: AttemptEvents,
+    afterFailure = false,
   ) {
     this.#clock = clock;
     this.#log = log;
@@ -48,6 +49,7 @@ export class Attempt {
       child,
       clock: this.#guardedClock(),
       log,
+      afterFailure,
       emit: (reading) => {
         if (!this.#over) events.reading(reading);
       },
@@ -87,6 +89,11 @@ export class Attempt {
 
   /** Never rejects, and takes no longer than {@link STOP_MS_MAX}. */
   async stop(): Promise<void> {
+    try {
+      if (!this.#failed) this.#driver.lastWords?.();
+    } catch (error) {
+      this.#log.error({ err: error }, 'what the driver had left was not told');
+    }
     this.#over = true;
     try {
       await this.#within(STOP_MS_MAX, () => this.#driver.stop(), 'stop');

@@ -23,11 +23,11 @@ export function driverOf(
     return made('serial', serialOptions(child.serial, name));
   }
   if (child.gpio !== undefined) {
-    const { line } = child.gpio;
+    const { line, count, ...gpio } = child.gpio;
     const place = gpioLine(profile, line);
     if (place === undefined) throw new Error(`${child.id}: the profile has no line ${JSON.stringify(line)}`);
     const name = typeof line === 'string' ? line : `${line.chip}:${line.offset}`;
-    return made('gpio', { ...child.gpio, line: { name, ...place } });
+    return made('gpio', { ...gpio, line: { name, ...place }, ...(count && { countEveryMs: count.every }) });
   }
   throw new Error(`${child.id} has no kind`);
 }

@@ -8,6 +8,8 @@ export interface DriverContext {
   readonly child: string;
   readonly clock: Clock;
   readonly log: Logger;
+  /** The driver, or the process that had it before, ended without a proper stop. */
+  readonly afterFailure?: boolean;
   /** Hands over one reading. Never throws; what becomes of it is not the driver's business. */
   emit(reading: Reading): void;
   /**
@@ -25,6 +27,8 @@ export interface DriverContext {
 export interface Driver {
   start(): Promise<void>;
   stop(): Promise<void>;
+  /** Called just before a `stop` that is no failure's: the last chance to emit. */
+  lastWords?(): void;
   /** `id`: the same when a command comes a second time; absent where the sender gives none. */
   command?(name: string, payload: unknown, id?: string): Promise<CommandResult>;
 }

@@ -1,14 +1,13 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, realpath } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { chipOf, type ChipNames, type LinePlace, NoSuchWay } from './gpio-line.ts';
 
 /** Where the kernel shows its GPIO chips when it was built with CONFIG_GPIO_SYSFS. */
 export const SYSFS_GPIO = '/sys/class/gpio';
 
 /** One chip as the kernel numbers it: its lines are `base` .. `base + lines - 1`. */
-export interface GpioChip {
-  readonly label: string;
+export interface GpioChip extends ChipNames {
   readonly base: number;
-  readonly lines: number;
 }
 
 /** The chips that are there, in no particular order. Rejects when the kernel has no sysfs GPIO. */
@@ -17,7 +16,7 @@ export async function gpioChips(root: string = SYSFS_GPIO): Promise<GpioChip[]> 
   try {
     names = await readdir(root);
   } catch (error) {
-    throw new Error(`this kernel offers no GPIO in ${root}: no GPIO chip, or built without CONFIG_GPIO_SYSFS`, {
+    throw new NoSuchWay(`this kernel offers no GPIO in ${root}: no GPIO chip, or built without CONFIG_GPIO_SYSFS`, {
       cause: error,
     });
   }
@@ -25,8 +24,9 @@ export async function gpioChips(root: string = SYSFS_GPIO): Promise<GpioChip[]> 
   for (const name of names.filter((each) => each.startsWith('gpiochip'))) {
     const read = async (file: string): Promise<string> => (await readFile(join(root, name, file), 'utf8')).trim();
     try {
-      const chip = { label: await read('label'), base: Number(await read('base')), lines: Number(await read('ngpio')) };
-      if (Number.isSafeInteger(chip.base) && Number.isSafeInteger(chip.lines)) chips.push(chip);
+      const device = await realpath(join(root, name, 'device')).then(basename, () => null);
+      const [label, base, lines] = [await read('label'), Number(await read('base')), Number(await read('ngpio'))];
+      if (Number.isSafeInteger(base) && Number.isSafeInteger(lines)) chips.push({ label, device, base, lines });
     } catch {
       // The chip was unplugged between being listed and being read: then it is not there.
     }
@@ -35,22 +35,9 @@ export async function gpioChips(root: string = SYSFS_GPIO): Promise<GpioChip[]> 
 }
 
 /**
- * The number by which sysfs knows line `offset` of the chip with this label. A chip's base differs between kernels (458,
- * 504, 512, 571 and 1016 were seen for the same header), and a board has chips that are not its header, so neither a bare
- * number from a pin table nor "the first chip" ever names a line.
+ * The number by which sysfs knows a line. A chip's base differs between kernels (458, 504, 512, 571 and 1016 were seen for
+ * the same header), so a bare number from a pin table never names a line.
  */
-export async function sysfsNumber(label: string, offset: number, root: string = SYSFS_GPIO): Promise<number> {
-  const chips = await gpioChips(root);
-  const found = chips.filter((chip) => chip.label === label);
-  const [chip] = found;
-  if (chip === undefined) {
-    const labels = chips.map((each) => `'${each.label}'`).join(', ');
-    throw new Error(`no GPIO chip is labelled '${label}'; this machine has ${labels === '' ? 'none' : labels}`);
-  }
-  if (found.length > 1)
-    throw new Error(`${found.length} GPIO chips are labelled '${label}': which one is meant cannot be told`);
-  if (!Number.isSafeInteger(offset) || offset < 0 || offset >= chip.lines) {
-    throw new Error(`GPIO chip '${label}' has lines 0 to ${chip.lines - 1}, not ${offset}`);
-  }
-  return chip.base + offset;
+export async function sysfsNumber(place: LinePlace, root: string = SYSFS_GPIO): Promise<number> {
+  return chipOf(await gpioChips(root), place).base + place.offset;
 }

@@ -1,229 +1,94 @@
-import { closeSync, constants, openSync, readSync } from 'node:fs';
-import { access, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Clock } from '../clock/clock.ts';
-
-/** How long udev may take to hand an exported line's files to the gateway's group, and how often that is looked at, ms. */
-const SETTLE_MS_MAX = 5_000;
-const SETTLE_EVERY_MS = 20;
 
 export type Level = 0 | 1;
 export type GpioEdge = 'none' | 'rising' | 'falling' | 'both';
+/** What the chip itself does to an open input: `as-is` leaves it as the board's firmware set it. */
+export type GpioBias = 'as-is' | 'none' | 'pull-up' | 'pull-down';
 
-/** What is used of the class `Gpio` of the package `onoff`; a test passes its own where no chip exists. */
-export interface GpioClass {
-  new (
-    number: number,
-    direction: 'in' | 'high' | 'low',
-    edge: GpioEdge,
-    options: { debounceTimeout: number; activeLow: boolean },
-  ): OnoffGpio;
+/** A line by its chip's label, or the name of the chip's device, and its place on the chip. */
+export interface LinePlace {
+  readonly chip: string;
+  readonly offset: number;
 }
 
-export interface OnoffGpio {
-  readSync(): Level;
-  writeSync(level: Level): void;
-  watch(callback: (error: Error | null | undefined, level: Level) => void): void;
-  unwatchAll(): void;
-  direction(): string;
-  edge(): string;
-  unexport(): void;
-}
-
-/** Looks at an exported line's level, again and again. */
-export interface LevelFile {
-  /** Throws when the chip is gone. */
-  read(): Level;
-  close(): void;
-}
-
-/** Where the hardware is; a test has another folder, a class and levels of its own. */
-export interface GpioPlatform {
-  readonly root: string;
-  readonly gpioClass: () => Promise<GpioClass>;
-  /** `folder` is the line's. */
-  readonly openLevel: (folder: string) => LevelFile;
+/** A change of level that was asked for. */
+export interface EdgeSeen {
+  /** The level after it. */
+  readonly level: Level;
+  /** When it was, by the monotonic clock, ms: the kernel's own stamp where it gives one. */
+  readonly at: number;
+  /** Edges between the one before and this that the kernel saw and could not keep for us; null: nobody counts them. */
+  readonly lost: number | null;
 }
 
 export interface GpioLineRequest {
-  /** The line's number in sysfs, from `sysfsNumber`. */
-  readonly number: number;
   readonly direction: 'in' | 'out';
   readonly edge: GpioEdge;
   readonly debounceMs: number;
   readonly activeLow: boolean;
+  readonly bias: GpioBias;
   /** Level an output starts with, in the logical sense: with `activeLow`, 1 is the low voltage. */
   readonly initial: Level;
-  /** Called with the level after an edge that was asked for. */
-  readonly onEdge: (level: Level) => void;
-  /** Called when an edge came but its level could not be read: the chip went away. */
+  /** Called after an edge that was asked for. */
+  readonly onEdge: (edge: EdgeSeen) => void;
+  /** Called when the chip went away. */
   readonly onError: (error: Error) => void;
 }
 
-/**
- * One exported line. What is odd in the package `onoff` 6 stops in this file:
- * - it waits for udev by opening a file up to 10,000 times in a row, synchronously: so the line is exported here, and waited
- *   for without blocking, before onoff sees it;
- * - for a line that it did not export itself it swallows every error: so direction and edge are read back;
- * - a constructor that throws leaves the line exported;
- * - its edge callback reads the level and throws when the chip is gone, out of native code, which would end the process; and
- *   a debounce that is still running when the line is released reads a closed (or reused) descriptor: so its `readSync`
- *   is shadowed on the instance by one that does not throw, and reads nothing after release;
- * - `high` and `low` set the voltage and know nothing of active-low, unlike every other value;
- * - the kernel tells of an edge through a descriptor until the level is read through it, so a `readSync` at that moment
- *   swallows the edge: whoever only wants to know the level reads it through another descriptor.
- */
-export class GpioLine {
-  readonly #gpio: OnoffGpio;
-  readonly #level: LevelFile;
+/** A line that is ours. Both ways to a line, the character device and sysfs, end in this. */
+export interface GpioLine {
+  /** How it is reached, for people: `/dev/gpiochip0`, or `sysfs number 529`. */
+  readonly through: string;
+  /** Whether the kernel keeps and counts edges while we are busy. */
+  readonly countsEdges: boolean;
   /** The level when it was opened: whatever changed later comes as an edge. */
   readonly levelAtOpen: Level;
-  /** Released, or its chip gone: onoff may still call back, and is not listened to. */
-  #over = false;
-  #released = false;
-
-  private constructor(gpio: OnoffGpio, level: LevelFile, request: GpioLineRequest) {
-    this.#gpio = gpio;
-    this.#level = level;
-    const read = gpio.readSync.bind(gpio);
-    let last: Level = read();
-    this.levelAtOpen = last;
-    gpio.readSync = () => {
-      if (this.#over) return last;
-      try {
-        last = read();
-      } catch (error) {
-        this.#over = true;
-        request.onError(error as Error);
-      }
-      return last;
-    };
-    if (request.direction === 'in' && request.edge !== 'none') {
-      gpio.watch((error, level) => {
-        if (this.#over) return;
-        if (error) request.onError(error);
-        else request.onEdge(level);
-      });
-    }
-  }
-
-  /** Rejects, and gives the line back, when `ended` is aborted while it waits. */
-  static async open(
-    request: GpioLineRequest,
-    ended: AbortSignal,
-    clock: Clock,
-    { root, gpioClass, openLevel }: GpioPlatform,
-  ): Promise<GpioLine> {
-    const Gpio = await gpioClass();
-    const folder = join(root, `gpio${request.number}`);
-    const wasExported = await exists(folder);
-    if (!wasExported) await exportLine(request.number, root);
-    let gpio: OnoffGpio | undefined;
-    let level: LevelFile | undefined;
-    try {
-      await settled(folder, ended, clock);
-      const raw = (request.initial === 1) !== request.activeLow ? 'high' : 'low';
-      const edge = request.direction === 'in' ? request.edge : 'none';
-      const options = { debounceTimeout: request.debounceMs, activeLow: request.activeLow };
-      gpio = new Gpio(request.number, request.direction === 'in' ? 'in' : raw, edge, options);
-      if (gpio.direction() !== request.direction)
-        throw new Error(`the line cannot be set to direction ${request.direction}`);
-      if (edge !== 'none' && gpio.edge() !== edge)
-        throw new Error(`the line cannot report edges (${edge} was asked for)`);
-      level = openLevel(folder);
-      return new GpioLine(gpio, level, request);
-    } catch (error) {
-      level?.close();
-      if (gpio !== undefined) gpio.unexport();
-      else if (!wasExported) await writeFile(join(root, 'unexport'), String(request.number)).catch(() => {});
-      throw error;
-    }
-  }
-
   /** The level now. Throws when the chip is gone. */
-  read(): Level {
-    return this.#level.read();
-  }
-
+  read(): Level;
   /** Throws when the chip is gone. */
-  write(level: Level): void {
-    this.#gpio.writeSync(level);
-  }
-
+  write(level: Level): void;
   /** Gives the line back to the kernel; an output keeps its level for as long as the hardware lets it. */
-  release(): void {
-    if (this.#released) return;
-    this.#released = true;
-    this.#over = true;
-    for (const undo of [() => this.#level.close(), () => this.#gpio.unwatchAll(), () => this.#gpio.unexport()]) {
-      try {
-        undo();
-      } catch {
-        // The chip is gone, and the line with it.
-      }
-    }
+  release(): void;
+}
+
+/**
+ * A way to lines. Rejects when the line cannot be had, and gives back what it took when `ended` is aborted while it waits. A
+ * {@link NoSuchWay} says that no line can be had in this way, on this machine and by this user; any other way may work.
+ */
+export type OpenLine = (
+  place: LinePlace,
+  request: GpioLineRequest,
+  ended: AbortSignal,
+  clock: Clock,
+) => Promise<GpioLine>;
+
+/** This way leads to no line at all. */
+export class NoSuchWay extends Error {}
+
+/** What a chip is called: by its driver (`label`), and as a device, which for some chips is the only lasting name. */
+export interface ChipNames {
+  readonly label: string;
+  /** Such as `44e07000.gpio`; null where the kernel does not say. */
+  readonly device: string | null;
+  readonly lines: number;
+}
+
+/**
+ * The one chip of this name that has the line. A board has chips that are not its header, so "the first chip" is never
+ * meant; and the AM335x's labels depend on the order in which the kernel found its chips, so a device's name will do too.
+ */
+export function chipOf<Chip extends ChipNames>(chips: readonly Chip[], { chip: name, offset }: LinePlace): Chip {
+  const labelled = chips.filter(({ label }) => label === name);
+  const found = labelled.length > 0 ? labelled : chips.filter(({ device }) => device === name);
+  const [chip] = found;
+  if (chip === undefined) {
+    const labels = chips.map(({ label }) => `'${label}'`).join(', ');
+    throw new Error(`no GPIO chip is labelled '${name}'; this machine has ${labels === '' ? 'none' : labels}`);
   }
-}
-
-/** The level as sysfs has it in the file `value`: `0` or `1`, in the logical sense. */
-export function openLevelFile(folder: string): LevelFile {
-  const file = openSync(join(folder, 'value'), 'r');
-  const digit = Buffer.alloc(1);
-  return {
-    read: () => {
-      readSync(file, digit, 0, 1, 0);
-      return digit.toString('latin1') === '1' ? 1 : 0;
-    },
-    close: () => closeSync(file),
-  };
-}
-
-async function exportLine(number: number, root: string): Promise<void> {
-  try {
-    await writeFile(join(root, 'export'), String(number));
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'EACCES')
-      throw new Error(`no permission for ${root}: the gateway's user must be in the group gpio`, { cause: error });
-    if (code === 'EBUSY') throw new Error('the kernel or another program uses the line', { cause: error });
-    throw new Error(`the line cannot be exported: ${(error as Error).message}`, { cause: error });
+  if (found.length > 1)
+    throw new Error(`${found.length} GPIO chips are labelled '${name}': which one is meant cannot be told`);
+  if (!Number.isSafeInteger(offset) || offset < 0 || offset >= chip.lines) {
+    throw new Error(`GPIO chip '${name}' has lines 0 to ${chip.lines - 1}, not ${offset}`);
   }
-}
-
-/** Resolves when the files of an exported line may be written. */
-async function settled(folder: string, ended: AbortSignal, clock: Clock): Promise<void> {
-  const files = ['value', 'direction', 'active_low', 'edge'].map((file) => join(folder, file));
-  const deadline = clock.monotonic() + SETTLE_MS_MAX;
-  while (!(await writable(files))) {
-    if (clock.monotonic() >= deadline) {
-      throw new Error(
-        `no permission for ${folder}: the gateway's user must be in the group gpio, and a udev rule must say so`,
-      );
-    }
-    await new Promise<void>((resolve) => {
-      clock.after(SETTLE_EVERY_MS, resolve);
-    });
-    ended.throwIfAborted();
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
-}
-
-/** Whether those of the files that exist (a line without interrupts has no `edge`) may be written, `value` at least. */
-async function writable(files: readonly string[]): Promise<boolean> {
-  const [value = ''] = files;
-  if (!(await exists(value))) return false;
-  for (const file of files) {
-    const code = await access(file, constants.R_OK | constants.W_OK).then(
-      () => undefined,
-      (error: NodeJS.ErrnoException) => error.code,
-    );
-    if (code !== undefined && code !== 'ENOENT') return false;
-  }
-  return true;
+  return chip;
 }

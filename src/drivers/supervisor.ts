@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock/clock.ts';
 import type { Reading } from '../message/message.ts';
-import { Attempt } from './attempt.ts';
+import { Attempt, type AttemptEvents } from './attempt.ts';
 import { Backoff, type BackoffLimits } from './backoff.ts';
 import type { CommandResult } from '../commands/commands.ts';
 import type { Driver, DriverContext } from './driver.ts';
@@ -41,6 +41,8 @@ export interface DriverSupervisorOptions {
   readonly log: Logger;
   readonly onReading: (child: string, reading: Reading) => void;
   readonly backoff?: BackoffLimits;
+  /** The process that had the child before ended without stopping it. */
+  readonly afterCrash?: () => boolean;
   /** Jitter, in [0, 1). */
   readonly random?: () => number;
 }
@@ -61,6 +63,8 @@ export class DriverSupervisor {
   #state: DriverState = 'stopped';
   #since: number;
   #runningSince: number | undefined;
+  /** What ran last was not stopped as one should be. */
+  #afterFailure = false;
   #starts = 0;
   #readings = 0;
   #lastReadingAt: number | null = null;
@@ -143,10 +147,10 @@ export class DriverSupervisor {
   async #start(): Promise<void> {
     if (!this.#wanted) return;
     this.#enter('starting');
-    this.#starts++;
+    if (this.#starts++ === 0) this.#afterFailure = this.#options.afterCrash?.() ?? false;
     let attempt: Attempt;
     try {
-      attempt = new Attempt(this.#options.child, this.#options.create, this.#clock, this.#log, {
+      const events: AttemptEvents = {
         reading: (reading) => this.#read(reading),
         malformed: (why, sample, said) => this.#malformed.add(why, sample, said),
         finished: (why) => {
@@ -158,7 +162,9 @@ export class DriverSupervisor {
           this.#note(error);
           if (this.#state !== 'starting') void this.#inTurn(() => this.#recover(attempt));
         },
-      });
+      };
+      const { child, create } = this.#options;
+      attempt = new Attempt(child, create, this.#clock, this.#log, events, this.#afterFailure);
     } catch (error) {
       this.#note(error instanceof Error ? error : new Error(String(error)));
       this.#wait();
@@ -209,6 +215,7 @@ export class DriverSupervisor {
     this.#attempt = undefined;
     this.#runningSince = undefined;
     if (this.#state !== state) this.#enter(state);
+    if (attempt !== undefined) this.#afterFailure = attempt.failed;
     await attempt?.stop();
   }
 

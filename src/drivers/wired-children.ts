@@ -1,4 +1,6 @@
+import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { RunMarker } from '../board/run-marker.ts';
 import type { Clock } from '../clock/clock.ts';
 import type { Profile } from '../config/profile-schema.ts';
 import type { ChildConfig } from '../config/schema.ts';
@@ -11,10 +13,14 @@ import { DriverSupervisor } from './supervisor.ts';
 /** How long children may take to stop, ms: with the broker's farewell and the last commit a stop stays under 5 s. */
 const STOP_MS_MAX = 1500;
 
+/** In `dataDir`, while outputs with a safe state are driven. */
+const OUTPUTS_IN_USE = 'outputs-in-use';
+
 export interface WiredChildrenOptions {
   /** Those that connect are left out. */
   readonly children: readonly ChildConfig[];
   readonly profile: Profile;
+  readonly dataDir: string;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onReading: (child: string, reading: Reading) => void;
@@ -24,16 +30,22 @@ export interface WiredChildrenOptions {
 export class WiredChildren {
   readonly #clock: Clock;
   readonly #supervisors: ReadonlyMap<string, DriverSupervisor>;
+  /** Only where somebody asks: nobody else's card is written for it. */
+  readonly #outputs: RunMarker | null;
+  #crashed = false;
 
-  constructor({ children, profile, clock, log, onReading }: WiredChildrenOptions) {
+  constructor({ children, profile, dataDir, clock, log, onReading }: WiredChildrenOptions) {
     this.#clock = clock;
     const wired = children.filter(({ connected }) => connected === undefined);
     const ports = new SerialPorts(clock);
+    const hasSafe = wired.some(({ gpio }) => gpio?.safe !== undefined);
+    this.#outputs = hasSafe ? new RunMarker(join(dataDir, OUTPUTS_IN_USE)) : null;
     this.#supervisors = new Map(
       wired.map((child) => {
         const { kind, create } = driverOf(child, profile, ports);
         const { backoff } = catalogue[kind];
-        const watched = { child: child.id, kind, create, clock, log, onReading };
+        const afterCrash = () => this.#crashed;
+        const watched = { child: child.id, kind, create, clock, log, onReading, afterCrash };
         return [child.id, new DriverSupervisor({ ...watched, ...(backoff === undefined ? {} : { backoff }) })];
       }),
     );
@@ -49,13 +61,15 @@ export class WiredChildren {
   }
 
   async start(): Promise<void> {
+    this.#crashed = this.#outputs?.begin() ?? false;
     await Promise.all([...this.#supervisors.values()].map((child) => child.start()));
   }
 
   /** A driver that hangs keeps nobody else waiting: it ends with the process. */
   async stop(): Promise<void> {
     const all = Promise.all([...this.#supervisors.values()].map((child) => child.stop()));
-    await Promise.race([all, new Promise((resolve) => this.#clock.after(STOP_MS_MAX, () => resolve(null)))]);
+    const late = new Promise<false>((resolve) => this.#clock.after(STOP_MS_MAX, () => resolve(false)));
+    if ((await Promise.race([all, late])) !== false) this.#outputs?.end();
   }
 
   /** Stops and starts one child's driver. False when there is no such child. */

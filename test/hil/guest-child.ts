@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import type { CommandResult } from '../../src/commands/commands.ts';
 import type { GpioOptions } from '../../src/drivers/gpio.ts';
+import type { Count } from '../../src/drivers/gpio-count.ts';
 import type { DriverSnapshot, DriverState } from '../../src/drivers/supervisor.ts';
 import { until } from '../parts/until.ts';
+import type { Way } from './guest.ts';
 import type { GuestReading, MicroVm } from './micro-vm.ts';
 
 /** The label of the machine's only chip: the device tree's name for it. */
@@ -27,7 +29,13 @@ export class GuestChild {
   }
 
   /** An input that tells of both edges, without debounce, unless `change` says otherwise. */
-  static async start(vm: MicroVm, line: number, change: Partial<GpioOptions> = {}): Promise<GuestChild> {
+  static async start(
+    vm: MicroVm,
+    line: number,
+    change: Partial<GpioOptions> = {},
+    way: Way = 'either',
+    afterCrash = false,
+  ): Promise<GuestChild> {
     const name = `child${line}`;
     const options: GpioOptions = {
       line: { name: `PIN${line}`, chip: CHIP, offset: line },
@@ -35,15 +43,27 @@ export class GuestChild {
       edge: 'both',
       debounceMs: 0,
       activeLow: false,
+      bias: 'as-is',
       initial: 0,
+      duration: false,
       ...change,
     };
     const from = vm.readings.length;
-    return new GuestChild(vm, name, line, from, await vm.ask('start', { child: name, options }));
+    return new GuestChild(vm, name, line, from, await vm.ask('start', { child: name, options, way, afterCrash }));
   }
 
   readings(): GuestReading[] {
     return this.#vm.readings.slice(this.#from).filter(({ child }) => child === this.name);
+  }
+
+  /** Edges that it said were lost. */
+  lost(): number {
+    return this.readings().reduce((sum, { lost }) => sum + lost, 0);
+  }
+
+  /** The readings of a child that counts. */
+  counts(): Count[] {
+    return this.readings().map(({ body }) => JSON.parse(body) as Count);
   }
 
   /** What it told so far: levels, and `[level, 'coalesced']` for one that stands for more edges. */

@@ -10,12 +10,26 @@ import { pino } from 'pino';
 import { SystemClock } from '../../src/clock/system-clock.ts';
 import type { CommandResult } from '../../src/commands/commands.ts';
 import { GpioDriver, type GpioOptions } from '../../src/drivers/gpio.ts';
+import { characterWay } from '../../src/drivers/gpio-character.ts';
+import { linuxGpio } from '../../src/drivers/gpio-kernel.ts';
+import { sysfsWay } from '../../src/drivers/gpio-sysfs.ts';
+import { eitherWay } from '../../src/drivers/gpio-ways.ts';
 import { type DriverSnapshot, DriverSupervisor } from '../../src/drivers/supervisor.ts';
+
+/** How the driver gets its line: as the product does, or in one way only. */
+export type Way = keyof typeof WAYS;
+const WAYS = {
+  either: eitherWay(),
+  character: characterWay(),
+  /** Where the kernel keeps 16 edges, its least. */
+  character16: characterWay(linuxGpio, 16),
+  sysfs: sysfsWay(),
+};
 
 /** What the guest can be asked, each with what it is given and what it answers. */
 export interface Requests {
   /** Makes a driver under a supervisor, and starts it; answers when its first start succeeded or failed. */
-  start: { given: { child: string; options: GpioOptions }; answer: DriverSnapshot };
+  start: { given: { child: string; options: GpioOptions; way: Way; afterCrash?: boolean }; answer: DriverSnapshot };
   stop: { given: { child: string }; answer: DriverSnapshot };
   restart: { given: { child: string }; answer: DriverSnapshot };
   snapshot: { given: { child: string }; answer: DriverSnapshot };
@@ -41,7 +55,13 @@ export interface Request {
 export type Told =
   | { readonly id: number; readonly answer: unknown }
   | { readonly id: number; readonly error: string }
-  | { readonly child: string; readonly body: string; readonly coalesced: boolean; readonly eventTime: number }
+  | {
+      readonly child: string;
+      readonly body: string;
+      readonly coalesced: boolean;
+      readonly lost: number;
+      readonly eventTime: number;
+    }
   | { readonly hello: string };
 
 type Answers = { [K in keyof Requests]: (given: Requests[K]['given']) => Promise<Requests[K]['answer']> };
@@ -101,11 +121,12 @@ function child(name: string): DriverSupervisor {
 }
 
 const answers: Answers = {
-  start: async ({ child: name, options }) => {
+  start: async ({ child: name, options, way, afterCrash = false }) => {
     const supervisor = new DriverSupervisor({
       child: name,
       kind: 'gpio',
-      create: (context) => new GpioDriver(options, context),
+      create: (context) => new GpioDriver(options, context, WAYS[way]),
+      afterCrash: () => afterCrash,
       clock,
       log,
       onReading: (_, { body, measuredAt, properties }) =>
@@ -113,6 +134,7 @@ const answers: Answers = {
           child: name,
           body: body.toString(),
           coalesced: properties?.coalesced === 'true',
+          lost: Number(properties?.lost ?? 0),
           // As the router dates it.
           eventTime: clock.wall() - clock.monotonic() + (measuredAt ?? 0),
         }),
@@ -139,15 +161,14 @@ const answers: Answers = {
     return null;
   },
   openFiles: async () => readdirSync('/proc/self/fd').length,
-  hold: async () => {
-    setImmediate(() => readSync(held, Buffer.alloc(1)));
-    return null;
-  },
+  hold: async () => null,
 };
 
 async function answer({ id, ask, given }: Request): Promise<void> {
   try {
     tell({ id, answer: await (answers[ask] as (given: unknown) => Promise<unknown>)(given) });
+    // Without a turn of the event loop in between: who hears the answer goes on at once.
+    if (ask === 'hold') readSync(held, Buffer.alloc(1));
   } catch (error) {
     tell({ id, error: (error as Error).message });
   }

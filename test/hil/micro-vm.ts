@@ -25,7 +25,7 @@ export const NO_MICRO_VM: string | false = (() => {
   if (!existsSync(ready)) return `the virtual machine's parts are not prepared; ${todo}`;
   // As `recipe` in scripts/test-hil says.
   const recipe = createHash('sha256');
-  for (const file of ['scripts/test-hil', 'node_modules/epoll/package.json'])
+  for (const file of ['scripts/test-hil', 'node_modules/epoll/package.json', 'node_modules/koffi/package.json'])
     recipe.update(readFileSync(join(ROOT, file)));
   recipe.update(`${process.version}\n`);
   return readFileSync(ready, 'utf8').startsWith(recipe.digest('hex'))
@@ -190,6 +190,9 @@ async function packInitrd(dir: string, initrd: string): Promise<void> {
     format: 'cjs',
     external: ['epoll', 'koffi'],
     supported: { 'dynamic-import': false },
+    // As scripts/build.mjs does for the product's bundle.
+    banner: { js: 'const holdfastModuleUrl = require("node:url").pathToFileURL(__filename).href;' },
+    define: { 'import.meta.url': 'holdfastModuleUrl' },
     sourcemap: 'inline',
     logLevel: 'error',
   });

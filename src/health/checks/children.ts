@@ -1,20 +1,20 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import type { LoadedConfig } from '../../config/load.ts';
 import { gpioLine, serialDevice } from '../../config/profile.ts';
 import { sysfsNumber } from '../../drivers/gpio-chip.ts';
 import type { PortName } from '../../drivers/serial-ports.ts';
 import { usbPortPath } from '../../drivers/usb-port.ts';
 import { groupName } from './accounts.ts';
 import { fail, ok, type Check, type Finding } from './check.ts';
+import { gpioLineFinding } from './gpio.ts';
 import type { Scene } from './scene.ts';
 
 /** The group that Debian gives serial ports to. */
 const SERIAL_GROUP = 'dialout';
-const GPIO_GROUP = 'gpio';
 
 /** Whether the hardware of each wired child is there. Nothing is opened: a port that is opened resets some devices. */
-export function childChecks({ loaded, user, gpioRoot }: Scene): Check[] {
+export function childChecks(scene: Scene): Check[] {
+  const { loaded, user } = scene;
   // Without a configuration nobody knows the children.
   if (!('config' in loaded)) return [];
   const { config, profile } = loaded;
@@ -37,7 +37,8 @@ export function childChecks({ loaded, user, gpioRoot }: Scene): Check[] {
           id: `gpio:${id}`,
           about: `the GPIO line of ${id} can be used`,
           needs: ['config'],
-          run: () => gpioLineOf(loaded, gpio.line, gpioRoot, user),
+          // A line that the profile does not have is a problem of the configuration, and was found there.
+          run: () => gpioLineFinding(gpioLine(profile, gpio.line)!, gpio.bias, scene),
         },
       ];
     }
@@ -70,33 +71,6 @@ async function serialPort(named: PortName, user: string): Promise<Finding> {
     return fail(`${user} may not read and write ${port}`, joinGroup(groupName(found.gid) ?? SERIAL_GROUP, user));
   }
   return ok(`${port} is there, readable and writable`);
-}
-
-async function gpioLineOf(
-  { profile }: LoadedConfig,
-  named: Parameters<typeof gpioLine>[1],
-  root: string,
-  user: string,
-): Promise<Finding> {
-  // A line that the profile does not have is a problem of the configuration, and was found there.
-  const { chip, offset } = gpioLine(profile, named)!;
-  try {
-    const number = await sysfsNumber(chip, offset, root);
-    fs.accessSync(
-      fs.existsSync(join(root, `gpio${number}`)) ? join(root, `gpio${number}`, 'value') : join(root, 'export'),
-      fs.constants.W_OK,
-    );
-    return ok(`line ${offset} of ${chip} is number ${number}`);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'EACCES' || code === 'EPERM') {
-      return fail(`${user} may not use the GPIO lines in ${root}`, joinGroup(GPIO_GROUP, user));
-    }
-    return fail(
-      message,
-      "check the board's profile (gateway.profile) and the line that the child names; `gpioinfo` lists chips and lines",
-    );
-  }
 }
 
 function joinGroup(group: string, user: string): string {

@@ -1,5 +1,6 @@
 import type { Clock } from '../../clock/clock.ts';
 import type { ConfigError, LoadedConfig } from '../../config/load.ts';
+import type { GpioKernel } from '../../drivers/gpio-kernel.ts';
 import type { SpoolStats } from '../../spool/stats.ts';
 import type { GatewayStatus } from '../status.ts';
 
@@ -16,6 +17,8 @@ export interface Scene {
   readonly user: string;
   /** Where the kernel shows its GPIO chips. */
   readonly gpioRoot: string;
+  /** Asks for its character devices; the machine's own when left out. */
+  readonly gpioKernel?: () => GpioKernel;
 }
 
 /** The gateway that may be running: not there, there and in good order, or there and without an answer. */
