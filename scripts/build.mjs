@@ -1,13 +1,14 @@
-// Bundles src/main.ts into dist/holdfast.cjs, the one file that `holdfast` runs from.
+// Bundles src/main.ts into dist/holdfast.cjs (or the file that is named), the one file that `holdfast` runs from.
 // CommonJS, since Node's ES module loader costs start-up time and memory that a small board feels.
 import { chmod, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, resolve } from 'node:path';
+import { basename, dirname, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const ENTRY = resolve(ROOT, 'src/main.ts');
-const OUT = resolve(ROOT, 'dist/holdfast.cjs');
+// Elsewhere for who builds a package.
+const OUT = resolve(ROOT, process.argv[2] ?? 'dist/holdfast.cjs');
 
 // They find their compiled halves relative to their own folders, so they stay there and are required at run time.
 const NATIVE = ['node-lmdb', 'epoll', 'koffi', '@serialport/bindings-cpp'];
@@ -65,4 +66,6 @@ for (const { path, contents } of outputFiles) {
   await rename(`${path}.new`, path);
 }
 const kib = Math.round((bundle?.contents.length ?? 0) / 1024);
-process.stdout.write(`dist/holdfast.cjs ${version}: ${kib} KiB in ${Math.round(performance.now() - started)} ms\n`);
+process.stdout.write(
+  `${relative(ROOT, OUT)} ${version}: ${kib} KiB in ${Math.round(performance.now() - started)} ms\n`,
+);
