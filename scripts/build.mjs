@@ -1,16 +1,17 @@
-// Bundles src/main.ts into dist/holdfast.cjs, the one file that `holdfast` runs from, and src/fleet/fleet.ts into
-// dist/fleet.mjs, which programs import as `holdfast/fleet`, with its types in dist/types.
+// Bundles src/main.ts into dist/holdfast.cjs (or the file that is named), the one file that `holdfast` runs from, and
+// src/fleet/fleet.ts into dist/fleet.mjs, which programs import as `holdfast/fleet`, with its types in dist/types.
 // The first is CommonJS, since Node's ES module loader costs start-up time and memory that a small board feels.
 import { execFile } from 'node:child_process';
 import { chmod, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, resolve } from 'node:path';
+import { basename, dirname, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const ENTRY = resolve(ROOT, 'src/main.ts');
-const OUT = resolve(ROOT, 'dist/holdfast.cjs');
+// Elsewhere for who builds a package.
+const OUT = resolve(ROOT, process.argv[2] ?? 'dist/holdfast.cjs');
 const LIBRARY = resolve(ROOT, 'dist/fleet.mjs');
 
 // They find their compiled halves relative to their own folders, so they stay there and are required at run time.
@@ -90,7 +91,9 @@ for (const { path, contents } of outputFiles) {
   await rename(`${path}.new`, path);
 }
 const kib = Math.round((bundle?.contents.length ?? 0) / 1024);
-process.stdout.write(`dist/holdfast.cjs ${version}: ${kib} KiB in ${Math.round(performance.now() - started)} ms\n`);
+process.stdout.write(
+  `${relative(ROOT, OUT)} ${version}: ${kib} KiB in ${Math.round(performance.now() - started)} ms\n`,
+);
 
 /** Declarations of what the library exports and of what those mention. */
 async function writeTypes() {

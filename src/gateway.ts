@@ -17,6 +17,7 @@ import { upstreamDialect } from './dialects/upstream-dialects.ts';
 import { WiredChildren } from './drivers/wired-children.ts';
 import { readableBody } from './health/shown.ts';
 import { publishedStatus } from './health/published-status.ts';
+import type { SafeMode } from './health/start-record.ts';
 import { statusOf } from './health/status.ts';
 import { twinIds } from './health/twin-requests.ts';
 import { FrontDoor } from './hub/front-door.ts';
@@ -45,6 +46,8 @@ import { BUILT_AT, VERSION } from './config/version.ts';
 export interface Platform extends ProcessServices {
   readonly clock: Clock;
   readonly log: Logger;
+  /** Nothing is started that brings messages; those that are stored are sent. */
+  readonly safeMode?: SafeMode | null;
   /** Chance, 0 to 1. */
   readonly random: () => number;
   /** Whether somebody is there to set the clock, so that messages wait a while for it. */
@@ -206,17 +209,21 @@ export class Gateway {
 
   /** Readings flow when it resolves; a child or an upstream that is not there yet is tried again for ever. */
   async start(): Promise<void> {
-    const records = this.#spool.companionRecords();
-    this.#relay.marks.start(records);
-    this.#spool.accompany(this.#modules, this.#orders, this.#relay.marks);
-    this.#orders.restore(records);
-    // Rules go on where they were before anything new comes.
-    await this.#modules.start(records);
+    const whole = !this.#platform.safeMode;
+    // In safe mode what rules and orders have kept stays in the spool as it is.
+    if (whole) {
+      const records = this.#spool.companionRecords();
+      this.#relay.marks.start(records);
+      this.#spool.accompany(this.#modules, this.#orders, this.#relay.marks);
+      this.#orders.restore(records);
+      // Rules go on where they were before anything new comes.
+      await this.#modules.start(records);
+    }
     this.#time.start();
-    await this.#door.open();
+    if (whole) await this.#door.open();
     this.#upstream?.start();
-    await this.#children.start();
-    this.#orders.start();
+    if (whole) await this.#children.start();
+    if (whole) this.#orders.start();
     // The first readings are on the medium when we say that we run. What fails here has been said and is tried again.
     await this.#spool.flush().catch((error: unknown) => this.#platform.log.debug({ err: error }, 'flush at the start'));
   }
@@ -292,6 +299,7 @@ export class Gateway {
       gateway: config.gateway.id,
       version: VERSION,
       profile: profile.name,
+      safeMode: this.#platform.safeMode ?? null,
       uptimeSecs: Math.round((clock.monotonic() - this.#startedAt) / 1000),
       clock: { known: clock.known(), wall: new Date(clock.wall()).toISOString() },
       upstream: this.#upstream?.snapshot() ?? null,
@@ -358,7 +366,7 @@ export class Gateway {
   }
 
   #makeUpstream(upstream: UpstreamConfig, downlink: Liaison): Upstream {
-    const { clock, log, random } = this.#platform;
+    const { clock, log, random, safeMode } = this.#platform;
     const resolver = new Resolver({ servers: upstream.dnsServers, clock, book: this.#state, log });
     return new Upstream({
       ...upstream,
@@ -366,7 +374,7 @@ export class Gateway {
       credentials: () => readCredentials(upstream, this.#loaded.path, this.#time),
       outbox: this.#spool,
       dialer: new Dialer({ clock, resolver, time: this.#time }),
-      status: () => publishedStatus(this, this.#loaded),
+      status: () => ({ ...publishedStatus(this, this.#loaded), ...(safeMode && { safeMode }) }),
       downlink,
       clock,
       timeExpected: this.#platform.timeExpected,

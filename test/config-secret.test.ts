@@ -51,7 +51,10 @@ test('a secret that everybody may read is used with a warning', () => {
 test('what cannot be used is refused without a word of what it holds', () => {
   const refused = (name: string, message: string): void =>
     assert.throws(() => resolveSecret(name, config, credentials), { message });
-  refused('none', `secret "none" is in none of: ${credentials}/none, ${config}/none`);
+  refused(
+    'none',
+    `secret "none" is in none of: ${credentials}/none, ${credentials}/secrets_none, ${config}/none, ${config}/secrets/none`,
+  );
   refused('a/none', `secret "a/none" is in none of: ${config}/a/none`);
   refused('./', `${config}: is not a file`);
   refused('empty', `${put(config, 'empty', '\n')}: is empty`);

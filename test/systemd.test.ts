@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 
 const UNIT = 'systemd/holdfast.service';
@@ -14,11 +14,11 @@ const skip =
   'SKIP: no systemd-analyze here, so the unit was not looked at; apt-get install systemd';
 
 /** The unit as `systemd-analyze verify` can judge it before we are installed: the program must exist. */
-function unit(t: TestContext, change = (text: string): string => text): string {
+function unit(t: TestContext, change = (text: string): string => text, path = UNIT): string {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-unit-'));
   t.after(() => rmSync(folder, { recursive: true }));
-  const file = join(folder, 'holdfast.service');
-  const text = readFileSync(UNIT, 'utf8').replace('ExecStart=/usr/bin/holdfast ', `ExecStart=${process.execPath} `);
+  const file = join(folder, basename(path));
+  const text = readFileSync(path, 'utf8').replace('ExecStart=/usr/bin/holdfast ', `ExecStart=${process.execPath} `);
   assert.ok(text.includes(`ExecStart=${process.execPath} `), 'ExecStart no longer begins with /usr/bin/holdfast');
   writeFileSync(file, change(text));
   return file;
@@ -31,6 +31,11 @@ function verify(file: string): { status: number | null; output: string } {
 
 test('systemd-analyze verify has nothing to say about the unit', { skip }, (t) => {
   assert.deepEqual(verify(unit(t)), { status: 0, output: '' });
+});
+
+test('nor about the one that sets a machine up', { skip }, (t) => {
+  const file = unit(t, (text) => text, 'systemd/holdfast-provision.service');
+  assert.deepEqual(verify(file), { status: 0, output: '' });
 });
 
 test('the check would notice: a misspelt key makes systemd-analyze verify speak', { skip }, (t) => {
@@ -56,8 +61,9 @@ test('the unit never waits for the network or for the time, and never gives up',
     settings.filter((line) => /network-online|time-sync/.test(line)),
     [],
   );
-  const wanted = ['Type=notify', 'NotifyAccess=main', 'Restart=always', 'StartLimitIntervalSec=0'];
-  for (const line of [...wanted, 'ExecReload=/bin/kill -HUP $MAINPID']) {
+  const wanted = ['Type=notify', 'NotifyAccess=main', 'Restart=always', 'StartLimitIntervalSec=0', 'WatchdogSec=30'];
+  const handed = ['LoadCredential=secrets:/etc/holdfast/secrets', 'StateDirectory=holdfast'];
+  for (const line of [...wanted, ...handed, 'ExecReload=/bin/kill -HUP $MAINPID']) {
     assert.ok(settings.includes(line), `the unit lacks ${line}`);
   }
 });

@@ -82,7 +82,17 @@ export function addChildrenCommands(program: Command, does: Does): void {
     .addHelpText('after', examples('holdfast children import devices.txt'))
     .action(does(async (file, options) => (await import('./children-import.ts')).importChildren(file, options)));
 
-  const provision = program.command('provision').description("the gateway's own keys and certificates");
+  const provision = program
+    .command('provision')
+    .description("set a machine up; the gateway's own keys and certificates");
+  provision
+    .command('apply')
+    .description('take over a provisioning file: id, broker, credentials, network; then wipe it')
+    .argument('[file]', 'holdfast-provision.yaml; that of the boot partition when left out')
+    .addOption(json())
+    .option('--root <folder>', 'the machine to set up, as a folder', '/')
+    .addHelpText('after', examples('holdfast provision apply', 'holdfast provision apply mine.yaml --root /mnt/card'))
+    .action(does(async (file, options) => (await import('./provision-apply.ts')).provisionApply(file, options)));
   provision
     .command('ca')
     .description('the certificate that children must trust')

@@ -10,6 +10,7 @@ import { LogLevel } from '../health/log-level.ts';
 import { LogRing, type LogFormat } from '../health/log-ring.ts';
 import { Reloader } from '../health/reload.ts';
 import { requests } from '../health/requests.ts';
+import { StartRecord } from '../health/start-record.ts';
 import { SystemdNotifier } from '../health/systemd.ts';
 import { Watchdog } from '../health/watchdog.ts';
 import { unwritable } from '../spool/late-environment.ts';
@@ -70,21 +71,35 @@ async function untilStopped(options: RunOptions): Promise<number> {
   const timeExpected = () => timeServiceRuns() || clock.wall() < (BUILT_AT ?? 0);
   const logs = (count: number, child?: string) => ring.tail(count, child);
   const services = { logs, level, reload, endToBeStartedAgain };
-  const platform: Platform = { clock, timeExpected, log, random: Math.random, ...services };
+  // A loop takes somebody who starts us again.
+  const starts = endToBeStartedAgain && new StartRecord(settings.dataDir, loaded.path, clock, log);
+  const safeMode = starts?.begin() ?? null;
+  process.on('uncaughtExceptionMonitor', (error) => starts?.failed(error));
+  if (safeMode !== null) {
+    log.error(
+      `safe mode: ${safeMode.why}. Sensors, rules and hub stay off, what is stored is sent; for an ordinary start: \`holdfast restart\``,
+    );
+  }
+  const platform: Platform = { clock, timeExpected, log, random: Math.random, safeMode, ...services };
   const gateway = await opened(loaded, platform, fault).catch(async (error: unknown) => {
+    starts?.failed(error);
     await control.stop();
     throw error;
   });
   live.gateway = gateway;
-  gateway.onDamaged((why) => asked.restart(`the spool must be opened anew (${why.message})`));
-  await gateway.start();
+  gateway.onDamaged((why) => asked.damaged(`the spool must be opened anew (${why.message})`));
+  await gateway.start().catch((error: unknown) => {
+    starts?.failed(error);
+    throw error;
+  });
   const watchdog = new Watchdog(gateway, notifier, clock, log);
   watchdog.start();
-  notifier?.ready('running');
+  notifier?.ready(safeMode === null ? 'running' : 'running in safe mode');
   log.info('running');
   reloader.started();
+  starts?.runs(() => asked.restart('safe mode has lasted its time'));
 
-  const { why, code } = await asked.stop;
+  const { why, code, bad } = await asked.stop;
   log.info(`${why}: stopping`);
   notifier?.stopping();
   watchdog.stop();
@@ -94,6 +109,8 @@ async function untilStopped(options: RunOptions): Promise<number> {
   }, STOP_MS_MAX);
   // The socket goes last: it keeps the next gateway off the directory until this one has closed it.
   live.gateway = null;
+  if (bad) starts?.failed(why);
+  else starts?.endedWell();
   await gateway.stop();
   await control.stop();
   clearTimeout(late);
@@ -134,12 +151,26 @@ function startedBySystemd(notifier: SystemdNotifier | null): boolean {
 interface Stop {
   readonly why: string;
   readonly code: number;
+  /** Nobody wanted it. */
+  readonly bad: boolean;
 }
 
-/** Resolves `stop` at a signal, or when `restart` is called. */
-function stopRequested(): { readonly stop: Promise<Stop>; readonly restart: (why: string) => void } {
+interface Requested {
+  /** Resolves at a signal, or when one of the others is called. */
+  readonly stop: Promise<Stop>;
+  readonly restart: (why: string) => void;
+  /** The same, because something is broken. */
+  readonly damaged: (why: string) => void;
+}
+
+function stopRequested(): Requested {
   let resolve: (stop: Stop) => void = () => undefined;
   const stop = new Promise<Stop>((settle) => (resolve = settle));
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve({ why: signal, code: FINE }));
-  return { stop, restart: (why) => resolve({ why, code: RESTART_WANTED }) };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.on(signal, () => resolve({ why: signal, code: FINE, bad: false }));
+  return {
+    stop,
+    restart: (why) => resolve({ why, code: RESTART_WANTED, bad: false }),
+    damaged: (why) => resolve({ why, code: RESTART_WANTED, bad: true }),
+  };
 }

@@ -26,6 +26,7 @@ function rows(now: GatewayStatus): [string, string][] {
       'gateway',
       `${now.gateway}, Holdfast ${now.version} on ${now.profile}, process ${now.pid}, up ${spanText(now.uptimeSecs)}`,
     ],
+    ...(now.safeMode ? [['safe mode', safeModeText(now.safeMode)] satisfies [string, string]] : []),
     [
       'clock',
       now.clock.known ? `known, ${now.clock.wall}` : `${coloured('yellow', 'not known')}, says ${now.clock.wall}`,
@@ -43,6 +44,11 @@ function rows(now: GatewayStatus): [string, string][] {
     ...(now.modules.length === 0 ? [] : [['modules', modulesText(now.modules)] satisfies [string, string]]),
     ['memory', bytesText(now.memory.rssBytes)],
   ];
+}
+
+function safeModeText({ since, why }: NonNullable<GatewayStatus['safeMode']>): string {
+  const what = `since ${since}: sensors, rules and hub are off, what is stored is sent. ${printable(why)}`;
+  return `${coloured('red', what)}. For an ordinary start: \`holdfast restart\``;
 }
 
 /** None where nothing has come from above. */

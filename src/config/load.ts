@@ -13,6 +13,7 @@ import { KEEP } from './registry.ts';
 import { routeProblems } from './route-check.ts';
 import { ConfigSchema } from './schema.ts';
 import type { Config } from './schema.ts';
+import { placeOf } from './secret.ts';
 import { show } from './values.ts';
 import { validate } from './validate.ts';
 import { configWarnings } from './warnings.ts';
@@ -145,7 +146,7 @@ function absolute<T extends object>(section: T, dir: string, keys: readonly (key
   const made: T = { ...section };
   for (const key of keys) {
     const named = made[key];
-    if (typeof named === 'string') made[key] = path.resolve(dir, named) as T[typeof key];
+    if (typeof named === 'string') made[key] = placeOf(named, dir) as T[typeof key];
   }
   return made;
 }

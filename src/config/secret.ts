@@ -1,6 +1,11 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
+/** systemd's LoadCredential= gives a folder's files this before their names (systemd.exec(5)); ours is `secrets`. */
+const FOLDER_PREFIX = 'secrets_';
+/** The folder beside the configuration that is root's alone. */
+const FOLDER = 'secrets';
+
 /** Largest secret, bytes. */
 export const SECRET_BYTES_MAX = 65_536;
 
@@ -12,8 +17,27 @@ export interface Secret {
 }
 
 /**
- * Reads a secret that the configuration names: `$CREDENTIALS_DIRECTORY/name` first (systemd's LoadCredential), then `name`
- * from `configDir`, the folder of the configuration. One newline at its end is not part of it.
+ * Where a file that the configuration names may be, best first: in `$CREDENTIALS_DIRECTORY` (systemd's LoadCredential), in
+ * `configDir`, the folder of the configuration, or in `secrets` in that. A name with a `/` is a path, and is itself.
+ */
+function places(name: string, configDir: string, credentialsDir: string | undefined): string[] {
+  const beside = path.resolve(configDir, name);
+  if (name.includes('/')) return [beside];
+  const handed = credentialsDir ? [name, FOLDER_PREFIX + name].map((each) => path.join(credentialsDir, each)) : [];
+  return [...handed, beside, path.join(configDir, FOLDER, name)];
+}
+
+/** The one of those places where `name` is; in the folder of the configuration when it is nowhere. */
+export function placeOf(
+  name: string,
+  configDir: string,
+  credentialsDir = process.env['CREDENTIALS_DIRECTORY'],
+): string {
+  return places(name, configDir, credentialsDir).find((place) => fs.existsSync(place)) ?? path.resolve(configDir, name);
+}
+
+/**
+ * Reads a secret that the configuration names, from where {@link placeOf} finds it. One newline at its end is not part of it.
  * Throws when there is none or it cannot be used; no error and no warning ever contains what was read.
  */
 export function resolveSecret(
@@ -21,9 +45,7 @@ export function resolveSecret(
   configDir: string,
   credentialsDir = process.env['CREDENTIALS_DIRECTORY'],
 ): Secret {
-  const credential = credentialsDir && !name.includes('/') ? path.join(credentialsDir, name) : undefined;
-  const beside = path.resolve(configDir, name);
-  const file = credential !== undefined && fs.existsSync(credential) ? credential : beside;
+  const file = placeOf(name, configDir, credentialsDir);
 
   let bytes: Buffer;
   let mode: number;
@@ -38,8 +60,8 @@ export function resolveSecret(
     const { code } = error as NodeJS.ErrnoException;
     if (code === undefined) throw error;
     if (code !== 'ENOENT') throw new Error(`${file}: cannot be read (${code})`, { cause: error });
-    const places = [credential, beside].filter((place) => place !== undefined);
-    throw new Error(`secret "${name}" is in none of: ${places.join(', ')}`, { cause: error });
+    const all = places(name, configDir, credentialsDir).join(', ');
+    throw new Error(`secret "${name}" is in none of: ${all}`, { cause: error });
   }
 
   let value: string;

@@ -5,6 +5,13 @@ import type { LogLevel } from './log-level.ts';
 /** Lines kept in memory for `holdfast logs`; on a board whose journal is in RAM too this is a second look, not an archive. */
 const LINES_MAX = 2000;
 
+/** Within so long, ms, a line that comes again right after itself is counted instead ... */
+const FOLD_MS = 60_000;
+/** ... and so is one that has come so often with others between: what comes and goes is told, a storm is not. */
+const AMONG_OTHERS_MAX = 10;
+/** Different lines that are kept in mind for that. */
+const RECENT_MAX = 200;
+
 /** One line of the log. */
 export interface LogLine {
   /** ms since 1970. */
@@ -27,6 +34,10 @@ export class LogRing implements DestinationStream {
   readonly #out: (text: string) => void;
   readonly #lines: LogLine[] = [];
   readonly #followers = new Set<(line: LogLine) => void>();
+  /** The last minute's lines, in the order in which they were said, and how often each has come again since. */
+  readonly #recent = new Map<string, Recent>();
+  /** Of each child, and of the gateway itself, which line was the last. */
+  readonly #lastOf = new Map<string, string>();
 
   constructor(format: LogFormat, out: (text: string) => void) {
     this.#format = format;
@@ -46,6 +57,36 @@ export class LogRing implements DestinationStream {
 
   write(json: string): void {
     const line = parse(json);
+    this.#unfold(line.time);
+    // Who asked for those wants them all.
+    if (line.level === 'trace' || line.level === 'debug') return this.#say(line, json);
+    const key = `${line.level}\n${line.child ?? ''}\n${line.message}\n${line.level === 'info' ? JSON.stringify(line.fields) : ''}`;
+    const source = line.child ?? '';
+    const recent = this.#recent.get(key);
+    if (recent !== undefined && (this.#lastOf.get(source) === key || recent.said >= AMONG_OTHERS_MAX)) {
+      recent.again++;
+      recent.last = line;
+      return;
+    }
+    if (recent !== undefined) recent.said++;
+    else if (this.#recent.size < RECENT_MAX) this.#recent.set(key, { since: line.time, said: 1, again: 0, last: line });
+    if (this.#lastOf.size >= RECENT_MAX) this.#lastOf.clear();
+    this.#lastOf.set(source, key);
+    this.#say(line, json);
+  }
+
+  /** Says how often lines came again whose minute is over by `now`; null: all that did. */
+  #unfold(now: number | null): void {
+    for (const [key, { since, again, last }] of this.#recent) {
+      // A clock that was set back must not keep a line silent.
+      if (now !== null && now >= since && now < since + FOLD_MS) return;
+      this.#recent.delete(key);
+      if (again > 0)
+        this.#say({ ...last, message: `${last.message} (repeated ${again === 1 ? 'once' : `${again} times`})` });
+    }
+  }
+
+  #say(line: LogLine, json = jsonText(line)): void {
     this.#lines.push(line);
     if (this.#lines.length > LINES_MAX) this.#lines.shift();
     if (this.#format === 'json') this.#out(json);
@@ -56,6 +97,7 @@ export class LogRing implements DestinationStream {
 
   /** The last `count` lines, oldest first; of one child if it is named. */
   tail(count: number, child?: string): LogLine[] {
+    this.#unfold(null);
     const lines = child === undefined ? this.#lines : this.#lines.filter((line) => line.child === child);
     return count >= lines.length ? lines.slice() : lines.slice(lines.length - count);
   }
@@ -65,6 +107,19 @@ export class LogRing implements DestinationStream {
     this.#followers.add(each);
     return () => this.#followers.delete(each);
   }
+}
+
+interface Recent {
+  /** When it was first said, ms since 1970. */
+  readonly since: number;
+  said: number;
+  again: number;
+  last: LogLine;
+}
+
+/** As pino would have written it. */
+function jsonText({ time, level, child, message, fields }: LogLine): string {
+  return `${JSON.stringify({ level: pino.levels.values[level], time, child, ...fields, msg: message })}\n`;
 }
 
 /** A line for people. */

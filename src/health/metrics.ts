@@ -28,10 +28,11 @@ export function metricsText(status: Status, stats: SpoolStats): string {
 
 function whole(
   text: Exposition,
-  { gateway, version, profile, uptimeSecs, clock, children: each, memory }: Status,
+  { gateway, version, profile, safeMode, uptimeSecs, clock, children: each, memory }: Status,
 ): void {
   text.gauge('info', 'Which gateway this is; always 1.', [[1, { gateway, version, profile }]]);
   text.gauge('uptime_seconds', 'How long the gateway has been running.', [[uptimeSecs]]);
+  text.gauge('safe_mode', 'Whether it is in safe mode after repeated crashes (1) or not (0).', [[safeMode !== null]]);
   text.gauge('clock_known', 'Whether the time is known (1) or not (0).', [[clock.known]]);
   text.gauge('memory_rss_bytes', 'Memory that the process takes.', [[memory.rssBytes]]);
   text.gauge('children', 'Children in the configuration.', [[each.total]]);

@@ -5,6 +5,7 @@ import type { SyncStatus } from '../registry/sync.ts';
 import type { ModuleShown } from '../rules/modules.ts';
 import type { SpoolSnapshot } from '../spool/snapshot.ts';
 import type { SpoolStats } from '../spool/stats.ts';
+import type { SafeMode } from './start-record.ts';
 
 /** A child as the gateway knows it; times are wall milliseconds. */
 export interface Child {
@@ -28,6 +29,8 @@ export interface Status {
   readonly gateway: string;
   readonly version: string;
   readonly profile: string;
+  /** Null in an ordinary start. */
+  readonly safeMode: SafeMode | null;
   readonly uptimeSecs: number;
   readonly clock: { readonly known: boolean; readonly wall: string };
   readonly upstream: {

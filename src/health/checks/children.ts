@@ -1,7 +1,6 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { gpioLine, serialDevice } from '../../config/profile.ts';
-import { sysfsNumber } from '../../drivers/gpio-chip.ts';
 import type { PortName } from '../../drivers/serial-ports.ts';
 import { usbPortPath } from '../../drivers/usb-port.ts';
 import { groupName } from './accounts.ts';

@@ -14,6 +14,13 @@ export function machineChecks({ file, gateway, clock }: Scene): { readonly gatew
       about: 'a gateway runs with this configuration',
       needs: ['config'],
       run: () => {
+        if (gateway.is === 'running' && gateway.status.safeMode) {
+          const { since, why } = gateway.status.safeMode;
+          return fail(
+            `in safe mode since ${since}: sensors, rules and hub are off. ${why}`,
+            'find out why in its log (journalctl -u holdfast); change what it is about in the configuration, if it is that; then `holdfast restart`',
+          );
+        }
         if (gateway.is === 'running') {
           return ok(`process ${gateway.status.pid} runs, for ${gateway.status.uptimeSecs} s now`);
         }
