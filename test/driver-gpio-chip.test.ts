@@ -36,7 +36,10 @@ const PI_4: [string, string, number, number][] = [
 
 test('a line is found by the label of its chip and its place there, whatever the base', async () => {
   assert.equal(await sysfsNumber({ chip: 'pinctrl-bcm2711', offset: 17 }, sysfs(...PI_4)), 529);
-  assert.equal(await sysfsNumber({ chip: 'pinctrl-bcm2711', offset: 17 }, sysfs(['gpiochip0', 'pinctrl-bcm2711', 0, 58])), 17);
+  assert.equal(
+    await sysfsNumber({ chip: 'pinctrl-bcm2711', offset: 17 }, sysfs(['gpiochip0', 'pinctrl-bcm2711', 0, 58])),
+    17,
+  );
   assert.equal(await sysfsNumber({ chip: 'pinctrl-bcm2711', offset: 57 }, sysfs(...PI_4)), 569);
 });
 
@@ -56,14 +59,20 @@ test('a label that no chip has is refused, with those that exist', async () => {
     sysfsNumber({ chip: 'pinctrl-bcm2835', offset: 17 }, sysfs(...PI_4)),
     /no GPIO chip is labelled 'pinctrl-bcm2835'; this machine has 'raspberrypi-exp-gpio', 'pinctrl-bcm2711'/,
   );
-  await assert.rejects(sysfsNumber({ chip: 'pinctrl', offset: 17 }, sysfs(...PI_4)), /no GPIO chip is labelled 'pinctrl'/);
+  await assert.rejects(
+    sysfsNumber({ chip: 'pinctrl', offset: 17 }, sysfs(...PI_4)),
+    /no GPIO chip is labelled 'pinctrl'/,
+  );
   await assert.rejects(sysfsNumber({ chip: 'x', offset: 0 }, sysfs()), /this machine has none/);
 });
 
 test('a line that the chip does not have is refused', async () => {
   const root = sysfs(...PI_4);
   for (const offset of [58, -1, 1.5, Number.NaN]) {
-    await assert.rejects(sysfsNumber({ chip: 'pinctrl-bcm2711', offset }, root), /'pinctrl-bcm2711' has lines 0 to 57, not/);
+    await assert.rejects(
+      sysfsNumber({ chip: 'pinctrl-bcm2711', offset }, root),
+      /'pinctrl-bcm2711' has lines 0 to 57, not/,
+    );
   }
 });
 
@@ -88,7 +97,10 @@ test('two chips with one label are not guessed between', async () => {
 });
 
 test('a kernel without sysfs GPIO is said to be one', async () => {
-  await assert.rejects(sysfsNumber({ chip: 'x', offset: 0 }, '/no/such/folder'), /offers no GPIO in \/no\/such\/folder/);
+  await assert.rejects(
+    sysfsNumber({ chip: 'x', offset: 0 }, '/no/such/folder'),
+    /offers no GPIO in \/no\/such\/folder/,
+  );
 });
 
 test('a chip that vanishes while it is read is not there', async () => {

@@ -16,7 +16,10 @@ export function driverOf(
   if (child.simulated !== undefined) return made('simulated', child.simulated);
   if (child.host !== undefined) return made('host', { everyMs: child.host.every, metrics: child.host.metrics });
   if (child.serial !== undefined) {
-    return made('serial', { ...child.serial, port: serialDevice(profile, child.serial.port) ?? child.serial.port });
+    const { serial } = child;
+    // Looked for at each start: of a port's paths another one may be there after it was plugged in again.
+    const options = () => ({ ...serial, port: serialDevice(profile, serial.port) ?? serial.port });
+    return { kind: 'serial', create: (context) => catalogue.serial.create(options(), context) };
   }
   if (child.gpio !== undefined) {
     const { line, count, ...gpio } = child.gpio;
