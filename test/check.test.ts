@@ -9,6 +9,7 @@ import { runChecks, type Check, type Report } from '../src/health/checks/check.t
 import { node, NODE_BEFORE, NODE_FROM } from '../src/health/checks/machine.ts';
 import type { Neighbour } from '../src/health/checks/scene.ts';
 import { newKeyPair } from '../src/registry/jwk.ts';
+import { CharacterChip } from './parts/character-chip.ts';
 import { reports, type Case } from './parts/check-reports.ts';
 import { freePort } from './parts/free-port.ts';
 import { BUNDLE } from './parts/gateway-process.ts';
@@ -173,6 +174,26 @@ describe('children', () => {
     assert.deepEqual(Object.keys(await reports({ yaml: serial('/dev/ptmx'), only: ['serial'] })), [id]);
   });
 
+  test('a GPIO line by the character device is looked at, and not taken', async () => {
+    const chip = new CharacterChip('pinctrl-x');
+    const line = (more: string) =>
+      `${GATEWAY}children: [{ id: door, gpio: { line: { chip: pinctrl-x, offset: 17 }${more} } }]\n`;
+    const look = (yaml = line('')) => report('gpio:door', { yaml, gpioKernel: () => chip.kernel });
+    const free = await look();
+    assert.deepEqual(
+      [free.result, free.message],
+      ['OK', 'line 17 of pinctrl-x is free, by the character device /dev/gpiochip0'],
+    );
+    chip.consumer = 'heartbeat';
+    const used = await look();
+    assert.deepEqual([used.result, used.message], ['FAIL', "'heartbeat' uses line 17 of pinctrl-x"]);
+    chip.forbidden = true;
+    const forbidden = await look();
+    assert.deepEqual([forbidden.result, chip.asked.length, chip.open.size], ['FAIL', 0, 0]);
+    assert.match(forbidden.message, /no permission for \/dev\/gpiochip0/);
+    assert.match(forbidden.fix!, /usermod -aG gpio ada/);
+  });
+
   test('a GPIO line is found by the label of its chip', async () => {
     const gpioRoot = scratch();
     mkdirSync(join(gpioRoot, 'gpiochip512'));
@@ -199,6 +220,29 @@ describe('children', () => {
 });
 
 describe('the machine', () => {
+  test("a profile that is another board's is warned of, and one for any machine is fine", async () => {
+    const pi = { model: 'Raspberry Pi 4 Model B Rev 1.4', dmi: null, processor: 'arm64' };
+    const pc = { model: null, dmi: 'QEMU Standard PC', processor: 'x64' };
+    const on = async (profile: string, machine: typeof pi | typeof pc) => {
+      const { result, message, fix } = await report('board', {
+        yaml: `gateway: { id: g, profile: ${profile} }\n`,
+        machine,
+      });
+      return [result, fix?.match(/gateway.profile: ([\w-]+)/)?.[1] ?? message];
+    };
+    assert.deepEqual(await on('raspberry-pi-4', pi), [
+      'OK',
+      'profile raspberry-pi-4: it calls itself "Raspberry Pi 4 Model B Rev 1.4"',
+    ]);
+    assert.deepEqual(await on('raspberry-pi-5', pi), ['WARN', 'raspberry-pi-4']);
+    assert.deepEqual(await on('simulated', pi), ['WARN', 'raspberry-pi-4']);
+    assert.deepEqual(await on('simulated', pc), ['OK', 'profile simulated, on QEMU Standard PC']);
+    assert.deepEqual(await on('raspberry-pi-4', pc), [
+      'WARN',
+      'profile raspberry-pi-4 is for "Raspberry Pi 4 Model B", and this is QEMU Standard PC',
+    ]);
+  });
+
   test('an unknown time is warned of', async () => {
     const { result, fix } = await report('clock', { yaml: GATEWAY, timeKnown: false });
     assert.equal(result, 'WARN');

@@ -16,9 +16,9 @@ test('every profile that comes with the package is valid and bears the name of i
   for (const { name, file } of profiles) assert.equal(readProfile(file).name, name);
 });
 
-test('the Raspberry Pi 4 has the 26 lines of its header on the chip that has edges', () => {
+test('the Raspberry Pi 4 has the lines of its header on the chip that has edges', () => {
   const profile = readProfile(path.join(shipped, 'raspberry-pi-4.yaml'));
-  assert.equal(Object.keys(profile.gpio.lines).length, 26);
+  assert.equal(Object.keys(profile.gpio.lines).length, 28);
   for (let bcm = 2; bcm <= 27; bcm++) {
     assert.deepEqual(gpioLine(profile, `GPIO${bcm}`), { chip: 'pinctrl-bcm2711', offset: bcm });
   }

@@ -1,4 +1,5 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { deviceNumber } from './medium.ts';
 
 /** Bytes in a sector of the counters, whatever the device's own are (Documentation/block/stat.rst of the kernel). */
 const SECTOR_BYTES = 512;
@@ -11,11 +12,9 @@ const SECTORS_WRITTEN = 6;
  */
 export function bytesWrittenBelow(folder: string): number | null {
   try {
-    // makedev(3): major and minor number of a device.
-    const device = BigInt(statSync(folder).dev);
-    const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
-    const minor = (device & 0xffn) | ((device >> 12n) & ~0xffn);
-    const fields = readFileSync(`/sys/dev/block/${major}:${minor}/stat`, 'latin1').trim().split(/\s+/);
+    const fields = readFileSync(`/sys/dev/block/${deviceNumber(folder)}/stat`, 'latin1')
+      .trim()
+      .split(/\s+/);
     const sectors = Number(fields[SECTORS_WRITTEN]);
     return Number.isFinite(sectors) ? sectors * SECTOR_BYTES : null;
   } catch {

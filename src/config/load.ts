@@ -1,5 +1,6 @@
 import fs from 'node:fs';
 import path from 'node:path';
+import { mediumOf } from '../board/medium.ts';
 import { asMapping, readYaml } from './document.ts';
 import type { YamlDocument } from './document.ts';
 import { moduleProblems } from './module-check.ts';
@@ -7,8 +8,16 @@ import { nearest } from '../query/nearest.ts';
 import { sharedPortProblems } from './port-check.ts';
 import { ConfigError, pathText } from './problem.ts';
 import type { Path, Problem } from './problem.ts';
-import { defaultProfileDirs, findProfile, gpioLine, listProfiles, readProfile, serialDevice } from './profile.ts';
-import type { Profile } from './profile-schema.ts';
+import {
+  defaultProfileDirs,
+  findProfile,
+  gpioLine,
+  listProfiles,
+  readProfile,
+  serialDevice,
+  storageOf,
+} from './profile.ts';
+import type { Medium, Profile } from './profile-schema.ts';
 import { KEEP } from './registry.ts';
 import { routeProblems } from './route-check.ts';
 import { ConfigSchema } from './schema.ts';
@@ -23,6 +32,8 @@ export { ConfigError } from './problem.ts';
 export interface LoadOptions {
   /** Folders that are searched for profiles; the first that has the name wins. */
   readonly profileDirs?: readonly string[];
+  /** Looks at what a folder lies on; null where that cannot be seen. */
+  readonly mediumBelow?: (folder: string) => Medium | null;
 }
 
 export interface LoadedConfig {
@@ -39,7 +50,8 @@ export interface LoadedConfig {
  * from the schema. Paths come out absolute, except secrets (see `resolveSecret`), which are looked up when they are needed.
  * Throws a {@link ConfigError} with every problem of the file, and of the profile if that is where it is.
  */
-export function loadConfig(file: string, { profileDirs = defaultProfileDirs() }: LoadOptions = {}): LoadedConfig {
+export function loadConfig(file: string, options: LoadOptions = {}): LoadedConfig {
+  const { profileDirs = defaultProfileDirs(), mediumBelow = mediumOf } = options;
   const document = readYaml(file);
   const root = withEmptySections(document.root);
   const dir = path.dirname(path.resolve(file));
@@ -53,7 +65,8 @@ export function loadConfig(file: string, { profileDirs = defaultProfileDirs() }:
   }
   if (profile === undefined || 'problems' in validated || problems.length > 0) throw new ConfigError(problems);
 
-  const config = withAbsolutePaths(withProfile(validated.value, root, profile), dir);
+  const absolute = withAbsolutePaths(validated.value, dir);
+  const config = withProfile(absolute, root, profile, mediumBelow(absolute.gateway.dataDir));
   const wrong = moduleProblems(document, config);
   if (wrong.length > 0) throw new ConfigError(wrong);
   return { config, profile, path: path.resolve(file), warnings: configWarnings(document, config) };
@@ -116,10 +129,9 @@ function namesText(named: Record<string, unknown>): string {
 }
 
 /** What the profile suggests, wherever the file itself says nothing. */
-function withProfile(config: Config, root: unknown, { storage }: Profile): Config {
+function withProfile(config: Config, root: unknown, profile: Profile, medium: Medium | null): Config {
   const written = asMapping(asMapping(root)?.['storeAndForward']) ?? {};
-  const { quota, commitEveryMs, write, durability } = storage;
-  const suggested = Object.entries({ quota, commitEveryMs, write, durability }).filter(
+  const suggested = Object.entries(storageOf(profile, medium)).filter(
     ([key, value]) => value !== undefined && !Object.hasOwn(written, key),
   );
   return { ...config, storeAndForward: { ...config.storeAndForward, ...Object.fromEntries(suggested) } };

@@ -4,11 +4,14 @@ import { readYaml } from './document.ts';
 import type { ChipLine } from './gpio.ts';
 import { ConfigError } from './problem.ts';
 import { ProfileSchema } from './profile-schema.ts';
-import type { Profile } from './profile-schema.ts';
+import type { Medium, Profile } from './profile-schema.ts';
 import { validate } from './validate.ts';
 
 const FOLDER = 'device-profiles';
 const INSTALLED = `/usr/share/holdfast/${FOLDER}`;
+
+/** What a profile says of a medium. */
+export type MediumSettings = Omit<Profile['storage'], 'medium' | 'media'>;
 
 export interface ProfileFile {
   readonly name: string;
@@ -69,10 +72,22 @@ export function readProfile(file: string): Profile {
   return validated.value;
 }
 
-/** The device of a child's `serial.port` that is text, or undefined when the profile has no port of that name. */
+/**
+ * The device of a child's `serial.port` that is text, or undefined when the profile has no port of that name. Of several paths it
+ * is the first that is there now, or the first of all.
+ */
 export function serialDevice(profile: Profile, port: string): string | undefined {
   if (port.startsWith('/')) return port;
-  return Object.hasOwn(profile.serial, port) ? profile.serial[port] : undefined;
+  if (!Object.hasOwn(profile.serial, port)) return undefined;
+  const paths = [profile.serial[port] ?? []].flat();
+  return paths.find((each) => fs.existsSync(each)) ?? paths[0];
+}
+
+/** What suits a medium; null: what medium it is was not seen, and it is taken for the usual one. */
+export function storageOf({ storage }: Profile, seen: Medium | null): MediumSettings {
+  const { medium, media, ...general } = storage;
+  const kind = seen ?? (medium === 'simulated' ? null : medium);
+  return { ...general, ...(kind !== null && media[kind]) };
 }
 
 /** The chip and offset of a child's `gpio.line`, or undefined when the profile has no line of that name. */

@@ -13,8 +13,14 @@ export const TIME_TO_LIVE_SECS_DEFAULT = 7200;
 
 export const TimeToLiveSecs = seconds({ min: 1, max: TIME_TO_LIVE_SECS_MAX }, '7200 or 2h');
 
+const ratedWrong = misfit('a number of terabytes', 'for example 40');
+
 /** The storage settings that a board profile may suggest as well; no defaults here. */
 export const storageKeys = {
+  ratedTerabytesWritten: z
+    .number({ error: ratedWrong })
+    .positive({ error: ratedWrong })
+    .describe('Endurance that the maker of the medium promises, terabytes written: what wear is measured by.'),
   quota: amount({ bytesMin: QUOTA_BYTES_MIN, percentMin: 1, percentMax: 95 }, '512MiB or 10%').describe(
     'The most that everything under `dataDir` takes: a size, or a part of the filesystem.',
   ),
@@ -74,6 +80,7 @@ export const StoreAndForwardSchema = section({
   commitEveryMs: storageKeys.commitEveryMs.prefault(250),
   write: storageKeys.write.default('always'),
   durability: storageKeys.durability.default('strict'),
+  ratedTerabytesWritten: storageKeys.ratedTerabytesWritten.exactOptional(),
   wearBudget: WearBudget.describe(
     'What may be written to the medium in a day: commits of messages that nobody waits for are put off to keep to it. Left out: no budget.',
   ).exactOptional(),

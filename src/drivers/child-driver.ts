@@ -18,9 +18,14 @@ export function driverOf(
   if (child.simulated !== undefined) return made('simulated', child.simulated);
   if (child.host !== undefined) return made('host', { everyMs: child.host.every, metrics: child.host.metrics });
   if (child.serial !== undefined) {
-    const { port } = child.serial;
-    const name = typeof port === 'string' ? (serialDevice(profile, port) ?? port) : port;
-    return made('serial', serialOptions(child.serial, name));
+    const { serial } = child;
+    const { port } = serial;
+    // Looked for at each start: of a port's paths another one may be there after it was plugged in again.
+    const options = () => {
+      const name = typeof port === 'string' ? (serialDevice(profile, port) ?? port) : port;
+      return serialOptions(serial, name);
+    };
+    return { kind: 'serial', create: (context) => catalogue.serial.create(options(), context, ports) };
   }
   if (child.gpio !== undefined) {
     const { line, count, ...gpio } = child.gpio;

@@ -1,7 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Machine } from '../../src/board/recognition.ts';
 import { SystemClock } from '../../src/clock/system-clock.ts';
 import { loadConfig, type ConfigError, type LoadedConfig } from '../../src/config/load.ts';
+import type { GpioKernel } from '../../src/drivers/gpio-kernel.ts';
 import { allChecks } from '../../src/health/checks/catalogue.ts';
 import { runChecks, type Report } from '../../src/health/checks/check.ts';
 import type { Neighbour } from '../../src/health/checks/scene.ts';
@@ -16,6 +18,8 @@ export interface Case {
   readonly gateway?: Neighbour;
   readonly timeKnown?: boolean;
   readonly gpioRoot?: string;
+  readonly gpioKernel?: () => GpioKernel;
+  readonly machine?: Machine;
 }
 
 /** What the checks say about a configuration, by id. */
@@ -26,6 +30,8 @@ export async function reports({
   gateway = ABSENT,
   timeKnown = true,
   gpioRoot = '/none',
+  gpioKernel,
+  machine,
 }: Case): Promise<Record<string, Report>> {
   const file = join(dir, 'gateway.yaml');
   writeFileSync(file, yaml);
@@ -36,7 +42,8 @@ export async function reports({
     loaded = error as ConfigError;
   }
   const clock = new SystemClock(() => timeKnown);
-  const checks = allChecks({ file, loaded, clock, gateway, user: 'ada', gpioRoot });
+  const place = { gpioRoot, ...(gpioKernel && { gpioKernel }), ...(machine && { machine }) };
+  const checks = allChecks({ file, loaded, clock, gateway, user: 'ada', ...place });
   const found: Record<string, Report> = {};
   for await (const report of runChecks(checks, { only, skip: [] }, clock)) found[report.id] = report;
   return found;

@@ -1,3 +1,4 @@
+import { boardChecks } from './board.ts';
 import type { Check } from './check.ts';
 import { childChecks } from './children.ts';
 import { configurationChecks } from './configuration.ts';
@@ -13,6 +14,7 @@ export function allChecks(scene: Scene): Check[] {
   const machine = machineChecks(scene);
   return [
     ...configurationChecks(scene),
+    ...boardChecks(scene),
     ...storageChecks(scene),
     machine.gateway,
     ...childChecks(scene),

@@ -1,3 +1,4 @@
+import type { Machine } from '../../board/recognition.ts';
 import type { Clock } from '../../clock/clock.ts';
 import type { ConfigError, LoadedConfig } from '../../config/load.ts';
 import type { GpioKernel } from '../../drivers/gpio-kernel.ts';
@@ -19,6 +20,8 @@ export interface Scene {
   readonly gpioRoot: string;
   /** Asks for its character devices; the machine's own when left out. */
   readonly gpioKernel?: () => GpioKernel;
+  /** What it says of itself; the machine that we run on when left out. */
+  readonly machine?: Machine;
 }
 
 /** The gateway that may be running: not there, there and in good order, or there and without an answer. */

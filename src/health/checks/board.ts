@@ -1,0 +1,45 @@
+import { recognise, thisMachine } from '../../board/recognition.ts';
+import { defaultProfileDirs, listProfiles, readProfile } from '../../config/profile.ts';
+import type { Profile } from '../../config/profile-schema.ts';
+import { ok, skip, warn, type Check, type Finding } from './check.ts';
+import type { Scene } from './scene.ts';
+
+/** Whether the profile that is named is this board's. */
+export function boardChecks({ loaded, machine = thisMachine() }: Scene): Check[] {
+  return [
+    {
+      id: 'board',
+      about: "the profile is this board's",
+      needs: ['config'],
+      run: () => ('config' in loaded ? profileFinding(loaded.profile, machine) : skip('no configuration')),
+    },
+  ];
+}
+
+function profileFinding(named: Profile, machine: ReturnType<typeof thisMachine>): Finding {
+  const others = readable().filter(({ name }) => name !== named.name);
+  const found = recognise(machine, [named, ...others]);
+  const called = machine.model ?? machine.dmi ?? `a machine with a processor of the kind ${machine.processor}`;
+  if (found?.profile.name === named.name) return ok(`profile ${named.name}: ${found.because}`);
+  if (found?.by === 'model') {
+    const what = `${found.because}, and the profile is ${named.name}`;
+    return warn(what, `write gateway.profile: ${found.profile.name}, if ports and lines are to be this board's`);
+  }
+  const claims = [...named.recognise, ...named.recogniseDmi];
+  if (claims.length > 0) {
+    const what = `profile ${named.name} is for "${claims[0]}", and this is ${called}`;
+    return warn(what, '`holdfast profile detect` says which profile fits');
+  }
+  return ok(`profile ${named.name}, on ${called}`);
+}
+
+function readable(): Profile[] {
+  return listProfiles(defaultProfileDirs()).flatMap(({ file }) => {
+    try {
+      return [readProfile(file)];
+    } catch {
+      // `holdfast profile list` says what is wrong with it; the one that is named was read.
+      return [];
+    }
+  });
+}
