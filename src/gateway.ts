@@ -15,6 +15,7 @@ import type { UpstreamConfig } from './config/schema.ts';
 import { namedRoutes } from './config/routes.ts';
 import { upstreamDialect } from './dialects/upstream-dialects.ts';
 import { WiredChildren } from './drivers/wired-children.ts';
+import { BoardHealth } from './health/board-health.ts';
 import { readableBody } from './health/shown.ts';
 import { publishedStatus } from './health/published-status.ts';
 import type { SafeMode } from './health/start-record.ts';
@@ -75,6 +76,7 @@ export class Gateway {
   #twins: Twins | null = null;
   readonly #time: KnownTime;
   readonly #startedAt: number;
+  readonly #board: BoardHealth;
   /** Who may connect. */
   readonly reception: Reception;
   /** What people ask about the spool, and have done to it. */
@@ -152,12 +154,10 @@ export class Gateway {
       order: (order) => this.#orders.give(order),
       touch,
     });
-    const own = { id: config.gateway.id, gateway: this, process: platform, clock, statusText: statusOf };
-    this.#commands.register(config.gateway.id, new GatewayMethods(own));
+    const me = { id: config.gateway.id, gateway: this, process: platform, clock, statusText: statusOf };
+    this.#commands.register(config.gateway.id, new GatewayMethods(me));
     this.#children = new WiredChildren({
-      children: config.children,
-      profile: loaded.profile,
-      dataDir: config.gateway.dataDir,
+      loaded,
       clock,
       log,
       onReading: (child, reading) => {
@@ -166,6 +166,13 @@ export class Gateway {
       },
     });
     for (const [id, target] of this.#children) this.#commands.register(id, target);
+    const own = () => ({
+      upstream: this.#upstream?.snapshot() ?? null,
+      spool: this.#spool.snapshot(),
+      hubFault: this.#door.status().hubFault,
+      lastReadings: this.#children.lastReadings(),
+    });
+    this.#board = new BoardHealth({ loaded, clock, log, own });
     const { upstream } = config;
     this.#liaison = upstream === undefined ? null : this.#makeLiaison(upstream);
     this.#upstream = upstream === undefined ? null : this.#makeUpstream(upstream, this.#liaison!);
@@ -223,6 +230,7 @@ export class Gateway {
     if (whole) await this.#door.open();
     this.#upstream?.start();
     if (whole) await this.#children.start();
+    this.#board.start();
     if (whole) this.#orders.start();
     // The first readings are on the medium when we say that we run. What fails here has been said and is tried again.
     await this.#spool.flush().catch((error: unknown) => this.#platform.log.debug({ err: error }, 'flush at the start'));
@@ -236,6 +244,7 @@ export class Gateway {
   /** Stops in the order in which messages flow, within 5 s; everything accepted is on the medium when it resolves. */
   async stop(): Promise<void> {
     const { clock, log } = this.#platform;
+    this.#board.stop();
     await this.#orders.stop();
     await this.#children.stop();
     await this.#door.stop();
@@ -316,6 +325,7 @@ export class Gateway {
       below: this.#relay.status(),
       modules: this.#modules.status(),
       memory: { rssBytes: process.memoryUsage.rss() },
+      board: this.#board.status(),
     };
   }
 

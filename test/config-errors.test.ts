@@ -63,12 +63,12 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'a list',
     '- gateway\n',
-    'gateway.yaml:1:1: a list is not a mapping; write "key: value" lines, with the keys gateway, upstream, hub, registry, storeAndForward, routes, children, modules',
+    'gateway.yaml:1:1: a list is not a mapping; write "key: value" lines, with the keys gateway, upstream, hub, registry, storeAndForward, routes, health, children, modules',
   ],
   [
     'text',
     'gateway\n',
-    'gateway.yaml:1:1: "gateway" is not a mapping; write "key: value" lines, with the keys gateway, upstream, hub, registry, storeAndForward, routes, children, modules',
+    'gateway.yaml:1:1: "gateway" is not a mapping; write "key: value" lines, with the keys gateway, upstream, hub, registry, storeAndForward, routes, health, children, modules',
   ],
   ['a tab for indentation', 'gateway:\n\tid: a\n', 'gateway.yaml:2:1: not YAML: tabs are not allowed as indentation'],
   [
@@ -516,9 +516,9 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     'host settings that make no sense',
     `${GATEWAY}children:\n  - { id: a, host: { every: 60, metrics: [cpuTemprature] } }\n  - { id: b, host: { every: 500ms, metrics: [] } }\n`,
     'gateway.yaml:3:29: children[0].host.every: 60 is not a time from 1s to 7d, with its unit; write for example 60s',
-    'gateway.yaml:3:43: children[0].host.metrics[0]: "cpuTemprature" is not one of cpuTemperature, load, memory, disk, network; did you mean "cpuTemperature"?',
+    'gateway.yaml:3:43: children[0].host.metrics[0]: "cpuTemprature" is not one of cpuTemperature, load, memory, disk, network, power, wear, lastReadings; did you mean "cpuTemperature"?',
     'gateway.yaml:4:29: children[1].host.every: "500ms" is not a time from 1s to 7d, with its unit; write for example 60s',
-    'gateway.yaml:4:45: children[1].host.metrics: an empty list; write some of cpuTemperature, load, memory, disk, network',
+    'gateway.yaml:4:45: children[1].host.metrics: an empty list; write some of cpuTemperature, load, memory, disk, network, power, wear, lastReadings',
   ],
 
   // serial

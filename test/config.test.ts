@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { HOST_METRICS } from '../src/config/children.ts';
 import { loadConfig } from '../src/config/load.ts';
 import type { LoadedConfig } from '../src/config/load.ts';
 import { ConfigSchema } from '../src/config/schema.ts';
@@ -35,6 +36,11 @@ test('a gateway that says only who it is gets every default', () => {
     },
     registry: { gatewayKey: 'keep' },
     routes: { upstream: { route: 'FROM /messages/* INTO $upstream' } },
+    health: {
+      every: 60_000,
+      led: 'activity',
+      limits: { temperatureCelsius: 80, memoryPercent: 90, diskPercent: 95, lifeDays: 365 },
+    },
     children: [],
     modules: [],
   });
@@ -106,7 +112,7 @@ children:
         ...plain,
       },
     },
-    { id: 'board', host: { every: 60_000, metrics: ['cpuTemperature', 'load', 'memory', 'disk', 'network'] } },
+    { id: 'board', host: { every: 60_000, metrics: [...HOST_METRICS] } },
   ]);
 });
 

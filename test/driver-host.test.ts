@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { totalmem } from 'node:os';
+import { tmpdir, totalmem } from 'node:os';
 import { after, test } from 'node:test';
+import { HOST_METRICS } from '../src/config/children.ts';
 import { HostDriver } from '../src/drivers/host.ts';
-import { type HostMetric, type HostProbe, hostProbes } from '../src/drivers/host-metrics.ts';
+import { type HostMetric, type HostProbe, hostProbes, type Surroundings } from '../src/drivers/host-metrics.ts';
 import { Recorder, systemClock } from './driver-rig.ts';
 import { ManualClock, settle } from './manual-clock.ts';
 
@@ -10,7 +11,14 @@ import { ManualClock, settle } from './manual-clock.ts';
 const alive = setInterval(() => {}, 1_000);
 after(() => clearInterval(alive));
 
-const ALL: HostMetric[] = ['cpuTemperature', 'load', 'memory', 'disk', 'network'];
+const ALL: HostMetric[] = [...HOST_METRICS];
+
+/** `b` spoke 5 s ago, `a` has not yet. */
+const AROUND: Surroundings = {
+  dataDir: tmpdir(),
+  ratedTerabytesWritten: 40,
+  lastReadings: () => ({ a: null, b: Date.now() - 5_000 }),
+};
 
 interface Body {
   cpuTemperature: number | null;
@@ -18,17 +26,20 @@ interface Body {
   memory: { totalBytes: number; availableBytes: number; usedBytes: number };
   disk: { mount: string; sizeBytes: number; usedBytes: number }[];
   network: { iface: string; rxBytes: number | null; txBytes: number | null; up: boolean | null }[];
+  power: Record<string, boolean | null>;
+  wear: { ratedTerabytesWritten: number; bytesPerDay: number | null; daysLeft: number | null };
+  lastReadings: Record<string, number | null>;
 }
 
 test('this very machine is measured', async () => {
   const heard = new Recorder();
-  const driver = new HostDriver({ everyMs: 100, metrics: ALL }, heard.context(systemClock));
+  const driver = new HostDriver({ everyMs: 100, metrics: ALL, around: AROUND }, heard.context(systemClock));
   await driver.start();
   await heard.until(() => heard.readings.length === 3, 'three readings');
   await driver.stop();
   const body = heard.bodies().at(-1) as Body;
   assert.deepEqual(Object.keys(body), ALL);
-  const { cpuTemperature, load, memory, disk, network } = body;
+  const { cpuTemperature, load, memory, disk, network, power, wear, lastReadings } = body;
   assert.ok(cpuTemperature === null || (cpuTemperature > -40 && cpuTemperature < 130));
   assert.ok(load.cpu !== null && load.cpu >= 0 && load.cpu <= 1);
   assert.equal(load.loadavg.length, 3);
@@ -40,6 +51,11 @@ test('this very machine is measured', async () => {
   for (const { rxBytes, txBytes, up } of network) {
     assert.ok(Number.isSafeInteger(rxBytes) && Number.isSafeInteger(txBytes) && typeof up === 'boolean');
   }
+  assert.deepEqual(Object.keys(power), ['underVoltage', 'throttled', 'underVoltageSinceBoot', 'throttledSinceBoot']);
+  assert.equal(wear.ratedTerabytesWritten, 40);
+  // What lies under the folder can be seen or not; a rate that is known gives a life.
+  assert.equal(wear.daysLeft === null, !wear.bytesPerDay, JSON.stringify(wear));
+  assert.deepEqual([lastReadings['a'], Math.abs(lastReadings['b']! - 5) <= 1], [null, true]);
   const [reading] = heard.readings;
   assert.ok(Math.abs((reading?.measuredAt ?? 0) - systemClock.monotonic()) < 60_000);
   assert.deepEqual([reading?.contentType, reading?.contentEncoding], ['application/json', 'utf-8']);
@@ -50,7 +66,10 @@ function fake(probes: Partial<Record<HostMetric, HostProbe>>) {
   const clock = new ManualClock();
   const heard = new Recorder();
   const metrics = Object.keys(probes) as HostMetric[];
-  const driver = new HostDriver({ everyMs: 60_000, metrics }, heard.context(clock), { ...hostProbes(), ...probes });
+  const driver = new HostDriver({ everyMs: 60_000, metrics, around: AROUND }, heard.context(clock), {
+    ...hostProbes(AROUND, clock),
+    ...probes,
+  });
   return { clock, heard, driver };
 }
 

@@ -120,7 +120,9 @@ test('a label holds any name, without an upstream there is nothing of it, and a 
   const account = { accepted: 9, delivered: 2, pending: 4, deadLetters: 0, dropped: { evicted: 2, expired: 1 } };
   const stats = await json<SpoolStats>('spool', 'stats');
   const spool = { ...now.spool, fault: 'EIO' };
-  const status: Status = { ...now, upstream: null, modules: [], spool };
+  const over = [{ what: 'disk', message: 'full', since: 0 }];
+  const board = { ...now.board, temperatureCelsius: 61.5, silentSecs: { [odd]: 7 }, over };
+  const status: Status = { ...now, upstream: null, modules: [], spool, board };
   const lanes = [{ ...stats.lanes[0]!, pending: 3, oldestAgeSecs: 7 }];
   const metrics = parsed(metricsText(status, { ...stats, lanes, children: { [odd]: account } }));
   assert.deepEqual(metrics.get('holdfast_child_dropped_total'), {
@@ -129,6 +131,9 @@ test('a label holds any name, without an upstream there is nothing of it, and a 
   });
   assert.equal(metrics.get('holdfast_lane_oldest_age_seconds')!.samples.get('lane="10"'), 7);
   assert.equal(metrics.get('holdfast_spool_fault')!.samples.get(''), 1);
+  assert.equal(metrics.get('holdfast_board_temperature_celsius')!.samples.get(''), 61.5);
+  assert.equal(metrics.get('holdfast_limit_over')!.samples.get('limit="disk"'), 1);
+  assert.equal(metrics.get('holdfast_child_silent_seconds')!.samples.get(`child="${odd}"`), 7);
   assert.deepEqual(
     [...metrics.keys()].filter((name) => name.includes('upstream')),
     [],

@@ -43,12 +43,25 @@ function rows(now: GatewayStatus): [string, string][] {
     ...(now.below.gateways === 0 ? [] : [['gateways below', belowText(now.below)] satisfies [string, string]]),
     ...(now.modules.length === 0 ? [] : [['modules', modulesText(now.modules)] satisfies [string, string]]),
     ['memory', bytesText(now.memory.rssBytes)],
+    ['board', boardText(now.board)],
   ];
 }
 
 function safeModeText({ since, why }: NonNullable<GatewayStatus['safeMode']>): string {
   const what = `since ${since}: sensors, rules and hub are off, what is stored is sent. ${printable(why)}`;
   return `${coloured('red', what)}. For an ordinary start: \`holdfast restart\``;
+}
+
+function boardText({ temperatureCelsius, power, disk, age, life, over }: GatewayStatus['board']): string {
+  const known = [
+    temperatureCelsius !== null && `${temperatureCelsius.toFixed(0)} C`,
+    power.underVoltage !== null && `voltage ${power.underVoltage ? 'too low' : 'fine'}`,
+    disk !== null && `${bytesText(disk.availableBytes)} of ${bytesText(disk.totalBytes)} free`,
+    age.usedPercent !== null && `${age.usedPercent} % of the eMMC's life used`,
+    life.daysLeft !== null && `the medium lasts ${life.daysLeft} days at this rate`,
+  ].filter((each) => each !== false);
+  const wrong = over.map(({ message, since }) => coloured('yellow', `${printable(message)} (since ${agoText(since)})`));
+  return [...wrong, ...known].join('; ') || 'nothing is known of it';
 }
 
 /** None where nothing has come from above. */

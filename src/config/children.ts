@@ -17,7 +17,16 @@ import {
 
 /** Most children that a configuration may name. */
 export const CHILDREN_MAX = 1000;
-export const HOST_METRICS = ['cpuTemperature', 'load', 'memory', 'disk', 'network'] as const;
+export const HOST_METRICS = [
+  'cpuTemperature',
+  'load',
+  'memory',
+  'disk',
+  'network',
+  'power',
+  'wear',
+  'lastReadings',
+] as const;
 const CHILD_KINDS = ['simulated', 'serial', 'gpio', 'host', 'connected'] as const;
 const DAY_MS = 86_400_000;
 

@@ -174,7 +174,9 @@ function withEmptySections(root: unknown): unknown {
   const hub = (value: unknown): unknown => fill(value, ['listen', 'limits']);
   const module = (value: unknown): unknown => fill(value, ['reference', 'outputs', 'limits']);
   const modules = (value: unknown): unknown => (Array.isArray(value) ? value.map(module) : (value ?? []));
-  return fill(root, ['gateway', 'upstream', 'hub', 'registry', 'storeAndForward', 'routes'], {
+  const health = (value: unknown): unknown => fill(value, ['limits']);
+  return fill(root, ['gateway', 'upstream', 'hub', 'registry', 'storeAndForward', 'routes', 'health'], {
+    health,
     upstream,
     hub,
     children,

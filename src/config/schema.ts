@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ChildrenSchema } from './children.ts';
+import { HealthSchema } from './health.ts';
 import { HubSchema } from './hub.ts';
 import { ModulesSchema } from './modules.ts';
 import { RegistrySchema } from './registry.ts';
@@ -31,6 +32,7 @@ export const ConfigSchema = section({
   registry: RegistrySchema.prefault({}),
   storeAndForward: StoreAndForwardSchema.prefault({}),
   routes: RoutesSchema.prefault({}),
+  health: HealthSchema.prefault({}),
   children: ChildrenSchema.prefault([]),
   modules: ModulesSchema.prefault([]),
 })

@@ -3,6 +3,7 @@ import type { Profile } from '../config/profile-schema.ts';
 import type { ChildConfig, SerialConfig } from '../config/schema.ts';
 import { catalogue, type DriverKind, type DriverOptions } from './catalogue.ts';
 import type { Driver, DriverContext } from './driver.ts';
+import type { Surroundings } from './host-metrics.ts';
 import type { PortName, SerialPorts } from './serial-ports.ts';
 
 /** The kind of a child, and how its driver is made; `ports` are those of the whole gateway. */
@@ -10,13 +11,14 @@ export function driverOf(
   child: ChildConfig,
   profile: Profile,
   ports: SerialPorts,
+  around: Surroundings,
 ): { kind: DriverKind; create: (context: DriverContext) => Driver } {
   const made = <Kind extends DriverKind>(kind: Kind, options: DriverOptions[Kind]) => ({
     kind,
     create: (context: DriverContext) => catalogue[kind].create(options, context, ports),
   });
   if (child.simulated !== undefined) return made('simulated', child.simulated);
-  if (child.host !== undefined) return made('host', { everyMs: child.host.every, metrics: child.host.metrics });
+  if (child.host !== undefined) return made('host', { everyMs: child.host.every, metrics: child.host.metrics, around });
   if (child.serial !== undefined) {
     const { serial } = child;
     const { port } = serial;

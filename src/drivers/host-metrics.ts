@@ -1,7 +1,22 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { cpus, loadavg } from 'node:os';
+import { bytesWrittenBelow } from '../board/block-device.ts';
+import { mediumOf } from '../board/medium.ts';
+import { lifeOf, mediumAge, perDay } from '../board/medium-wear.ts';
+import { readPower } from '../board/power.ts';
+import { cpuThermalZone } from '../board/thermal.ts';
+import type { Clock } from '../clock/clock.ts';
 
-export type HostMetric = 'cpuTemperature' | 'load' | 'memory' | 'disk' | 'network';
+export type HostMetric = 'cpuTemperature' | 'load' | 'memory' | 'disk' | 'network' | 'power' | 'wear' | 'lastReadings';
+
+/** What a host driver knows of the gateway around it. */
+export interface Surroundings {
+  readonly dataDir: string;
+  /** Of the medium under it, where somebody has said. */
+  readonly ratedTerabytesWritten: number | null;
+  /** When each wired child gave its last good reading, wall ms; null: it gave none yet. */
+  readonly lastReadings: () => Readonly<Record<string, number | null>>;
+}
 
 /** Most mounts and network interfaces that are reported; a host of containers can have hundreds. */
 const MOUNTS_MAX = 16;
@@ -23,8 +38,36 @@ export type HostProbe = () => Promise<unknown>;
  */
 
 /** A probe for each metric, with the state that some keep from one reading to the next. */
-export function hostProbes(): Record<HostMetric, HostProbe> {
-  return { cpuTemperature: cpuTemperatureProbe(), load: loadProbe(), memory, disk, network };
+export function hostProbes(around: Surroundings, clock: Clock): Record<HostMetric, HostProbe> {
+  return {
+    cpuTemperature: cpuTemperatureProbe(),
+    load: loadProbe(),
+    memory,
+    disk,
+    network,
+    power: () => readPower(),
+    wear: wearProbe(around, clock),
+    lastReadings: async () => secondsSince(around.lastReadings(), clock.wall()),
+  };
+}
+
+/** How old the medium under `dataDir` is, what is written to it in a day, by whoever writes, and how long it lasts so. */
+function wearProbe({ dataDir, ratedTerabytesWritten }: Surroundings, clock: Clock): HostProbe {
+  const since = clock.monotonic();
+  const before = bytesWrittenBelow(dataDir);
+  return async () => {
+    const now = bytesWrittenBelow(dataDir);
+    const bytes = now === null || before === null ? null : now - before;
+    const bytesPerDay = bytes === null ? null : perDay(bytes, clock.monotonic() - since);
+    const age = mediumAge(dataDir);
+    return { medium: mediumOf(dataDir), ...age, ...lifeOf(ratedTerabytesWritten, age.lifetimeBytes, bytesPerDay) };
+  };
+}
+
+/** Of each child, seconds since its last good reading; null: none yet. */
+function secondsSince(last: Readonly<Record<string, number | null>>, now: number): Record<string, number | null> {
+  const secs = (at: number | null) => (at === null ? null : Math.max(0, Math.round((now - at) / 1000)));
+  return Object.fromEntries(Object.entries(last).map(([child, at]) => [child, secs(at)]));
 }
 
 /** A finite number as it is, anything else as null: what is not known is not 0. */
@@ -45,18 +88,6 @@ function cpuTemperatureProbe(): HostProbe {
     if (known(main) === null) systemInformationKnows = false;
     return known(main);
   };
-}
-
-/** The thermal zone that is named for the CPU (`cpu-thermal` on a Pi), degrees C. */
-async function cpuThermalZone(root = '/sys/class/thermal'): Promise<number | null> {
-  const zones = await readdir(root).catch(() => []);
-  for (const zone of zones.filter((name) => name.startsWith('thermal_zone'))) {
-    const type = await readFile(`${root}/${zone}/type`, 'utf8').catch(() => '');
-    if (!/cpu/i.test(type)) continue;
-    const milli = await readFile(`${root}/${zone}/temp`, 'utf8').catch(() => '');
-    if (milli.trim() !== '') return known(Number(milli) / 1000);
-  }
-  return null;
 }
 
 /** `{cpu, loadavg}`: the share of all CPUs' time that was spent since the last reading, 0 to 1, and the kernel's averages. */

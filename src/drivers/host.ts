@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../clock/clock.ts';
 import type { Driver, DriverContext } from './driver.ts';
-import { type HostMetric, type HostProbe, hostProbes } from './host-metrics.ts';
+import { type HostMetric, type HostProbe, hostProbes, type Surroundings } from './host-metrics.ts';
 
 /** Longest that a reading waits for one metric, ms. */
 const METRIC_MS_MAX = 10_000;
@@ -8,6 +8,7 @@ const METRIC_MS_MAX = 10_000;
 export interface HostOptions {
   readonly everyMs: number;
   readonly metrics: readonly HostMetric[];
+  readonly around: Surroundings;
 }
 
 /**
@@ -24,10 +25,10 @@ export class HostDriver implements Driver {
   #busy = false;
   #turn = 0;
 
-  constructor(options: HostOptions, context: DriverContext, probes: Record<HostMetric, HostProbe> = hostProbes()) {
+  constructor(options: HostOptions, context: DriverContext, probes?: Record<HostMetric, HostProbe>) {
     this.#options = options;
     this.#context = context;
-    this.#probes = probes;
+    this.#probes = probes ?? hostProbes(options.around, context.clock);
   }
 
   async start(): Promise<void> {

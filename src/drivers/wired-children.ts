@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { RunMarker } from '../board/run-marker.ts';
 import type { Clock } from '../clock/clock.ts';
-import type { Profile } from '../config/profile-schema.ts';
+import type { LoadedConfig } from '../config/load.ts';
 import type { ChildConfig } from '../config/schema.ts';
 import type { Reading } from '../message/message.ts';
 import { catalogue } from './catalogue.ts';
@@ -17,10 +17,7 @@ const STOP_MS_MAX = 1500;
 const OUTPUTS_IN_USE = 'outputs-in-use';
 
 export interface WiredChildrenOptions {
-  /** Those that connect are left out. */
-  readonly children: readonly ChildConfig[];
-  readonly profile: Profile;
-  readonly dataDir: string;
+  readonly loaded: Pick<LoadedConfig, 'config' | 'profile'>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onReading: (child: string, reading: Reading) => void;
@@ -33,16 +30,25 @@ export class WiredChildren {
   /** Only where somebody asks: nobody else's card is written for it. */
   readonly #outputs: RunMarker | null;
   #crashed = false;
+  /** A contact may have nothing to tell for days, and an output never has. */
+  readonly #regular: ReadonlySet<string>;
 
-  constructor({ children, profile, dataDir, clock, log, onReading }: WiredChildrenOptions) {
+  constructor(options: WiredChildrenOptions) {
+    const { loaded, clock, log, onReading } = options;
+    const { gateway, children, storeAndForward } = loaded.config;
+    const { dataDir } = gateway;
+    const { ratedTerabytesWritten = null } = storeAndForward;
+    const around = { dataDir, ratedTerabytesWritten, lastReadings: () => this.lastReadings() };
     this.#clock = clock;
     const wired = children.filter(({ connected }) => connected === undefined);
     const ports = new SerialPorts(clock);
+    const isRegular = ({ gpio }: ChildConfig) => gpio === undefined || gpio.count !== undefined;
+    this.#regular = new Set(wired.filter(isRegular).map(({ id }) => id));
     const hasSafe = wired.some(({ gpio }) => gpio?.safe !== undefined);
     this.#outputs = hasSafe ? new RunMarker(join(dataDir, OUTPUTS_IN_USE)) : null;
     this.#supervisors = new Map(
       wired.map((child) => {
-        const { kind, create } = driverOf(child, profile, ports);
+        const { kind, create } = driverOf(child, loaded.profile, ports, around);
         const { backoff } = catalogue[kind];
         const afterCrash = () => this.#crashed;
         const watched = { child: child.id, kind, create, clock, log, onReading, afterCrash };
@@ -77,6 +83,12 @@ export class WiredChildren {
     const child = this.#supervisors.get(id);
     await child?.restart();
     return child !== undefined;
+  }
+
+  /** Of those that read at intervals: when each gave its last good reading, wall ms; null: it gave none yet. */
+  lastReadings(): Record<string, number | null> {
+    const expected = this.snapshots().filter(({ id, state }) => this.#regular.has(id) && state !== 'finished');
+    return Object.fromEntries(expected.map(({ id, lastReadingAt }) => [id, lastReadingAt]));
   }
 
   snapshots() {

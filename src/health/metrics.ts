@@ -23,6 +23,7 @@ export function metricsText(status: Status, stats: SpoolStats): string {
   modules(text, status);
   storage(text, status, stats);
   upstream(text, status);
+  board(text, status);
   return text.end();
 }
 
@@ -185,6 +186,30 @@ function upstream(text: Exposition, { upstream: now }: Status): void {
   ]);
   text.gauge('upstream_waits_for_clock', 'Messages wait for the time to become known (1).', [[now.waitsForClock]]);
   text.gauge('upstream_waits_for_rate', 'upstream.maxRate holds messages back (1).', [[now.waitsForRate]]);
+}
+
+function board(text: Exposition, { board: now }: Status): void {
+  const { temperatureCelsius, power, memory, disk, age, life, silentSecs, over } = now;
+  text.gauge('board_temperature_celsius', "The processor's temperature.", [[temperatureCelsius]]);
+  text.gauge('board_under_voltage', 'The supply gives too little voltage (1).', [[power.underVoltage]]);
+  text.gauge('board_throttled', 'The processor is slowed down (1).', [[power.throttled]]);
+  text.gauge('board_memory_available_bytes', 'Memory that programs can still have.', [
+    [memory?.availableBytes ?? null],
+  ]);
+  text.gauge('board_disk_available_bytes', 'What is free where dataDir is.', [[disk?.availableBytes ?? null]]);
+  text.gauge('board_medium_used_percent', 'How much of its life an eMMC says it has used.', [[age.usedPercent]]);
+  text.gauge('board_filesystem_errors', "Errors that dataDir's filesystem has met.", [[age.filesystemErrors]]);
+  text.gauge('board_medium_days_left', 'Days until the rated endurance is used up at this rate.', [[life.daysLeft]]);
+  text.gauge(
+    'child_silent_seconds',
+    'How long a wired child has given no good reading.',
+    Object.entries(silentSecs).map(([child, secs]) => [secs, { child }]),
+  );
+  text.gauge(
+    'limit_over',
+    'A limit of `health.limits` is not kept: always 1.',
+    over.map(({ what }) => [1, { limit: what }]),
+  );
 }
 
 /** Puts samples into lines; a metric without any is left out. */

@@ -1,6 +1,7 @@
 import type { BelowStatus } from '../above/relay.ts';
 import type { SettingsReport } from '../above/settings.ts';
 import type { HubStatus } from '../hub/front.ts';
+import type { BoardStatus } from './board-health.ts';
 import type { SyncStatus } from '../registry/sync.ts';
 import type { ModuleShown } from '../rules/modules.ts';
 import type { SpoolSnapshot } from '../spool/snapshot.ts';
@@ -62,13 +63,18 @@ export interface Status {
   readonly below: BelowStatus;
   readonly modules: readonly ModuleShown[];
   readonly memory: { readonly rssBytes: number };
+  /** The board: what it says of itself, and what is beyond its limit. */
+  readonly board: BoardStatus;
 }
 
 /** What `status` answers. */
-export type GatewayStatus = Omit<Status, 'upstream' | 'modules'> & {
+export type GatewayStatus = Omit<Status, 'upstream' | 'modules' | 'board'> & {
   readonly pid: number;
   readonly upstream: TimeAsText<NonNullable<Status['upstream']>, 'since'> | null;
   readonly modules: readonly ListedModule[];
+  readonly board: Omit<BoardStatus, 'over'> & {
+    readonly over: readonly TimeAsText<BoardStatus['over'][number], 'since'>[];
+  };
 };
 
 /** A module as `status` and `list` answer it. */
@@ -84,12 +90,13 @@ type TimeAsText<T, Keys extends keyof T> = Omit<T, Keys> & {
   readonly [Key in Keys]: T[Key] extends number ? string : string | null;
 };
 
-export function statusOf({ upstream, modules, ...status }: Status): GatewayStatus {
+export function statusOf({ upstream, modules, board, ...status }: Status): GatewayStatus {
   return {
     pid: process.pid,
     ...status,
     upstream: upstream === null ? null : { ...upstream, since: timeText(upstream.since) },
     modules: modules.map(listedModule),
+    board: { ...board, over: board.over.map((each) => ({ ...each, since: timeText(each.since) })) },
   };
 }
 
