@@ -6,6 +6,7 @@ import { addFleetCommands } from './fleet-program.ts';
 import { config, count, examples, json, jsonText, listed } from './options.ts';
 import { FOUND_A_PROBLEM, USED_WRONGLY, say } from './output.ts';
 import { addRulesCommands } from './rules-program.ts';
+import { addSerialCommands } from './serial-program.ts';
 import { addSpoolCommands } from './spool-program.ts';
 import { addTwinCommands } from './twin-program.ts';
 
@@ -132,6 +133,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   addSpoolCommands(program, does);
   addRulesCommands(program, does);
   addTwinCommands(program, does);
+  addSerialCommands(program, does);
   addFleetCommands(program, does);
 
   const configuration = program.command('config').description('look at the configuration');
