@@ -90,7 +90,7 @@ describe('holdfast serial probe', { skip: MISSING && `SKIP: ${MISSING}` }, () =>
     let second = await holdfast(['serial', 'probe', cable.port, '--baud', '9600', '--listen', '1']);
     if (second.code === 0) second = await holdfast(['serial', 'probe', cable.port, '--baud', '9600', '--listen', '1']);
     clearInterval(talk);
-    assert.match(second.stderr, /is in use by \S+ \(process \d+\)/);
+    assert.match(second.stderr, new RegExp(`is in use by \\S+ \\(process ${first.process.pid}\\)`));
     first.process.kill('SIGTERM');
     await first.ended;
     assert.match((await holdfast(['serial', 'probe', '/dev/ttyNONE'])).stderr, /\/dev\/ttyNONE does not exist/);

@@ -236,7 +236,10 @@ describe('a Modbus child and a slave on libmodbus', { skip }, () => {
     await assert.rejects(new SerialDriver(line, other, ports).start(), /is in use by the child meter$/);
     const slower = new ModbusDriver({ ...modbus, baudRate: 9600 }, other, ports);
     await assert.rejects(slower.start(), /in use by the child meter, with other settings of the line$/);
-    await assert.rejects(new SerialDriver(line, other).start(), /is in use by \S+ \(process \d+\)$/);
+    await assert.rejects(
+      new SerialDriver(line, other).start(),
+      new RegExp(`is in use by \\S+ \\(process ${process.pid}\\)$`),
+    );
   });
 
   test('a line on which nobody answers is given up, to be opened again', async () => {
