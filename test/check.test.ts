@@ -169,6 +169,9 @@ describe('children', () => {
     const absent = await report(id, { yaml: serial('/dev/ttyNONE') });
     assert.equal(absent.result, 'FAIL');
     assert.match(absent.fix!, /^plug it in/);
+    const usb = await report(id, { yaml: serial('{ usb: { vendor: "ffff", product: "ffff" } }') });
+    assert.equal(usb.result, 'FAIL');
+    assert.match(usb.message, /^USB serial port ffff:ffff is not plugged in/);
     assert.match((await report(id, { yaml: serial('/etc/passwd') })).message, /\/etc\/passwd is not a device/);
     // The name before the colon stands for all of them.
     assert.deepEqual(Object.keys(await reports({ yaml: serial('/dev/ptmx'), only: ['serial'] })), [id]);

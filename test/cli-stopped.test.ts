@@ -253,6 +253,7 @@ describe('used wrongly', () => {
       'spool dead-letters drop',
       'config check',
       'config schema',
+      'serial probe',
       'method invoke',
       'twin get',
       'twin set',

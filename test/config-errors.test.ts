@@ -623,6 +623,11 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     `gateway.yaml:4:37: children[0].serial.decoder: "modbus" needs registers; write for example ${MODBUS}`,
   ],
   [
+    'Modbus in bytes of 7 bits',
+    serial(`dataBits: 7, decoder: ${MODBUS}`),
+    'gateway.yaml:4:38: children[0].serial.dataBits: 7 is too few for Modbus RTU, whose bytes have 8 bits; remove it',
+  ],
+  [
     'registers that cannot be',
     serial(
       'decoder: { modbus: { unit: 248, registers: [{ name: a, type: coil, address: 1, format: int16 }, { name: a, address: 65535, format: float32 }, { name: c, type: input, address: 1, writable: true }, { name: e, address: 1, format: int16, bit: 3 }, { name: d, address: 1, format: string, scale: 2 }] } }',

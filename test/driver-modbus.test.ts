@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import type { CommandResult } from '../src/commands/commands.ts';
+import { loadConfig } from '../src/config/load.ts';
+import { driverOf } from '../src/drivers/child-driver.ts';
 import { ModbusDriver, type ModbusDecoderOptions, type ModbusOptions } from '../src/drivers/modbus/driver.ts';
 import type { Register } from '../src/drivers/modbus/register.ts';
 import { SerialDriver } from '../src/drivers/serial.ts';
@@ -8,6 +12,7 @@ import { SerialPorts } from '../src/drivers/serial-ports.ts';
 import { DriverSupervisor } from '../src/drivers/supervisor.ts';
 import { NO_SOCAT, Recorder, SerialCable, systemClock } from './driver-rig.ts';
 import { ModbusSlave, NO_SLAVES } from './parts/modbus-slave.ts';
+import { scratch } from './parts/scratch.ts';
 
 const MISSING = NO_SOCAT || NO_SLAVES;
 const skip = MISSING && `SKIP: ${MISSING}`;
@@ -106,6 +111,29 @@ describe('a Modbus child and a slave on libmodbus', { skip }, () => {
     assert.deepEqual(heard.readings[0]!.properties, { units: '{"cold":"°C"}' });
     assert.equal(heard.readings[0]!.contentType, 'application/json');
     assert.deepEqual(slave.requests.slice(0, 4), ['1 3 8', '2 2 2', '3 7 1', '4 20 25']);
+  });
+
+  test('a child as gateway.yaml describes it is read and written', async () => {
+    const folder = scratch();
+    const text = `
+gateway: { id: line-4 }
+children:
+  - id: meter
+    serial:
+      port: ${cable.port}
+      baudRate: 115200
+      decoder: { modbus: { unit: 17, every: 50ms, registers: [{ name: a, address: 4, writable: true }, { name: b, address: 41, type: input, bit: 15 }] } }
+`;
+    writeFileSync(join(folder, 'gateway.yaml'), text);
+    const { config, profile } = loadConfig(join(folder, 'gateway.yaml'));
+    const { kind, create } = driverOf(config.children[0]!, profile, new SerialPorts(systemClock));
+    assert.equal(kind, 'serial');
+    const driver = create(heard.context(systemClock));
+    stop = () => driver.stop();
+    await driver.start();
+    await heard.until(() => heard.readings.length > 1, 'two polls');
+    assert.deepEqual(heard.bodies()[0], { a: 4, b: true });
+    assert.equal((await driver.command!('write', { name: 'a', value: 4 })).status, 200);
   });
 
   test('writes go out as functions 5, 6, 15 and 16, and are read back', async () => {
@@ -236,7 +264,10 @@ describe('a Modbus child and a slave on libmodbus', { skip }, () => {
     await assert.rejects(new SerialDriver(line, other, ports).start(), /is in use by the child meter$/);
     const slower = new ModbusDriver({ ...modbus, baudRate: 9600 }, other, ports);
     await assert.rejects(slower.start(), /in use by the child meter, with other settings of the line$/);
-    await assert.rejects(new SerialDriver(line, other).start(), /is in use by \S+ \(process \d+\)$/);
+    await assert.rejects(
+      new SerialDriver(line, other).start(),
+      new RegExp(`is in use by \\S+ \\(process ${process.pid}\\)$`),
+    );
   });
 
   test('a line on which nobody answers is given up, to be opened again', async () => {

@@ -7,6 +7,7 @@ import { config, count, examples, json, jsonText, listed } from './options.ts';
 import { FOUND_A_PROBLEM, USED_WRONGLY, say } from './output.ts';
 import { addProfileCommands } from './profile-program.ts';
 import { addRulesCommands } from './rules-program.ts';
+import { addSerialCommands } from './serial-program.ts';
 import { addSpoolCommands } from './spool-program.ts';
 import { addTwinCommands } from './twin-program.ts';
 
@@ -134,6 +135,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   addRulesCommands(program, does);
   addTwinCommands(program, does);
   addProfileCommands(program, does);
+  addSerialCommands(program, does);
   addFleetCommands(program, does);
 
   const configuration = program.command('config').description('look at the configuration');

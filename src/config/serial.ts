@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { FrameOptions } from './frame.ts';
 import { ModbusOptions } from './modbus.ts';
 import { NmeaOptions } from './nmea.ts';
-import { choice, complain, duration, integer, list, misfit, section, show, text } from './values.ts';
+import { ALONGSIDE, choice, complain, duration, integer, list, misfit, section, show, text } from './values.ts';
 import type { Wording } from './values.ts';
 
 /** Longest line that may be asked for, bytes: the largest body of a message. */
@@ -182,4 +182,9 @@ export const SerialSchema = section({
       'The port is closed and opened again when nothing came for so long. Left out: never; with `modbus` after 2m of requests that nobody at the line answers.',
     )
     .exactOptional(),
-}).describe('A sensor on a serial line.');
+})
+  .superRefine(({ dataBits, decoder }, context) => {
+    if (decoder?.kind !== 'modbus' || dataBits === 8) return;
+    complain(context, `${show(dataBits)} is too few for Modbus RTU, whose bytes have 8 bits; remove it`, ['dataBits']);
+  }, ALONGSIDE)
+  .describe('A sensor on a serial line.');

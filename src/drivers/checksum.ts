@@ -37,29 +37,53 @@ export const CHECKSUM_BYTES: Readonly<Record<Checksum, number>> = {
 export function checksum(kind: Checksum, bytes: Uint8Array): number {
   switch (kind) {
     case 'sum8':
-      return bytes.reduce((sum, byte) => (sum + byte) & 0xff, 0);
+      return sum(bytes) & 0xff;
     case 'sum8-complement':
-      return -bytes.reduce((sum, byte) => sum + byte, 0) & 0xff;
+      return -sum(bytes) & 0xff;
     case 'sum16':
-      return bytes.reduce((sum, byte) => (sum + byte) & 0xffff, 0);
+      return sum(bytes) & 0xffff;
     case 'xor8':
-      return bytes.reduce((sum, byte) => sum ^ byte, 0);
+      return exclusiveOr(bytes);
     case 'crc8':
-      return bytes.reduce((crc, byte) => CRC8[crc ^ byte]!, 0);
+      return highFirst(CRC8, 0, 8, bytes);
     case 'crc16-modbus':
       return crc16Modbus(bytes);
     case 'crc16-ccitt':
-      return bytes.reduce((crc, byte) => ((crc << 8) & 0xffff) ^ CCITT[(crc >>> 8) ^ byte]!, 0xffff);
+      return highFirst(CCITT, 0xffff, 16, bytes);
     case 'crc16-x25':
-      return bytes.reduce((crc, byte) => (crc >>> 8) ^ X25[(crc ^ byte) & 0xff]!, 0xffff) ^ 0xffff;
+      return lowFirst(X25, 0xffff, bytes) ^ 0xffff;
     case 'crc32':
-      return ~bytes.reduce((crc, byte) => (crc >>> 8) ^ CRC32[(crc ^ byte) & 0xff]!, -1) >>> 0;
+      return ~lowFirst(CRC32, -1, bytes) >>> 0;
   }
 }
 
 export function crc16Modbus(bytes: Uint8Array): number {
-  let crc = 0xffff;
-  for (const byte of bytes) crc = (crc >>> 8) ^ MODBUS[(crc ^ byte) & 0xff]!;
+  return lowFirst(MODBUS, 0xffff, bytes);
+}
+
+function sum(bytes: Uint8Array): number {
+  let total = 0;
+  for (let at = 0; at < bytes.length; at++) total += bytes[at]!;
+  return total;
+}
+
+function exclusiveOr(bytes: Uint8Array): number {
+  let total = 0;
+  for (let at = 0; at < bytes.length; at++) total ^= bytes[at]!;
+  return total;
+}
+
+// Plain loops and no callback for each byte: in a line of noise a checksum may be tried at every one.
+function lowFirst(table: Uint32Array, begin: number, bytes: Uint8Array): number {
+  let crc = begin;
+  for (let at = 0; at < bytes.length; at++) crc = (crc >>> 8) ^ table[(crc ^ bytes[at]!) & 0xff]!;
+  return crc;
+}
+
+function highFirst(table: Uint16Array, begin: number, width: 8 | 16, bytes: Uint8Array): number {
+  const mask = 2 ** width - 1;
+  let crc = begin;
+  for (let at = 0; at < bytes.length; at++) crc = ((crc << 8) & mask) ^ table[(crc >>> (width - 8)) ^ bytes[at]!]!;
   return crc;
 }
 

@@ -4,6 +4,9 @@ import { basename, dirname, join } from 'node:path';
 /** Directories between a tty and the USB device that it belongs to: more is no USB adapter. */
 const LEVELS_MAX = 4;
 
+/** `PORT_UNKNOWN` of <linux/serial_core.h>: a place for a UART where there is none. */
+const UNKNOWN_UART = '0';
+
 /** A serial port of a USB device, by what the device says of itself. */
 export interface UsbPort {
   /** Vendor and product as `lsusb` shows them: four hexadecimal digits. */
@@ -73,11 +76,11 @@ function isThat(wanted: UsbPort, present: UsbPort): boolean {
 }
 
 async function presentPort(tty: string, path: string): Promise<PresentPort | undefined> {
-  // A console or a pseudo terminal has no device; neither has a place for a UART where there is none.
+  // A console or a pseudo terminal has no device.
   const device = await realpath(join(tty, 'device')).catch(() => undefined);
   if (device === undefined) return undefined;
-  const driver = await linkName(join(device, 'driver'));
-  if (driver === 'serial8250' && (await content(join(tty, 'type'))) === '0') return undefined;
+  if ((await content(join(tty, 'type'))) === UNKNOWN_UART) return undefined;
+  const driver = await driverOf(device);
   let found: UsbPort | null = null;
   let description: string | null = null;
   let number: string | undefined;
@@ -103,10 +106,11 @@ async function content(file: string): Promise<string | undefined> {
   }
 }
 
-async function linkName(file: string): Promise<string | null> {
-  try {
-    return basename(await readlink(file));
-  } catch {
-    return null;
+/** The driver of the hardware; from Linux 6.5 on two devices of the serial core's own stand before it. */
+async function driverOf(device: string): Promise<string | null> {
+  for (let at = device, level = 0; level < LEVELS_MAX; at = dirname(at), level++) {
+    const driver = await readlink(join(at, 'driver')).catch(() => null);
+    if (driver !== null && !driver.includes('/serial-base/')) return basename(driver);
   }
+  return null;
 }

@@ -67,8 +67,9 @@ export class FrameReader {
   readonly #clock: Clock;
   readonly #sink: FrameSink;
   #held: Buffer = Buffer.alloc(0);
-  /** Bytes of a stretch that is no frame; reported when it is over. */
+  /** A stretch that is no frame, its length and its beginning; reported when it is over. */
   #garbage: Buffer = Buffer.alloc(0);
+  #garbageBytes = 0;
   #why = '';
   #heardAt = -Infinity;
 
@@ -112,7 +113,7 @@ export class FrameReader {
   /** Forgets what is held. */
   reset(): void {
     this.#held = Buffer.alloc(0);
-    this.#garbage = Buffer.alloc(0);
+    this.#forgetGarbage();
     this.#heardAt = -Infinity;
   }
 
@@ -148,6 +149,11 @@ export class FrameReader {
   #upToEnd(bytes: Buffer, end: Buffer): Front {
     const { start, escape, frameBytesMax } = this.#options;
     const isFlag = start.equals(end);
+    // Most often the answer without a look at each byte; escapes make a frame at most twice as long.
+    if (bytes.indexOf(end, start.length) < 0) {
+      const wireMax = escape === undefined ? frameBytesMax : 2 * frameBytesMax;
+      return bytes.length < wireMax ? 'more' : { malformed: `longer than ${frameBytesMax} bytes` };
+    }
     const plain: number[] = [...start];
     for (let at = start.length; at < bytes.length; at++) {
       if (bytes[at] === end[0] && bytes.subarray(at, at + end.length).equals(end)) {
@@ -204,15 +210,23 @@ export class FrameReader {
 
   /** Adds to the stretch that is no frame; the first reason is the one that is reported. */
   #note(why: string, bytes: Buffer): void {
-    if (this.#garbage.length === 0) this.#why = why;
-    if (this.#garbage.length >= this.#options.frameBytesMax) this.#report();
-    this.#garbage = Buffer.concat([this.#garbage, bytes]);
+    if (this.#garbageBytes === 0) this.#why = why;
+    if (this.#garbageBytes >= this.#options.frameBytesMax) this.#report();
+    if (this.#garbage.length < SAMPLE_BYTES) {
+      this.#garbage = Buffer.concat([this.#garbage, bytes.subarray(0, SAMPLE_BYTES - this.#garbage.length)]);
+    }
+    this.#garbageBytes += bytes.length;
   }
 
   #report(): void {
-    if (this.#garbage.length === 0) return;
-    this.#sink.malformed(this.#why, this.#garbage.subarray(0, SAMPLE_BYTES));
+    if (this.#garbageBytes === 0) return;
+    this.#sink.malformed(this.#why, this.#garbage);
+    this.#forgetGarbage();
+  }
+
+  #forgetGarbage(): void {
     this.#garbage = Buffer.alloc(0);
+    this.#garbageBytes = 0;
   }
 }
 

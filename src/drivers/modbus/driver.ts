@@ -204,8 +204,9 @@ export class ModbusDriver implements Driver {
       if (this.#withoutGaps(polled, error)) return undefined;
       if (!(error instanceof ModbusException || error instanceof ModbusLineError)) throw error;
       if (error instanceof ModbusLineError && error.reason === 'closed') return undefined;
-      const sample = error instanceof ModbusLineError ? error.sample : '';
-      if (polled.failures === 0) log.warn({ sample: sample.toString('hex') }, `${what}: ${error.message}`);
+      const sample = error instanceof ModbusLineError ? error.sample : Buffer.alloc(0);
+      if (polled.failures === 0)
+        log.warn(sample.length === 0 ? {} : { sample: sample.toString('hex') }, `${what}: ${error.message}`);
       polled.failures++;
       this.#context.malformed(`${what}: ${error.message}`, sample, true);
       return undefined;
