@@ -33,7 +33,7 @@ the same way and prints every problem at once, each with its line, its column, t
 - **Sizes** are \`64KiB\`, \`512MiB\`, \`1GiB\` (1024s) or \`100MB\` (1000s); a plain number is bytes. **Percentages** are of the
   filesystem that holds \`dataDir\`.
 - **Paths** that are relative start at the folder of the file. **Secrets** are never in the file: \`passwordFile\` names a file
-  that is looked for in \`$CREDENTIALS_DIRECTORY\` (systemd's \`LoadCredential=\`) first, then in the folder of the file. A
+  that is looked for in \`$CREDENTIALS_DIRECTORY\` (systemd's \`LoadCredential=\`) first, then in the folder of the file and in \`secrets\` there. A
   newline at its end is not part of the secret.
 - The **profile** knows the board: its serial ports and GPIO lines by name, and the storage settings that suit its medium.
   What \`storeAndForward\` says counts first, then the profile, then the default below.

@@ -78,7 +78,8 @@ export async function check(options: CheckOptions): Promise<number> {
   return bad ? FOUND_A_PROBLEM : FINE;
 }
 
-async function look(file: string): Promise<Scene> {
+/** What the checks look at, of the gateway that runs with `file` or does not. */
+export async function look(file: string): Promise<Scene> {
   const clock = new SystemClock(kernelTimeSynchronised);
   let loaded: LoadedConfig | ConfigError;
   try {

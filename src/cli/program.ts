@@ -80,13 +80,14 @@ export async function main(argv: readonly string[]): Promise<number> {
 
   program
     .command('logs')
-    .description('what the running gateway has said, from its memory')
+    .description("what the running gateway has said, from its memory; else what systemd's journal has of it")
     .argument('[child]', 'only what is about this child')
     .addOption(config())
     .addOption(new Option('--json', 'one JSON text a line'))
     .option('-f, --follow', 'go on with each new line, until Ctrl-C')
     .addOption(new Option('--tail <lines>', 'only the last so many (10 with --follow, else all)').argParser(count(0)))
-    .addHelpText('after', examples('holdfast logs --follow press-1'))
+    .option('--journal', "from systemd's journal, lives before this one included")
+    .addHelpText('after', examples('holdfast logs --follow press-1', 'holdfast logs --journal --tail 100'))
     .action(does(async (child, options) => (await import('./logs.ts')).logs(child, options)));
 
   program
@@ -112,6 +113,15 @@ export async function main(argv: readonly string[]): Promise<number> {
     .addOption(config())
     .addHelpText('after', examples('holdfast metrics > holdfast.prom'))
     .action(does(async (options) => (await import('./metrics.ts')).metrics(options)));
+
+  program
+    .command('support-bundle')
+    .description('one file with what somebody who helps needs to know, without secrets')
+    .addOption(config())
+    .addOption(json())
+    .option('-o, --output <file>', 'write it there; it must not exist')
+    .addHelpText('after', examples('sudo holdfast support-bundle -o support.tar.gz'))
+    .action(does(async (options) => (await import('./support-bundle.ts')).supportBundle(options)));
 
   program
     .command('monitor')

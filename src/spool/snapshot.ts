@@ -33,6 +33,8 @@ export interface SpoolSnapshot {
   readonly commitUnderWay: boolean;
   readonly commits: number;
   readonly wear: WearFigures;
+  /** What comes in and wants a place on the medium, since the start; null in its first minute. */
+  readonly intakeBytesPerDay: number | null;
   readonly lossRows: number;
   readonly lastLoss: LastLoss | null;
   /** The index of the blocks is complete: thinning and expiry know them all. */
@@ -71,6 +73,7 @@ export function snapshotOf(of: SnapshotOf): SpoolSnapshot {
     commitUnderWay: committer.underWay,
     commits: wear.commits,
     wear: wear.figures(of.commitEveryMs),
+    intakeBytesPerDay: wear.intakeBytesPerDay,
     lossRows: of.losses.size,
     lastLoss: of.losses.last,
     indexed: indexing.complete,

@@ -12,6 +12,10 @@ const SAVED_MS_MAX = 3_600_000;
 const STRETCH_MS_MAX = 60_000;
 /** A budget overdrawn by so many ms of it is not kept. */
 const OVERDRAWN_MS_MAX = 600_000;
+/** What a message takes on the medium besides its body, bytes, about. */
+const MESSAGE_BYTES = 64;
+/** What comes in is a rate after so long, ms. */
+const INTAKE_MS_MIN = 60_000;
 /** The device is asked this often at the most, ms. */
 const DEVICE_EVERY_MS = 1000;
 
@@ -45,6 +49,7 @@ export class WearMeter {
   #deviceAskedAt = -Infinity;
   #estimated = 0;
   #payload = 0;
+  #messages = 0;
   #filled = 0;
   commits = 0;
   #budgetBytesPerDay: number | null;
@@ -71,6 +76,14 @@ export class WearMeter {
 
   payload(bytes: number): void {
     this.#payload += bytes;
+    this.#messages++;
+  }
+
+  /** What comes in and wants a place on the medium, bytes a day, since the start; null in its first minute. */
+  get intakeBytesPerDay(): number | null {
+    const elapsed = this.#clock.monotonic() - this.#since;
+    if (elapsed < INTAKE_MS_MIN) return null;
+    return Math.round(((this.#payload + this.#messages * MESSAGE_BYTES) / elapsed) * DAY_MS);
   }
 
   /** Zeros appended to the file. */

@@ -10,6 +10,7 @@ import { userName } from './accounts.ts';
 import { fail, ok, skip, warn, type Check, type Finding } from './check.ts';
 import type { GatewayStatus } from '../status.ts';
 import type { Scene } from './scene.ts';
+import { timeToFull } from './time-to-full.ts';
 
 /** What is written to try whether it can be, bytes: a page. */
 const TRIAL_BYTES = 4096;
@@ -45,6 +46,15 @@ export function storageChecks(scene: Scene): Check[] {
       needs: ['config'],
       run: () =>
         gateway.is === 'running' ? storage(gateway.status.spool) : skip('no gateway runs that could be asked'),
+    },
+    {
+      id: 'time-to-full',
+      about: 'the spool holds out for a day without the upstream',
+      needs: ['config'],
+      run: () =>
+        gateway.is === 'running'
+          ? timeToFull(gateway.status, loaded.config.storeAndForward.timeToLiveSecs)
+          : skip('no gateway runs that could be asked'),
     },
   ];
 }
