@@ -126,11 +126,8 @@ children:
 `;
     writeFileSync(join(folder, 'gateway.yaml'), text);
     const { config, profile } = loadConfig(join(folder, 'gateway.yaml'));
-    const { kind, create } = driverOf(config.children[0]!, profile, new SerialPorts(systemClock), {
-      dataDir: folder,
-      ratedTerabytesWritten: null,
-      lastReadings: () => ({}),
-    });
+    const around = { dataDir: folder, ratedTerabytesWritten: null, lastReadings: () => ({}) };
+    const { kind, create } = driverOf(config.children[0]!, profile, new SerialPorts(systemClock), around);
     assert.equal(kind, 'serial');
     const driver = create(heard.context(systemClock));
     stop = () => driver.stop();

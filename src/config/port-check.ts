@@ -2,7 +2,6 @@ import { asMapping } from './document.ts';
 import type { YamlDocument } from './document.ts';
 import { pathText } from './problem.ts';
 import type { Problem } from './problem.ts';
-import { serialDevice } from './profile.ts';
 import type { Profile } from './profile-schema.ts';
 import { show } from './values.ts';
 
@@ -19,7 +18,7 @@ export function sharedPortProblems(document: YamlDocument, root: unknown, profil
     const name = serial?.['port'];
     if (serial === undefined || name === undefined) return [];
     const id = asMapping(child)?.['id'];
-    const device = typeof name === 'string' ? (serialDevice(profile, name) ?? name) : JSON.stringify(name);
+    const device = typeof name === 'string' ? devices(profile, name) : JSON.stringify(name);
     const owner = owners.get(device);
     if (owner === undefined) {
       owners.set(device, { id, serial });
@@ -41,6 +40,14 @@ export function sharedPortProblems(document: YamlDocument, root: unknown, profil
       return [at(Object.hasOwn(serial, key) ? key : 'port', message)];
     });
   });
+}
+
+/**
+ * What a port may be, as text. Not which of these is there now: a configuration must not be refused tomorrow since an
+ * adapter is plugged in elsewhere.
+ */
+function devices(profile: Profile, port: string): string {
+  return Object.hasOwn(profile.serial, port) ? [profile.serial[port] ?? []].flat().join(' or ') : port;
 }
 
 /** What all children of one line must agree on, and what it is when left out. */
