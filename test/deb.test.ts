@@ -44,11 +44,22 @@ describe('the package', { skip }, () => {
   test('unpacked anywhere it runs with its own Node.js and add-ons', () => {
     const root = scratch();
     execFileSync('dpkg', ['-x', first, root]);
-    const run = (...args: string[]) => {
-      const home = join(root, 'usr/lib/holdfast');
-      const env = { PATH: '/usr/bin:/bin' };
-      return spawnSync(join(home, 'bin/node'), [join(home, 'dist/holdfast.cjs'), ...args], { encoding: 'utf8', env });
-    };
+    const home = join(root, 'usr/lib/holdfast');
+    const node = (...args: string[]) =>
+      spawnSync(join(home, 'bin/node'), args, { encoding: 'utf8', cwd: home, env: { PATH: '/usr/bin:/bin' } });
+    const run = (...args: string[]) => node(join(home, 'dist/holdfast.cjs'), ...args);
+    // Each is loaded when it is needed, which may be late.
+    const addons = node(
+      '-e',
+      `const [lmdb, epoll, koffi, serial] = ['node-lmdb', 'epoll', 'koffi', '@serialport/bindings-cpp'].map(require);
+      console.log(new lmdb.Env() !== null, typeof epoll.Epoll, koffi.load(null).func('int getpid()')() === process.pid);
+      serial.autoDetect().open({ path: '/dev/none', baudRate: 9600 }).catch(({ message }) => console.log(message));`,
+    );
+    assert.equal(
+      addons.stdout,
+      'true function true\nError: No such file or directory, cannot open /dev/none\n',
+      addons.stderr,
+    );
     assert.match(run('--version').stdout, /^\d+\.\d+\.\d+\n$/);
     const simulated = run('simulate', '--for', '2s', '--json');
     assert.equal(simulated.status, 0, simulated.stderr);

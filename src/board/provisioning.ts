@@ -22,11 +22,11 @@ export type Applied = readonly string[];
 
 /**
  * Takes over what a provisioning file says into the machine whose root is `root`: all of it, or, when anything in it is wrong, nothing.
- * Throws a {@link ConfigError} with every problem. The same file twice gives the same files.
+ * `board` is the profile of the machine, where it is known: for a file that names none. Throws a {@link ConfigError} with every problem. The same file twice gives the same files.
  */
-export function provisionMachine(file: string, root: string): Applied {
+export function provisionMachine(file: string, root: string, board: string | null): Applied {
   const machine = new MachineFiles(root);
-  const read = readProvision(file);
+  const read = readProvision(file, board);
   const { provision } = read;
   const problems: { path: (string | number)[]; message: string }[] = [];
   const applied: string[] = [];

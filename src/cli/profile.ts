@@ -135,7 +135,7 @@ function named(name: string): Profile {
 }
 
 /** Those that can be read; what is wrong with the others is said. */
-function allProfiles(): Profile[] {
+export function allProfiles(): Profile[] {
   return listProfiles().flatMap(({ file }) => {
     try {
       return [readProfile(file)];

@@ -3,10 +3,12 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { wipe } from '../board/machine-files.ts';
 import { provisionMachine, type Applied } from '../board/provisioning.ts';
+import { recognise, thisMachine } from '../board/recognition.ts';
 import { ConfigError } from '../config/load.ts';
 import { VERSION } from '../config/version.ts';
 import { writePrivate } from '../registry/private-file.ts';
 import { CliError, FINE, printJson, say } from './output.ts';
+import { allProfiles } from './profile.ts';
 
 /** Where the boot partition is: on Debian and Raspberry Pi OS from 12 on, and before. */
 const PLACES = ['/boot/firmware/holdfast-provision.yaml', '/boot/holdfast-provision.yaml'];
@@ -33,7 +35,7 @@ export async function provisionApply(
     }
     let applied: Applied;
     try {
-      applied = provisionMachine(file, root);
+      applied = provisionMachine(file, root, root === '/' ? boardHere() : null);
     } catch (error) {
       const why = (error as Error).message;
       const text = `Nothing of ${file} was taken over, nothing was changed:\n\n${why}\n\nCorrect it, and start the gateway again.\n`;
@@ -54,6 +56,11 @@ export async function provisionApply(
     if (root === '/') spawnSync('hostname', ['-F', '/etc/hostname']);
     return FINE;
   });
+}
+
+/** A folder is another machine's. */
+function boardHere(): string | null {
+  return recognise(thisMachine(), allProfiles())?.profile.name ?? null;
 }
 
 /** Read on any PC that the card is put into: with the line ends that all of them show. */

@@ -112,8 +112,8 @@ export interface ProvisionFile {
   misplaced(problems: readonly { readonly path: Path; readonly message: string }[]): ConfigError;
 }
 
-/** Reads it. Throws a {@link ConfigError} with every problem of the file that does not need the rest of the machine to be seen. */
-export function readProvision(file: string): ProvisionFile {
+/** Reads it; `board` is the profile where it names none. Throws a {@link ConfigError} with every problem of the file that does not need the rest of the machine to be seen. */
+export function readProvision(file: string, board: string | null): ProvisionFile {
   const document = readYaml(file);
   const validated = validate(ProvisionSchema, document, document.root);
   if ('problems' in validated) throw new ConfigError(validated.problems);
@@ -122,7 +122,8 @@ export function readProvision(file: string): ProvisionFile {
     const place = document.atKey(['config', 'upstream'], 'write upstream beside config, not in it');
     throw new ConfigError([{ path: 'config.upstream', ...place }]);
   }
-  const { id, profile, upstream, config } = provision;
+  const { id, upstream, config } = provision;
+  const profile = provision.profile ?? asMapping(config['gateway'])?.['profile'] ?? board ?? undefined;
   const gateway = {
     ...config,
     gateway: { ...asMapping(config['gateway']), id, ...(profile !== undefined && { profile }) },
