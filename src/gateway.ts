@@ -166,13 +166,7 @@ export class Gateway {
       },
     });
     for (const [id, target] of this.#children) this.#commands.register(id, target);
-    const own = () => ({
-      upstream: this.#upstream?.snapshot() ?? null,
-      spool: this.#spool.snapshot(),
-      hubFault: this.#door.status().hubFault,
-      lastReadings: this.#children.lastReadings(),
-    });
-    this.#board = new BoardHealth({ loaded, clock, log, own });
+    this.#board = new BoardHealth({ loaded, clock, log, own: () => this.#own() });
     const { upstream } = config;
     this.#liaison = upstream === undefined ? null : this.#makeLiaison(upstream);
     this.#upstream = upstream === undefined ? null : this.#makeUpstream(upstream, this.#liaison!);
@@ -301,9 +295,14 @@ export class Gateway {
   }
 
   status() {
+    const own = this.#own();
+    return { ...own, board: this.#board.status(own) };
+  }
+
+  /** The status without the board, which is judged by it. */
+  #own() {
     const { clock } = this.#platform;
     const { config, profile } = this.#loaded;
-    const children = this.#children.snapshots();
     return {
       gateway: config.gateway.id,
       version: VERSION,
@@ -315,17 +314,13 @@ export class Gateway {
       settings: this.settings.report(),
       spool: this.#spool.snapshot(),
       ledger: ledgerStats(this.#spool.durableBooks()),
-      children: {
-        total: children.length,
-        running: children.filter(({ state }) => state === 'running' || state === 'finished').length,
-        failing: children.filter(({ state }) => state === 'waiting').map(({ id }) => id),
-      },
+      children: this.#children.summary(),
       registry: this.reception.syncStatus(),
       ...this.#door.status(),
       below: this.#relay.status(),
       modules: this.#modules.status(),
       memory: { rssBytes: process.memoryUsage.rss() },
-      board: this.#board.status(),
+      lastReadings: this.#children.lastReadings(),
     };
   }
 

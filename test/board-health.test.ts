@@ -132,6 +132,7 @@ describe('a LED', () => {
     assert.equal(shown({ upstream: null }), 'storing');
     assert.equal(shown({ spool: { ...OWN.spool, fault: 'EIO' }, upstream: null }), 'fault');
     assert.equal(shown({ hubFault: 'EADDRINUSE' }), 'fault');
+    assert.equal(shown({ safeMode: { why: 'it crashed' } }), 'fault');
   });
 });
 
@@ -139,6 +140,7 @@ const OWN: Own = {
   upstream: { state: 'online' },
   spool: { fault: null, wear: { bytesPerDay: 0 } },
   hubFault: null,
+  safeMode: null,
   lastReadings: {},
 };
 const WELL: Vitals = {
@@ -184,12 +186,12 @@ describe('limits', () => {
   test('that are kept are not spoken of', async () => {
     const board = health();
     await board.look();
-    assert.deepEqual([board.status().over, warned()], [[], []]);
+    assert.deepEqual([board.status(own).over, warned()], [[], []]);
     // What nobody knows is beyond no limit.
     const nobody = { underVoltage: null, throttled: null, underVoltageSinceBoot: null, throttledSinceBoot: null };
     vitals = { ...WELL, temperatureCelsius: null, power: nobody, memory: null, disk: null };
     await board.look();
-    assert.deepEqual(board.status().over, []);
+    assert.deepEqual(board.status(own).over, []);
   });
 
   test('each that is not kept is named, with what it is about', async () => {
@@ -206,7 +208,7 @@ describe('limits', () => {
       const board = health();
       vitals = { ...WELL, ...change };
       await board.look();
-      const { over } = board.status();
+      const { over } = board.status(own);
       assert.deepEqual(
         over.map((each) => each.what),
         [what],
@@ -219,11 +221,11 @@ describe('limits', () => {
     const board = health();
     own = { ...OWN, spool: { fault: null, wear: { bytesPerDay: 1e12 } } };
     await board.look();
-    assert.deepEqual([board.status().life.daysLeft, board.status().over], [null, []]);
+    assert.deepEqual([board.status(own).life.daysLeft, board.status(own).over], [null, []]);
     clock.advance(3_600_000);
     await board.look();
-    assert.equal(board.status().life.daysLeft, 40);
-    assert.match(board.status().over[0]!.message, /lasts for 40 days more/);
+    assert.equal(board.status(own).life.daysLeft, 40);
+    assert.match(board.status(own).over[0]!.message, /lasts for 40 days more/);
   });
 
   test('a child that has gone silent is named, one that never spoke counts from the start', async () => {
@@ -231,13 +233,13 @@ describe('limits', () => {
     own = { ...OWN, lastReadings: { talks: clock.wall(), stopped: clock.wall() - 601_000, never: null } };
     await board.look();
     assert.deepEqual(
-      board.status().over.map(({ what }) => what),
+      board.status(own).over.map(({ what }) => what),
       ['silent:stopped'],
     );
-    assert.deepEqual(board.status().silentSecs, { talks: 0, stopped: 601, never: 0 });
+    assert.deepEqual(board.status(own).silentSecs, { talks: 0, stopped: 601, never: 0 });
     clock.advance(601_000);
     await board.look();
-    assert.equal(board.status().over.length, 3);
+    assert.equal(board.status(own).over.length, 3);
   });
 
   test('what swings about a limit is said once, and that it is over when it has been for a while', async () => {
@@ -245,14 +247,14 @@ describe('limits', () => {
     for (const temperatureCelsius of [61, 59, 62, 59, 58, 61]) {
       vitals = { ...WELL, temperatureCelsius };
       await board.look();
-      assert.equal(board.status().over.length, 1);
+      assert.equal(board.status(own).over.length, 1);
     }
     assert.deepEqual(warned(), ['temperature']);
-    const [{ since } = { since: NaN }] = board.status().over;
+    const [{ since } = { since: NaN }] = board.status(own).over;
     assert.equal(since, clock.wall());
     vitals = WELL;
     for (let looks = 0; looks < 3; looks++) await board.look();
-    assert.deepEqual(board.status().over, []);
+    assert.deepEqual(board.status(own).over, []);
     assert.match(heard.log.at(-1)!.msg, /temperature is within its limit again/);
   });
 

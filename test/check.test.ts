@@ -9,6 +9,7 @@ import { runChecks, type Check, type Report } from '../src/health/checks/check.t
 import { node, NODE_BEFORE, NODE_FROM } from '../src/health/checks/machine.ts';
 import type { Neighbour } from '../src/health/checks/scene.ts';
 import { newKeyPair } from '../src/registry/jwk.ts';
+import type { GatewayStatus } from '../src/health/status.ts';
 import { CharacterChip } from './parts/character-chip.ts';
 import { reports, type Case } from './parts/check-reports.ts';
 import { freePort } from './parts/free-port.ts';
@@ -223,6 +224,18 @@ describe('children', () => {
 });
 
 describe('the machine', () => {
+  test('what the running gateway sees beyond its limits is warned of', async () => {
+    const limits = async (over: readonly { message: string }[]) => {
+      const status = { board: { over } } as unknown as GatewayStatus;
+      const gateway = { is: 'running' as const, status, spoolStats: () => assert.fail('not asked for') };
+      const { result, message } = await report('limits', { yaml: GATEWAY, gateway });
+      return [result, message];
+    };
+    assert.deepEqual((await limits([]))[0], 'OK');
+    assert.deepEqual(await limits([{ message: 'too hot' }, { message: 'too full' }]), ['WARN', 'too hot\ntoo full']);
+    assert.equal((await report('limits', { yaml: GATEWAY })).result, 'SKIP');
+  });
+
   test("a profile that is another board's is warned of, and one for any machine is fine", async () => {
     const pi = { model: 'Raspberry Pi 4 Model B Rev 1.4', dmi: null, processor: 'arm64' };
     const pc = { model: null, dmi: 'QEMU Standard PC', processor: 'x64' };

@@ -122,7 +122,7 @@ test('a label holds any name, without an upstream there is nothing of it, and a 
   const spool = { ...now.spool, fault: 'EIO' };
   const over = [{ what: 'disk', message: 'full', since: 0 }];
   const board = { ...now.board, temperatureCelsius: 61.5, silentSecs: { [odd]: 7 }, over };
-  const status: Status = { ...now, upstream: null, modules: [], spool, board };
+  const status: Status = { ...now, upstream: null, modules: [], spool, board, lastReadings: {} };
   const lanes = [{ ...stats.lanes[0]!, pending: 3, oldestAgeSecs: 7 }];
   const metrics = parsed(metricsText(status, { ...stats, lanes, children: { [odd]: account } }));
   assert.deepEqual(metrics.get('holdfast_child_dropped_total'), {

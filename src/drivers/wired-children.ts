@@ -87,8 +87,20 @@ export class WiredChildren {
 
   /** Of those that read at intervals: when each gave its last good reading, wall ms; null: it gave none yet. */
   lastReadings(): Record<string, number | null> {
-    const expected = this.snapshots().filter(({ id, state }) => this.#regular.has(id) && state !== 'finished');
+    const expected = this.snapshots().filter(
+      ({ id, state }) => this.#regular.has(id) && !['finished', 'stopped'].includes(state),
+    );
     return Object.fromEntries(expected.map(({ id, lastReadingAt }) => [id, lastReadingAt]));
+  }
+
+  /** How many there are and run, and which do not. */
+  summary(): { total: number; running: number; failing: string[] } {
+    const all = this.snapshots();
+    return {
+      total: all.length,
+      running: all.filter(({ state }) => state === 'running' || state === 'finished').length,
+      failing: all.filter(({ state }) => state === 'waiting').map(({ id }) => id),
+    };
   }
 
   snapshots() {

@@ -16,7 +16,7 @@ const FINE_LOOKS = 3;
 /** The rate of writing is no news sooner: what is done once at a start would stand for a day's work. */
 const RATE_AFTER_SECS = 3_600;
 /** How often the LED follows how the gateway does, ms. */
-const LED_EVERY_MS = 1_000;
+const LED_EVERY_MS = 2_000;
 
 /** What a look at the board brings; null: nobody says. */
 export interface Vitals {
@@ -43,6 +43,8 @@ export interface Own {
     readonly wear: { readonly bytesPerDay: number };
   };
   readonly hubFault: string | null;
+  /** Anything but null: only the least was started, after crashes. */
+  readonly safeMode: unknown;
   /** Wired children that should say something: wall ms of the last good reading, or null for none yet. */
   readonly lastReadings: Readonly<Record<string, number | null>>;
 }
@@ -118,9 +120,9 @@ export class BoardHealth {
     }
   }
 
-  status(): BoardStatus {
+  /** As it was at the last look; with what the gateway knows of itself now. */
+  status(own: Own): BoardStatus {
     const over = [...this.#over.values()].map((each) => ({ ...each.over, since: each.since }));
-    const own = this.#options.own();
     return { ...this.#vitals, life: this.#life(own), silentSecs: this.#silence(own), over };
   }
 
@@ -176,8 +178,8 @@ const NOTHING: Vitals = {
   age: { lifetimeBytes: null, usedPercent: null, nearEnd: null, filesystemErrors: null },
 };
 
-export function patternOf({ spool, hubFault, upstream }: Own): Pattern {
-  if (spool.fault !== null || hubFault !== null) return 'fault';
+export function patternOf({ spool, hubFault, safeMode, upstream }: Own): Pattern {
+  if (spool.fault !== null || hubFault !== null || safeMode !== null) return 'fault';
   if (upstream === null) return 'storing';
   return upstream.state === 'online' ? 'online' : 'offline';
 }

@@ -63,12 +63,14 @@ export interface Status {
   readonly below: BelowStatus;
   readonly modules: readonly ModuleShown[];
   readonly memory: { readonly rssBytes: number };
+  /** Of wired children that read at intervals: when each gave its last good reading, wall ms; null: none yet. */
+  readonly lastReadings: Readonly<Record<string, number | null>>;
   /** The board: what it says of itself, and what is beyond its limit. */
   readonly board: BoardStatus;
 }
 
 /** What `status` answers. */
-export type GatewayStatus = Omit<Status, 'upstream' | 'modules' | 'board'> & {
+export type GatewayStatus = Omit<Status, 'upstream' | 'modules' | 'board' | 'lastReadings'> & {
   readonly pid: number;
   readonly upstream: TimeAsText<NonNullable<Status['upstream']>, 'since'> | null;
   readonly modules: readonly ListedModule[];
@@ -90,7 +92,7 @@ type TimeAsText<T, Keys extends keyof T> = Omit<T, Keys> & {
   readonly [Key in Keys]: T[Key] extends number ? string : string | null;
 };
 
-export function statusOf({ upstream, modules, board, ...status }: Status): GatewayStatus {
+export function statusOf({ upstream, modules, board, lastReadings: _, ...status }: Status): GatewayStatus {
   return {
     pid: process.pid,
     ...status,

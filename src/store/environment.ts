@@ -6,6 +6,7 @@ import { DATA_FILE, inspectDataFile } from './data-file.ts';
 import { openLmdb, type EnvironmentOptions } from './lmdb.ts';
 import { inPieces, pieceKey, WholeValues } from './pieces.ts';
 import type { Reader } from './reader.ts';
+import { ResidentPages } from './resident-pages.ts';
 import { StoreError, storeError, writeError } from './store-error.ts';
 import { TxnReader } from './txn-reader.ts';
 
@@ -20,10 +21,8 @@ const COPY_BYTES = 2 * 2 ** 20;
 const COPY_SUFFIX = '.new';
 const LOCK_FILE = 'lock.mdb';
 
-/** Looks after which the map is made anew. */
-const LOOKS_A_MAP = 32;
-/** Where address space is short, another thread might take what the map leaves for a moment. */
-const MAP_CAN_MOVE = !['arm', 'ia32'].includes(process.arch);
+/** Looks after which the pages that they brought are let go of. */
+const LOOKS_A_ROUND = 32;
 
 /** One change: a put, or a delete when `value` is null (deleting what is not there is fine). */
 export type Change = readonly [key: Buffer, value: Buffer | null];
@@ -51,7 +50,8 @@ export class Environment {
   #looking = false;
   #fileBytes = 0;
   #looks = 0;
-  #looksOpen = 0;
+  /** Of which environment, as it is mapped. */
+  #resident: { readonly env: lmdb.Env; readonly pages: ResidentPages } | null = null;
 
   private constructor(options: EnvironmentOptions) {
     this.directory = options.directory;
@@ -199,23 +199,21 @@ export class Environment {
     return this.#txn((reader) => look(new WholeValues(reader)));
   }
 
-  /**
-   * Pages that were looked at stay in the process's map, with neighbours that the kernel had at hand, until all of the file
-   * counts as ours. In a map made anew there is none, and they are the kernel's to keep or drop.
-   */
   #txn<T>(look: (reader: TxnReader) => T): T {
     const txn = this.#env.beginTxn({ readOnly: true });
-    this.#looksOpen++;
     try {
       return look(new TxnReader(txn, this.#dbi));
     } finally {
       txn.abort();
-      const alone = --this.#looksOpen === 0 && this.#writing === null;
-      if (++this.#looks >= LOOKS_A_MAP && alone && MAP_CAN_MOVE) {
-        this.#looks = 0;
-        this.#env.resize(this.#env.info().mapSize);
-      }
+      if (++this.#looks >= LOOKS_A_ROUND) this.#letGo();
     }
+  }
+
+  #letGo(): void {
+    this.#looks = 0;
+    if (this.#resident?.env !== this.#env)
+      this.#resident = { env: this.#env, pages: new ResidentPages(join(this.directory, DATA_FILE)) };
+    this.#resident.pages.letGo();
   }
 
   /** Length of the data file, bytes; as it was seen last while the path leads nowhere. */
@@ -267,6 +265,7 @@ export class Environment {
   stretch(mapBytes: number): void {
     this.#reopen();
     if (this.#env.info().mapSize < mapBytes) this.#env.resize(mapBytes);
+    this.#resident = null;
     // Should the file be made anew, it is opened with no less.
     this.#options = { ...this.#options, mapBytes: Math.max(mapBytes, this.#options.mapBytes) };
   }

@@ -4,14 +4,25 @@ import type { Profile } from '../../config/profile-schema.ts';
 import { ok, skip, warn, type Check, type Finding } from './check.ts';
 import type { Scene } from './scene.ts';
 
-/** Whether the profile that is named is this board's. */
-export function boardChecks({ loaded, machine = thisMachine() }: Scene): Check[] {
+/** Whether the profile that is named is this board's, and the board is well. */
+export function boardChecks({ loaded, gateway, machine = thisMachine() }: Scene): Check[] {
   return [
     {
       id: 'board',
       about: "the profile is this board's",
       needs: ['config'],
       run: () => ('config' in loaded ? profileFinding(loaded.profile, machine) : skip('no configuration')),
+    },
+    {
+      id: 'limits',
+      about: 'the board and the children are within `health.limits`',
+      needs: ['config'],
+      run: () => {
+        if (gateway.is !== 'running') return skip('no gateway runs that could be asked');
+        const { over } = gateway.status.board;
+        if (over.length === 0) return ok('all that is known of the board is within its limits');
+        return warn(over.map(({ message }) => message).join('\n'), 'docs/health.md says what each of these means');
+      },
     },
   ];
 }
