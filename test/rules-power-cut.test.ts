@@ -66,7 +66,9 @@ async function cut(context: TestContext, write: SpoolSettings['write'], seed: nu
     );
     const bad = found.filter(({ problem }) => problem !== null);
     assert.deepEqual(bad.slice(0, 3), [], `${bad.length} of ${CUTS} cuts, seed ${seed}`);
-    assert.ok(sum(({ checkpoints }) => checkpoints) > CUTS && sum(({ journal }) => journal) > CUTS);
+    // Else too little was there to be lost; a few cuts may all have come right behind a checkpoint.
+    assert.ok(sum(({ checkpoints }) => checkpoints) > CUTS, 'too few checkpoints were found to tell');
+    assert.ok(sum(({ journal }) => journal) > (LONG ? CUTS : 0), 'too little of the journal was found to tell');
   } finally {
     await stack.end();
     rmSync(place, { recursive: true, force: true });

@@ -157,7 +157,7 @@ export const PROPERTIES: readonly Property[] = [
       ],
       30,
     ),
-    runs: 4,
+    runs: 3,
     sees: ['crashes', 'shed'],
   },
 ];
