@@ -434,6 +434,18 @@ describe('the way to the broker', () => {
     assert.equal(results(none), 'SKIP');
   });
 
+  test('how soon a dead line is noticed, and a keepalive that a mobile network does not wait for', async () => {
+    const url = '  url: mqtt://127.0.0.1:1\n';
+    const keepalive = async (secs: number) => {
+      const yaml = `${GATEWAY}upstream:\n${url}  keepaliveSecs: ${secs}\n`;
+      return (await reports({ yaml, only: ['upstream-keepalive'] }))['upstream-keepalive']!;
+    };
+    const fine = await keepalive(30);
+    assert.equal(fine.result, 'OK');
+    assert.match(fine.message, /given up after 45 s/);
+    assert.equal((await keepalive(600)).result, 'WARN');
+  });
+
   test('something else behind the port is noticed: one that says nothing within five seconds, one that hangs up', async () => {
     const listening = async (server: Server) => {
       servers.push(server);

@@ -274,7 +274,7 @@ describe('check', () => {
     assert.match(stdout, /^FAIL {2}serial:meter +\S+not-plugged-in is not there\n +-> plug it in/m);
     assert.match(stdout, /^OK {4}upstream-mqtt +it speaks MQTT 5 and takes us$/m);
     assert.match(stdout, /^WARN {2}registry +no registry document was taken yet; any document that decrypts is taken/m);
-    assert.match(stderr, /^21 checks: \d+ OK, \d WARN, 1 FAIL, 1 SKIP\n$/);
+    assert.match(stderr, /^22 checks: \d+ OK, \d WARN, 1 FAIL, 1 SKIP\n$/);
     const after_ = await askJson<{ upstream: { attempts: number; state: string } }>('status');
     assert.equal(after_.upstream.state, 'online');
     assert.equal(after_.upstream.attempts, before_.upstream.attempts);
@@ -330,6 +330,7 @@ describe('check', () => {
       'upstream-tls',
       'upstream-websocket',
       'upstream-mqtt',
+      'upstream-keepalive',
       'registry',
       'clock',
       'node',

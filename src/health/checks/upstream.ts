@@ -26,6 +26,9 @@ const NAMES_SAID_MAX = 5;
 /** What a proxy says that lets us in, and does not reach the broker itself. */
 const BEYOND_THE_PROXY = [502, 503, 504];
 
+/** Address translators of mobile networks forget a silent TCP connection after five minutes and up. */
+const KEEPALIVE_SECS_LONG = 240;
+
 /** The way to the broker, step by step, as the gateway itself goes it. */
 class Walk {
   readonly upstream: UpstreamConfig;
@@ -97,7 +100,19 @@ export function upstreamChecks(scene: Scene): Check[] {
     step('upstream-mqtt', 'the broker lets us in', ['secrets', 'upstream-tls', 'upstream-websocket'], (walk, signal) =>
       mqtt(walk, online, signal, dotted(loaded)),
     ),
+    step('upstream-keepalive', 'a dead line is noticed', [], keepalive),
   ];
+}
+
+/** How soon silence is noticed; and whether what stands between us and the broker forgets the connection before that. */
+function keepalive({ upstream: { keepaliveSecs, reconnect } }: Walk): Finding {
+  const what = `the line is probed each ${keepaliveSecs} s, and given up after ${keepaliveSecs * 1.5} s of silence; then it is tried again within ${reconnect.maxSecs} s`;
+  return keepaliveSecs > KEEPALIVE_SECS_LONG
+    ? warn(
+        what,
+        `set upstream.keepaliveSecs to ${KEEPALIVE_SECS_LONG} or less: many mobile networks forget a line that is silent for longer`,
+      )
+    : ok(what);
 }
 
 /** Whom we have to find: a proxy finds the broker for us. */
