@@ -37,7 +37,10 @@ export function parseSasToken(text: string): SasToken | null {
   const [sr, sig, se, skn] = ['sr', 'sig', 'se', 'skn'].map((name) => parts.get(name));
   if (sr === undefined || sig === undefined || se === undefined || !/^\d{1,12}$/.test(se)) return null;
   try {
-    const signature = Buffer.from(decodeURIComponent(sig), 'base64');
+    const text = decodeURIComponent(sig);
+    // Node's decoder leaves out whatever is not base64.
+    if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return null;
+    const signature = Buffer.from(text, 'base64');
     if (signature.length !== SIGNATURE_BYTES) return null;
     return {
       resource: decodeURIComponent(sr),
