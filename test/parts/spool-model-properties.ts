@@ -70,7 +70,7 @@ export const PROPERTIES: readonly Property[] = [
       [accepting(4, 3, [10, 20_000, 60_000]), accepting(6, 100, [1000, 3000, 8000]), ...sending, ...stopping, letters],
       60,
     ),
-    runs: 8,
+    runs: 6,
     sees: ['crashes', 'evicted', 'thinned', 'refused'],
   },
   {
@@ -87,7 +87,7 @@ export const PROPERTIES: readonly Property[] = [
       ],
       40,
     ),
-    runs: 8,
+    runs: 6,
     sees: ['crashes', 'expired'],
   },
   {
@@ -115,7 +115,7 @@ export const PROPERTIES: readonly Property[] = [
       ],
       50,
     ),
-    runs: 8,
+    runs: 6,
     sees: ['crashes', 'evicted', 'thinned', 'expired'],
   },
   {
@@ -137,7 +137,7 @@ export const PROPERTIES: readonly Property[] = [
       ],
       50,
     ),
-    runs: 8,
+    runs: 6,
     sees: ['crashes', 'epochs', 'unwritten', 'revived'],
   },
   {
