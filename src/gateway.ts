@@ -243,6 +243,7 @@ export class Gateway {
     await this.#children.stop();
     await this.#door.stop();
     this.#relay.stop();
+    this.#liaison?.stop();
     await this.#modules.stop();
     await this.reception.stop();
     this.#time.stop();

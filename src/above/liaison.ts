@@ -83,6 +83,7 @@ export class Liaison {
   #line: Line | null = null;
   /** The broker had kept our session. */
   #kept = false;
+  #stopping = false;
   #unknown = 0;
 
   constructor(options: LiaisonOptions) {
@@ -116,13 +117,19 @@ export class Liaison {
   asked(stage: Stage): void {
     const line = this.#line;
     if (stage === 'twins' && line !== null) {
-      const said = this.#greet(line, this.#kept).catch((error: unknown) =>
-        this.#options.log.error(`above is not told of our twins: ${(error as Error).message}`),
-      );
+      const said = this.#greet(line, this.#kept).catch((error: unknown) => {
+        // What is sealed is shut before the connection ends.
+        if (!this.#stopping) this.#options.log.error(`above is not told of our twins: ${(error as Error).message}`);
+      });
       this.#inbox.hold('twins', said);
       this.#options.below?.connected(line, this.#kept);
     }
     this.#inbox.asked(stage);
+  }
+
+  /** The gateway is stopping: what cannot be said any more is no fault. */
+  stop(): void {
+    this.#stopping = true;
   }
 
   lost(): void {

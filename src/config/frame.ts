@@ -20,7 +20,8 @@ const NUMBERS = [
   'float64',
 ] as const;
 const COUNTS = ['uint8', 'uint16', 'uint32'] as const;
-const CHECKSUMS = [
+/** Checksums as devices send them. The CRCs are named as in "Catalogue of parametrised CRC algorithms" (reveng). */
+export const CHECKSUMS = [
   'sum8',
   'sum8-complement',
   'sum16',

@@ -1,15 +1,4 @@
-/** Checksums as devices send them. The CRCs are named as in "Catalogue of parametrised CRC algorithms" (reveng). */
-export const CHECKSUMS = [
-  'sum8',
-  'sum8-complement',
-  'sum16',
-  'xor8',
-  'crc8',
-  'crc16-modbus',
-  'crc16-ccitt',
-  'crc16-x25',
-  'crc32',
-] as const;
+import type { CHECKSUMS } from '../config/frame.ts';
 
 export type Checksum = (typeof CHECKSUMS)[number];
 
