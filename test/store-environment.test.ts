@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { Environment } from '../src/store/environment.ts';
 import type { StoreError } from '../src/store/store-error.ts';
 import { scratch } from './parts/scratch.ts';
+import { mountSmall } from './parts/small-filesystem.ts';
 
 const MIB = 2 ** 20;
 
@@ -25,6 +26,23 @@ test('address space that was asked for is kept when the file is made anew', asyn
   assert.deepEqual(
     environment.read((reader) => reader.get(key(63))),
     Buffer.alloc(64 * 1024, 63),
+  );
+  await environment.close();
+});
+
+test('a filesystem that has given up refuses more address space, and what is mapped stays readable', async (t) => {
+  const small = mountSmall('ext4', 16 * MIB);
+  if (typeof small === 'string') return t.skip(`SKIP: ${small}`);
+  t.after(small.unmount);
+  const environment = Environment.open({ directory: join(small.dir, 'e'), mapBytes: MIB, durability: 'relaxed' });
+  await put(environment, 0, 4);
+  // EXT4_IOC_SHUTDOWN, without writing the journal: what ext4 does to itself when its card is gone.
+  const shutDown = `import fcntl, os, struct; fcntl.ioctl(os.open(".", os.O_RDONLY), 0x8004587d, struct.pack("I", 2))`;
+  execFileSync('python3', ['-c', shutDown], { cwd: small.dir });
+  assert.throws(() => environment.stretch(8 * MIB), { code: 'EIO' });
+  assert.deepEqual(
+    environment.read((reader) => reader.get(key(3))),
+    Buffer.alloc(64 * 1024, 3),
   );
   await environment.close();
 });

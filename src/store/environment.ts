@@ -1,4 +1,4 @@
-import { mkdirSync, renameSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, renameSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { open as openFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type lmdb from 'node-lmdb';
@@ -264,10 +264,14 @@ export class Environment {
   /** Gives LMDB at least so much address space: a raised quota needs it. Not while a batch is under way. */
   stretch(mapBytes: number): void {
     this.#reopen();
-    if (this.#env.info().mapSize < mapBytes) this.#env.resize(mapBytes);
-    this.#resident = null;
     // Should the file be made anew, it is opened with no less.
     this.#options = { ...this.#options, mapBytes: Math.max(mapBytes, this.#options.mapBytes) };
+    if (this.#env.info().mapSize >= mapBytes) return;
+    // LMDB takes its map away before it makes the new one, and runs on without any when it cannot: a SIGSEGV. A filesystem
+    // that has given up refuses both, to map a file and to open it.
+    closeSync(openSync(join(this.directory, DATA_FILE), 'r'));
+    this.#env.resize(mapBytes);
+    this.#resident = null;
   }
 
   /** Whether the path names another file by now, or none: what we write is nowhere then. */
