@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { NODE_FLAGS, runnable } from './parts/script.ts';
 
-const KERNEL_TIME = resolve('src/clock/kernel-time.ts');
+const KERNEL_TIME = runnable('src/clock/kernel-time');
 const COMPILER = ['cc', 'gcc', 'g++'].find((name) => spawnSync(name, ['--version']).status === 0);
 const skip =
   COMPILER === undefined
@@ -46,7 +47,7 @@ before(() => {
 /** What `kernelTimeSynchronised` says in a process whose kernel answers adjtimex so. */
 function synchronised(kernel: { state: number; status: number; filling: number }): string {
   const code = `import(${JSON.stringify(KERNEL_TIME)}).then((m) => console.log(m.kernelTimeSynchronised()))`;
-  const child = spawnSync(process.execPath, ['--import', 'tsx', '-e', code], {
+  const child = spawnSync(process.execPath, [...NODE_FLAGS, '-e', code], {
     encoding: 'utf8',
     env: {
       ...process.env,

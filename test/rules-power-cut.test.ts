@@ -31,7 +31,7 @@ async function cut(context: TestContext, write: SpoolSettings['write'], seed: nu
     for (const [life, readings] of LIVES.entries()) {
       const end = life === LIVES.length - 1 ? 'stop' : 'kill';
       const work: RulesWorkerOptions = { dataDir, log, history: file, write, begun, readings, seed: seed + life, end };
-      const { ended, lines } = await part('rules-power-cut-worker.ts', work);
+      const { ended, lines } = await part('rules-power-cut-worker', work);
       assert.equal(lines.at(-1), 'done', `the worker ended (${ended})`);
     }
     const requests = readWriteLog(log).length;
@@ -48,7 +48,7 @@ async function cut(context: TestContext, write: SpoolSettings['write'], seed: nu
         const cuts = points.filter((__, at) => at % CHECKERS === n);
         const options: RulesCheckerOptions = { place: own, blank, log, history: file, write, cuts, seed };
         try {
-          const { ended, lines } = await part('rules-power-cut-checker.ts', options);
+          const { ended, lines } = await part('rules-power-cut-checker', options);
           assert.equal(ended, 0, `the process that looked ended after ${lines.at(-1)}`);
           return lines.map((text) => JSON.parse(text) as RulesCut).filter((said) => 'kept' in said);
         } finally {

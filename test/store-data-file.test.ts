@@ -7,6 +7,7 @@ import { DATA_FILE, inspectDataFile } from '../src/store/data-file.ts';
 import { Environment } from '../src/store/environment.ts';
 import { StoreError } from '../src/store/store-error.ts';
 import { scratch } from './parts/scratch.ts';
+import { NODE_FLAGS, runnable } from './parts/script.ts';
 import { noise } from './parts/spool-rig.ts';
 
 const PAGE = 4096;
@@ -79,20 +80,21 @@ describe('a data file, before it is mapped', () => {
   });
 
   test('a damaged one is never opened; a sound one that was cut is never a SIGBUS', () => {
-    const script = join(scratch(), 'open.ts');
+    const opener = join(scratch(), 'open.mjs');
     writeFileSync(
-      script,
-      `import { Environment } from ${JSON.stringify(join(import.meta.dirname, '../src/store/environment.ts'))};
+      opener,
+      `import { Environment } from ${JSON.stringify(runnable('src/store/environment'))};
        try {
          const env = Environment.open({ directory: process.argv[2], mapBytes: 2 ** 24, durability: 'strict' });
          env.read((reader) => reader.scan(Buffer.from([0]), () => true));
          console.log('read');
        } catch (error) { console.log(error.fault); }`,
     );
-    const tsx = join(import.meta.dirname, '../node_modules/tsx/dist/loader.mjs');
     const outcome = (bytes: Buffer) => {
       writeFileSync(file, bytes);
-      return execFileSync(process.execPath, ['--import', tsx, script, dir]).toString().trim();
+      return execFileSync(process.execPath, [...NODE_FLAGS, opener, dir])
+        .toString()
+        .trim();
     };
     assert.equal(outcome(whole), 'read');
     for (const pages of [1, 2, 3, used - 1]) assert.equal(outcome(whole.subarray(0, pages * PAGE)), 'damaged');

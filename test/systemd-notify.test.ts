@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test, type TestContext } from 'node:test';
+import { script } from './parts/script.ts';
 
 const PYTHON = ['/usr/bin/python3', 'python3'].find((name) => spawnSync(name, ['--version']).status === 0);
 const skip = PYTHON === undefined && 'SKIP: no python3 here to play systemd; apt-get install python3';
@@ -45,7 +46,7 @@ interface Seen {
 function child(env: Record<string, string>, calls: string[][] = []): { pid: number; seen: Seen } {
   const { pid, stdout, stderr } = spawnSync(
     process.execPath,
-    ['--import', 'tsx', 'test/systemd-notify-child.ts', JSON.stringify(calls)],
+    [...script('test/systemd-notify-child'), JSON.stringify(calls)],
     { encoding: 'utf8', env: { ...process.env, ...env } },
   );
   assert.equal(stderr, '');

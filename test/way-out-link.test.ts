@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { openGate } from './parts/gate.ts';
 import { startMosquitto } from './parts/mosquitto.ts';
+import { script } from './parts/script.ts';
 import { UpstreamRig } from './parts/upstream-rig.ts';
 import { until } from './parts/until.ts';
 
@@ -11,11 +11,14 @@ test(
   'a link that goes down ends the connection within a second, one that comes back ends the wait; addresses that do not answer are passed by',
   { skip: process.getuid?.() !== 0 && 'SKIP: needs root, for a network of its own' },
   (context) => {
-    const worker = join(import.meta.dirname, 'parts/link-worker.ts');
-    const { status, stdout, stderr } = spawnSync('unshare', ['--net', process.execPath, '--import', 'tsx', worker], {
-      encoding: 'utf8',
-      timeout: 60_000,
-    });
+    const { status, stdout, stderr } = spawnSync(
+      'unshare',
+      ['--net', process.execPath, ...script('test/parts/link-worker')],
+      {
+        encoding: 'utf8',
+        timeout: 60_000,
+      },
+    );
     assert.equal(status, 0, stderr);
     assert.match(stdout, /done\n$/);
     context.diagnostic(stdout.split('\n')[0]!);

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { rightToken, type Victim } from './bad-credentials.ts';
+import { script } from './script.ts';
 import { quantile, SteadyChild } from './steady-child.ts';
 
 /** What a {@link GoodChild} found since it was asked last. */
@@ -26,8 +26,7 @@ export class GoodChild {
   readonly #lines: AsyncIterator<string>;
 
   constructor(args: Args) {
-    const script = fileURLToPath(import.meta.url);
-    this.#process = spawn(process.execPath, ['--import', 'tsx', script, JSON.stringify(args)], {
+    this.#process = spawn(process.execPath, [...script('test/parts/good-child'), JSON.stringify(args)], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     this.#lines = createInterface({ input: this.#process.stdout! })[Symbol.asyncIterator]();
@@ -84,4 +83,4 @@ async function run({ host, ca, victim }: Args): Promise<void> {
   process.exit(0);
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await run(JSON.parse(process.argv[2]!) as Args);
+if (process.argv[1] === import.meta.filename) await run(JSON.parse(process.argv[2]!) as Args);

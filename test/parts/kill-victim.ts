@@ -27,6 +27,8 @@ export interface VictimOptions {
 /** Messages without an acknowledgement at the most, and how many are added each millisecond at the most. */
 const WAITING_MAX = 64;
 const PER_TICK = 8;
+/** Only waited on, for the time to pass. */
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
 async function main(options: VictimOptions): Promise<void> {
   const clock = new SystemClock(() => true);
@@ -99,7 +101,16 @@ async function main(options: VictimOptions): Promise<void> {
 
 /** Straight to the pipe: a line that the parent can read stands for something that has happened. */
 function say(line: string): void {
-  writeSync(1, `${line}\n`);
+  let rest = Buffer.from(`${line}\n`);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(1, rest));
+    } catch (error) {
+      // A library that looks at process.stdout makes the pipe non-blocking, and the parent may be slow to read it.
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      Atomics.wait(PAUSE, 0, 0, 1);
+    }
+  }
 }
 
 await main(JSON.parse(process.argv[2]!) as VictimOptions);

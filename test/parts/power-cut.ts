@@ -7,6 +7,7 @@ import { chance } from './chance.ts';
 import type { CheckerOptions, Cut } from './power-cut-checker.ts';
 import type { History, StorySettings } from './power-cut-history.ts';
 import type { WorkerOptions } from './power-cut-worker.ts';
+import { script } from './script.ts';
 import { readWriteLog } from './write-log.ts';
 
 const MIB = 2 ** 20;
@@ -77,7 +78,7 @@ export async function cutPower(options: StoryOptions): Promise<Story> {
       const end = life === messages.length - 1 ? 'stop' : 'kill';
       const where = { dataDir, log, history: file };
       const work: WorkerOptions = { ...where, settings, settledShare, messages: count, seed: seed + life, end };
-      const { ended, lines } = await part('power-cut-worker.ts', work);
+      const { ended, lines } = await part('power-cut-worker', work);
       if (lines.at(-1) !== 'done') throw new Error(`the worker ended (${ended})`);
     }
     const history = JSON.parse(readFileSync(file, 'utf8')) as History;
@@ -106,7 +107,7 @@ export async function cutPower(options: StoryOptions): Promise<Story> {
 
 /** Cuts that are ones: what a checker died of is a problem of the cut that it was looking at. */
 async function check(options: CheckerOptions): Promise<Cut[]> {
-  const { ended, lines } = await part('power-cut-checker.ts', options);
+  const { ended, lines } = await part('power-cut-checker', options);
   const said = lines.map((line) => JSON.parse(line) as Cut | { readonly cut: number });
   const cuts = said.filter((line) => 'found' in line);
   if (ended === 0 && cuts.length === options.cuts.length) return cuts;
@@ -124,11 +125,10 @@ const parts = new Set<ChildProcess>();
 
 /** Runs one of the parts to its end; what it says on stderr is ours to show. */
 export async function part(
-  script: string,
+  name: string,
   options: object,
 ): Promise<{ readonly ended: number | NodeJS.Signals; readonly lines: string[] }> {
-  const path = join(import.meta.dirname, script);
-  const child = spawn(process.execPath, ['--import', 'tsx', path, JSON.stringify(options)], {
+  const child = spawn(process.execPath, [...script(`test/parts/${name}`), JSON.stringify(options)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = new Promise<number | NodeJS.Signals>((resolve) =>

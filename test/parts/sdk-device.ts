@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { join } from 'node:path';
 import type { SdkEvent, SdkMessage, SdkOptions, SdkOrders } from './sdk-child.ts';
+import { script } from './script.ts';
 import { Bell, WAIT_MS_MAX } from './until.ts';
 
 type Received = Extract<SdkEvent, { event: 'message' }>;
@@ -17,8 +17,7 @@ export class SdkDevice {
   #ended = false;
 
   constructor(options: SdkOptions) {
-    const script = join(import.meta.dirname, 'sdk-child.ts');
-    this.#process = spawn(process.execPath, ['--import', 'tsx', script, JSON.stringify(options)], {
+    this.#process = spawn(process.execPath, [...script('test/parts/sdk-child'), JSON.stringify(options)], {
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     let rest = '';

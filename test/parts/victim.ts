@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { join } from 'node:path';
 import type { VictimOptions } from './kill-victim.ts';
+import { script } from './script.ts';
 import { Bell } from './until.ts';
 
 /** One life of a {@link VictimOptions kill victim}, seen from outside. */
@@ -17,8 +17,7 @@ export class Victim {
   #complaint: string | null = null;
 
   constructor(options: VictimOptions) {
-    const script = join(import.meta.dirname, 'kill-victim.ts');
-    this.#process = spawn(process.execPath, ['--import', 'tsx', script, JSON.stringify(options)], {
+    this.#process = spawn(process.execPath, [...script('test/parts/kill-victim'), JSON.stringify(options)], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let rest = '';
