@@ -3,6 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import type { GatewayStatus } from '../src/health/status.ts';
+import { asked } from './parts/asked.ts';
 import { Authority } from './parts/certificates.ts';
 import { startGateway, type GatewayProcess } from './parts/gateway-process.ts';
 import { startMosquitto, type Mosquitto } from './parts/mosquitto.ts';
@@ -44,16 +46,7 @@ async function refuses(upstream: string, why: RegExp): Promise<void> {
     assert.match(line.msg, why);
     assert.match(line.msg, /messages are kept/);
     assert.equal(line.level, 40);
-    const attempts = async () => {
-      const lines = execFileSync('node', [
-        join(import.meta.dirname, '../dist/holdfast.cjs'),
-        'status',
-        '--json',
-        '--config',
-        process.config,
-      ]);
-      return (JSON.parse(lines.toString()) as { upstream: { attempts: number } }).upstream.attempts;
-    };
+    const attempts = async () => (await asked<GatewayStatus>(process.config, 'status')).upstream!.attempts;
     await until('a few more attempts', async () => (await attempts()) > 5);
     assert.equal(
       process.messages().filter((msg) => msg.includes('cannot connect')).length,

@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import type { GatewayStatus } from '../src/health/status.ts';
+import { asked } from './parts/asked.ts';
 import { holdfast } from './parts/command.ts';
 import { startGateway, type GatewayProcess } from './parts/gateway-process.ts';
 import { scratch } from './parts/scratch.ts';
@@ -26,15 +27,13 @@ children: [{ id: press-1, simulated: { sendIntervalMs: 50, messageCount: -1 } }]
 
 const check = (gateway: GatewayProcess) => holdfast(['check', '--only', 'storage', '-c', gateway.config]);
 
-async function status(gateway: GatewayProcess): Promise<{ text: string; spool: GatewayStatus['spool'] }> {
-  const { stdout } = await holdfast(['status', '--json', '-c', gateway.config]);
-  const { stdout: text } = await holdfast(['status', '-c', gateway.config]);
-  return { text, spool: (JSON.parse(stdout) as GatewayStatus).spool };
-}
+const spool = async (gateway: GatewayProcess) => (await asked<GatewayStatus>(gateway.config, 'status')).spool;
+
+const statusText = async (gateway: GatewayProcess) => (await holdfast(['status', '-c', gateway.config])).stdout;
 
 test('a wear budget that is not kept is warned of, and status says so', async (t) => {
   const gateway = await started(t, 'data', ', wearBudget: 1KiB/day');
-  await until('the budget to be overdrawn', async () => (await status(gateway)).spool.wear.budget?.kept === false);
+  await until('the budget to be overdrawn', async () => (await spool(gateway)).wear.budget?.kept === false);
   const { code, stdout } = await check(gateway);
   assert.equal(code, 0);
   assert.match(
@@ -42,7 +41,7 @@ test('a wear budget that is not kept is warned of, and status says so', async (t
     /^WARN {2}storage {2,}the wear budget of 0 MiB a day is not kept: \d+ [MG]iB a day .*\n +-> raise storeAndForward\.wearBudget/,
   );
   assert.match(
-    (await status(gateway)).text,
+    await statusText(gateway),
     /^wear .*; budget 1\.0 KiB a day, not kept: acknowledgements cost more, a commit each 1 min$/m,
   );
 });
@@ -76,7 +75,7 @@ test(
     const unmount = () => mounted && execFileSync('umount', ['-l', dir]);
     t.after(unmount);
     const gateway = await started(t, join(dir, DEEP, 'data'), '');
-    await until('the file to be held', async () => (await status(gateway)).spool.filling.held);
+    await until('the file to be held', async () => (await spool(gateway)).filling.held);
     const warned = await check(gateway);
     assert.equal(warned.code, 0);
     assert.match(
@@ -84,7 +83,7 @@ test(
       /^WARN {2}storage {2,}others have filled the disk: the spool's file stays at \d+ MiB of 15 MiB\n/,
     );
     assert.match(
-      (await status(gateway)).text,
+      await statusText(gateway),
       /^spool .*; others have filled the disk: it stays at \d+ % of what it may have$/m,
     );
     unmount();
@@ -96,8 +95,10 @@ test(
       failed.stdout,
       /^FAIL {2}storage {2,}it cannot write: .*is it mounted\?; \d+ MiB wait in memory, and are lost with the power\n/,
     );
-    const { text, spool } = await status(gateway);
-    assert.ok(spool.waitingBytes > 0);
-    assert.match(text, /^spool {5}cannot be written: .*is it mounted\?; [\d.]+ K?i?B wait in memory; /m);
+    assert.ok((await spool(gateway)).waitingBytes > 0);
+    assert.match(
+      await statusText(gateway),
+      /^spool {5}cannot be written: .*is it mounted\?; [\d.]+ K?i?B wait in memory; /m,
+    );
   },
 );

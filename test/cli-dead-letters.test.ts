@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import type { ShownLetter } from '../src/health/shown.ts';
 import { deadLetterKey } from '../src/spool/keys.ts';
 import type { SpoolStats } from '../src/spool/stats.ts';
+import { asked } from './parts/asked.ts';
 import { holdfast } from './parts/command.ts';
 import { startGateway, type GatewayProcess } from './parts/gateway-process.ts';
 import { startMosquitto, type Mosquitto } from './parts/mosquitto.ts';
@@ -170,7 +171,10 @@ describe('of a gateway that runs', () => {
     const retried = await holdfast(['spool', 'dead-letters', 'retry', '--all', '-c', gateway.config]);
     assert.equal(retried.code, 0, retried.stderr);
     assert.equal(retried.stderr, '28 dead letters retried\n');
-    await until('all to be delivered', async () => (await ledger(gateway.config)).pending === 0);
+    await until(
+      'all to be delivered',
+      async () => (await asked<SpoolStats>(gateway.config, 'spool stats')).ledger.pending === 0,
+    );
     const { accepted, delivered, deadLetters, dropped: counts } = await ledger(gateway.config);
     assert.deepEqual([accepted, delivered, deadLetters, counts], [31, 29, 0, { discarded: 2 }]);
     assert.deepEqual(await listed(gateway.config), []);

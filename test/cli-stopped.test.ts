@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { seal } from '../src/spool/seal.ts';
 import { BOOKS_KEY } from '../src/spool/keys.ts';
+import type { SpoolStats } from '../src/spool/stats.ts';
 import { Environment } from '../src/store/environment.ts';
+import { asked } from './parts/asked.ts';
 import { holdfast } from './parts/command.ts';
 import { BUNDLE, startGateway } from './parts/gateway-process.ts';
 import { freePort } from './parts/free-port.ts';
@@ -31,7 +33,7 @@ storeAndForward: { quota: 16MiB, keepFree: 0%, commitEveryMs: 10 }
 children: [{ id: press-1, simulated: { sendIntervalMs: 10, messageCount: 20 } }]
 `;
   const gateway = await startGateway({ dir, yaml });
-  await until('20 messages', async () => (await ask('spool', 'stats', '--json')).stdout.includes('"accepted": 20,'));
+  await until('20 messages', async () => (await asked<SpoolStats>(config, 'spool stats')).ledger.accepted === 20);
   assert.equal(await gateway.stop(), 0);
   copyFileSync(spoolFile, pristine);
 });

@@ -3,6 +3,7 @@ import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, test } from 'node:test';
 import type { GatewayStatus } from '../src/health/status.ts';
+import { asked } from './parts/asked.ts';
 import { holdfast } from './parts/command.ts';
 import { startGateway, type GatewayProcess } from './parts/gateway-process.ts';
 import { scratch } from './parts/scratch.ts';
@@ -31,10 +32,7 @@ ${rest}`;
   return (gateway = await startGateway({ dir, yaml }));
 }
 
-async function status(): Promise<GatewayStatus> {
-  const { stdout } = await holdfast(['status', '--json', '-c', gateway!.config]);
-  return JSON.parse(stdout) as GatewayStatus;
-}
+const status = () => asked<GatewayStatus>(gateway!.config, 'status');
 
 function module(now: GatewayStatus, id: string) {
   return now.modules.find((each) => each.id === id)!;

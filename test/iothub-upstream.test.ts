@@ -5,6 +5,8 @@ import { describe, test, type TestContext } from 'node:test';
 import mqtt, { type MqttClient } from 'mqtt';
 import { deviceCredentials } from '../src/config/iothub-device.ts';
 import { iothubUpstream } from '../src/dialects/iothub-upstream.ts';
+import type { SpoolStats } from '../src/spool/stats.ts';
+import { asked } from './parts/asked.ts';
 import { CertificateMaker } from './parts/child-certificates.ts';
 import { holdfast } from './parts/command.ts';
 import { freePort } from './parts/free-port.ts';
@@ -242,7 +244,10 @@ describe('a gateway that is a device of an IoT Hub', { concurrency: 2 }, () => {
 
           // A wrong key is refused: said once, tried on and on; the right one counts from the next attempt.
           type Status = { upstream: { attempts: number; state: string } };
-          await until('some attempts', async () => (await lower.command<Status>('status')).upstream.attempts > 4);
+          await until(
+            'some attempts',
+            async () => (await asked<Status>(lower.process.config, 'status')).upstream.attempts > 4,
+          );
           const refusals = lower.process.messages().filter((line) => line.startsWith('cannot connect'));
           assert.equal(refusals.length, 1, refusals.join('\n'));
           assert.match(refusals[0]!, /[Nn]ot authori[sz]ed|password/);
@@ -370,8 +375,8 @@ describe('a gateway that is a device of an IoT Hub', { concurrency: 2 }, () => {
         // What was too old when the upper one came back is reported before what came after it.
         await upper.kill();
         await until('some to expire', async () => {
-          const { ledger } = await lower.command<{ ledger: { dropped: { expired: number } } }>('spool', 'stats');
-          return ledger.dropped.expired > 5;
+          const { ledger } = await asked<SpoolStats>(lower.process.config, 'spool stats');
+          return (ledger.dropped.expired ?? 0) > 5;
         });
         await upper.start();
         const index = await watcher.until('the report', () => {

@@ -3,6 +3,7 @@ import { after, before, test } from 'node:test';
 import { metricsText } from '../src/health/metrics.ts';
 import type { GatewayStatus, Status } from '../src/health/status.ts';
 import type { SpoolStats } from '../src/spool/stats.ts';
+import { asked } from './parts/asked.ts';
 import { holdfast } from './parts/command.ts';
 import { startGateway, type GatewayProcess } from './parts/gateway-process.ts';
 import { startMosquitto, type Mosquitto } from './parts/mosquitto.ts';
@@ -81,7 +82,10 @@ const json = async <T>(...args: string[]) =>
   JSON.parse((await holdfast([...args, '--json', '-c', gateway.config])).stdout) as T;
 
 test('metrics are what stats and status say, in the format of Prometheus', async () => {
-  await until('all to be delivered', async () => (await json<SpoolStats>('spool', 'stats')).ledger.delivered === 30);
+  await until(
+    'all to be delivered',
+    async () => (await asked<SpoolStats>(gateway.config, 'spool stats')).ledger.delivered === 30,
+  );
   const { code, stdout, stderr } = await holdfast(['metrics', '-c', gateway.config]);
   assert.deepEqual([code, stderr], [0, '']);
   const metrics = parsed(stdout);

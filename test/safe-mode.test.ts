@@ -7,6 +7,8 @@ import { pino } from 'pino';
 import { SystemClock } from '../src/clock/system-clock.ts';
 import { StartRecord } from '../src/health/start-record.ts';
 import { ManualClock } from './manual-clock.ts';
+import type { GatewayStatus } from '../src/health/status.ts';
+import { asked } from './parts/asked.ts';
 import { holdfast } from './parts/command.ts';
 import { freePort } from './parts/free-port.ts';
 import { startGateway } from './parts/gateway-process.ts';
@@ -104,12 +106,12 @@ routes: { in: 'FROM /messages/* INTO BrokeredEndpoint("/modules/all/inputs/input
   for (let n = 0; n < 4; n++) new StartRecord(join(dir, 'data'), join(dir, 'gateway.yaml'), clock, log).begin();
   let gateway = await startGateway(how);
   await gateway.waitForLog(/safe mode: 5 starts within \d+ s came to a bad end/);
-  const status = async () => JSON.parse((await holdfast(['status', '--json', '-c', gateway.config])).stdout);
+  const status = () => asked<GatewayStatus>(gateway.config, 'status');
   await until('the spool to be empty', async () => (await status()).ledger.pending === 0);
   const { ledger, hub, safeMode } = await status();
   assert.ok(ledger.accepted > 0, 'the life before took readings on');
   assert.equal(hub, null, 'nobody can connect');
-  assert.match(safeMode.why, /^5 starts/);
+  assert.match(safeMode!.why, /^5 starts/);
   assert.equal((await status()).ledger.accepted, ledger.accepted, 'no sensor is read');
 
   const reader = await connectAsync(broker.url);

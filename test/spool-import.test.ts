@@ -4,6 +4,8 @@ import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Exchanged } from '../src/message/exchange.ts';
+import type { SpoolStats } from '../src/spool/stats.ts';
+import { asked } from './parts/asked.ts';
 import { holdfast } from './parts/command.ts';
 import { lines, stopped } from './parts/exported-spool.ts';
 import { BUNDLE, startGateway, type GatewayProcess } from './parts/gateway-process.ts';
@@ -30,7 +32,10 @@ children: [{ id: press-1, simulated: { sendIntervalMs: 10, messageCount: -1 } }]
   after(() => gateway.kill());
 
   test('verify and export see one whole after the other while it writes', async () => {
-    await until('some messages', async () => lines((await ask('export')).stdout).length > 200);
+    await until(
+      'some messages',
+      async () => (await asked<SpoolStats>(gateway.config, 'spool stats')).ledger.accepted > 200,
+    );
     for (let round = 0; round < 10; round++) {
       const [verified, exported] = await Promise.all([ask('verify'), ask('export')]);
       assert.equal(verified.code, 0, verified.stdout + verified.stderr);

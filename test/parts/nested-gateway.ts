@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { asked } from './asked.ts';
 import { holdfast } from './command.ts';
 import { freePort } from './free-port.ts';
 import { startGateway, type GatewayProcess } from './gateway-process.ts';
@@ -98,6 +99,6 @@ export class NestedGateway {
   }
 
   async ledger(): Promise<Ledger> {
-    return (await this.command<{ ledger: Ledger }>(['spool', 'stats'])).ledger;
+    return (await asked<{ ledger: Ledger }>(join(this.#dir, 'gateway.yaml'), 'spool stats')).ledger;
   }
 }

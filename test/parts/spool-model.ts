@@ -8,7 +8,7 @@ import { SpoolFull } from '../../src/spool/spool.ts';
 import { ManualClock } from '../manual-clock.ts';
 import { scratch } from './scratch.ts';
 import { LaneModel, type Circumstances, type Known } from './spool-model-lane.ts';
-import { bytesUnder, idle, lookAt, Medium, type Seen } from './spool-model-medium.ts';
+import { bytesUnder, idle, lookAt, Medium, SoundCheck, type Seen } from './spool-model-medium.ts';
 import { emptyTally, type Away, type ModelSettings, type Tally } from './spool-model-settings.ts';
 import type { Happening, Step } from './spool-model-steps.ts';
 import { noise, SpoolRig } from './spool-rig.ts';
@@ -35,6 +35,7 @@ export class SpoolModel {
   #rig: SpoolRig;
   #clock: ManualClock;
   #medium: Medium;
+  readonly #sound = new SoundCheck();
   #settings: ModelSettings;
   readonly #lanes = Array.from({ length: LANES }, (_, lane) => new LaneModel(lane));
   #epoch = 1;
@@ -78,7 +79,7 @@ export class SpoolModel {
     await idle(this.#rig.spool);
     this.#bounds();
     if (look && !this.#refusing) await this.#look();
-    else lookAt(this.#rig.spool.environment);
+    else this.#sound.run(this.#rig);
   }
 
   /** Takes and delivers what is left, and draws up the account. */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { holdfast } from './command.ts';
+import { asked } from './asked.ts';
 import { GatewayProcess } from './gateway-process.ts';
 
 /** Starts without one that lasts that are a loop: systemd, as we set it up, would go on for ever. */
@@ -39,11 +39,9 @@ children:
 `;
 }
 
-/** What the user sees; throws with what the command said when it cannot answer. */
-export async function seenStatus(config: string): Promise<SeenStatus> {
-  const { code, stdout, stderr } = await holdfast(['status', '--json', '--config', config]);
-  if (code !== 0) throw new Error(`status ended with ${code}: ${stderr}`);
-  return JSON.parse(stdout) as SeenStatus;
+/** What the user sees; throws with what the command would say when it cannot answer. */
+export function seenStatus(config: string): Promise<SeenStatus> {
+  return asked<SeenStatus>(config, 'status');
 }
 
 /** Lines of the log at level error and above, from line `from`. */
