@@ -1,6 +1,7 @@
 import { LANES, type Stored } from '../message/message.ts';
 import { BlockDamaged, decodeBlock } from './block.ts';
 import type { Books } from './books.ts';
+import type { PageFile } from '../store/page-file.ts';
 import type { SpoolFiles } from './files.ts';
 import { inLooks } from './inspection.ts';
 import { blockKey, deadLetterKey, isDeadLetter, KEY_BYTES, keyLane, keySeq, laneEnd, RECORDS_FROM } from './keys.ts';
@@ -24,7 +25,10 @@ export async function* messagesIn(
   const { lane, deadLetters = false } = which;
   const from = deadLetters ? deadLetterKey(0) : blockKey(lane ?? 0, 0);
   const until = deadLetters ? RECORDS_FROM : laneEnd(lane ?? LANES - 1);
-  for await (const { found, books } of inLooks(files, monotonic, from, until)) {
+  // The last number of each lane that was looked at, and the block that was complained of last.
+  const past = new Map<number, number>();
+  let unreadable = '';
+  for await (const { found, books } of inLooks(files, monotonic, from, until, blockBefore)) {
     for (const { key, value } of found) {
       if (key.length !== KEY_BYTES) {
         complain(`there is something under a key that the spool does not have: ${key.toString('hex')}`);
@@ -32,15 +36,29 @@ export async function* messagesIn(
       }
       try {
         const { messages } = decodeBlock(value);
-        const settledTo = isDeadLetter(key) ? 0 : (books?.lanes[keyLane(key)]?.settledTo ?? 0);
-        const of = deadLetters && lane !== undefined ? messages.filter((stored) => stored.lane === lane) : messages;
-        yield { stored: of.filter(({ seq }) => seq > settledTo), books };
+        if (isDeadLetter(key)) {
+          yield { stored: lane === undefined ? messages : messages.filter((stored) => stored.lane === lane), books };
+          continue;
+        }
+        const seen = past.get(keyLane(key)) ?? 0;
+        const settledTo = books?.lanes[keyLane(key)]?.settledTo ?? 0;
+        past.set(keyLane(key), Math.max(seen, messages.at(-1)?.seq ?? 0));
+        yield { stored: messages.filter(({ seq }) => seq > settledTo && seq > seen), books };
       } catch (error) {
         if (!(error instanceof BlockDamaged)) throw error;
+        if (unreadable === key.toString('hex')) continue;
+        unreadable = key.toString('hex');
         complain(
           `${isDeadLetter(key) ? 'dead letter' : `block of lane ${keyLane(key)}`} ${keySeq(key)}: ${error.message}`,
         );
       }
     }
   }
+}
+
+/** Where the block before `key` begins: merged meanwhile, it may hold what follows. */
+function blockBefore(file: PageFile, key: Buffer): Buffer {
+  if (isDeadLetter(key)) return key;
+  const before = file.below(key)?.key;
+  return before !== undefined && keyLane(before) === keyLane(key) ? before : key;
 }

@@ -101,12 +101,16 @@ export interface Looked {
   readonly books: Books | null;
 }
 
-/** All entries from `from` on and before `until`, in the order of their keys, in looks that are short. */
+/**
+ * All entries from `from` on and before `until`, in the order of their keys, in looks that are short. Each look begins with the
+ * key that `beginning` makes of the least one after those that were seen.
+ */
 export async function* inLooks(
   files: SpoolFiles,
   monotonic: () => number,
   from: Buffer = Buffer.of(0),
   until: Buffer | null = null,
+  beginning: (file: PageFile, key: Buffer) => Buffer = (_, key) => key,
 ): AsyncGenerator<Looked, void, void> {
   for (let next: Buffer | null = from; next !== null;) {
     const begin: Buffer = next;
@@ -115,10 +119,12 @@ export async function* inLooks(
     const books = await files.look((file) => {
       const began = monotonic();
       let bytes = 0;
-      file.scan(begin, (entry) => {
+      file.scan(beginning(file, begin), (entry) => {
         if (until !== null && Buffer.compare(entry.key, until) >= 0) return false;
         found.push(entry);
         bytes += entry.value.length;
+        // What was to be seen next is seen in every look, however large what comes before it is.
+        if (Buffer.compare(entry.key, begin) < 0) return true;
         if (found.length < LOOK_ENTRIES_MAX && bytes < LOOK_BYTES_MAX && monotonic() - began < LOOK_MS_MAX) return true;
         // The least key after this one.
         next = Buffer.concat([entry.key, Buffer.of(0)]);
