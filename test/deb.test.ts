@@ -31,7 +31,7 @@ test(
     const root = scratch();
     const deb = build('0.1.0', root, 'armhf');
     execFileSync('dpkg', ['-x', deb, root]);
-    assert.equal(readlinkSync(join(root, 'usr/lib/holdfast/bin/node')), '/usr/bin/node');
+    assert.equal(readlinkSync(join(root, 'usr/lib/holdfast/bin/node')), '../../../bin/node');
     const depends = execFileSync('dpkg-deb', ['-f', deb, 'Depends'], { encoding: 'utf8' });
     assert.match(depends, /, nodejs \(>= 20\.19\), nodejs \(<< 21~\)/);
     const modules = join(root, 'usr/lib/holdfast/node_modules');
