@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { scratch } from './parts/scratch.ts';
@@ -21,11 +21,31 @@ function build(version: string, output: string, arch = ARCH): string {
   return join(output, `holdfast_${version}_${arch}.deb`);
 }
 
-test('an architecture that cannot be built is refused with the reason', () => {
-  const { status, stderr } = spawnSync('scripts/build-deb', ['armhf'], { encoding: 'utf8' });
-  assert.equal(status, 2);
-  assert.match(stderr, /armhf cannot be built: .*Node\.js/);
-});
+/** Floating point and vectors that a Cortex-A8, and every processor that Debian's armhf is for, has (`readelf -A`). */
+const ARMHF_BASELINE = new Set(['VFPv2', 'VFPv3-D16']);
+
+test(
+  'for armhf it leans on the Node.js of the system, and no add-on asks for more than the processor of a BeagleBone has',
+  { skip: skip || (!has('arm-linux-gnueabihf-g++') && 'SKIP: needs g++-arm-linux-gnueabihf') },
+  () => {
+    const root = scratch();
+    const deb = build('0.1.0', root, 'armhf');
+    execFileSync('dpkg', ['-x', deb, root]);
+    assert.equal(readlinkSync(join(root, 'usr/lib/holdfast/bin/node')), '../../../bin/node');
+    const depends = execFileSync('dpkg-deb', ['-f', deb, 'Depends'], { encoding: 'utf8' });
+    assert.match(depends, /, nodejs \(>= 20\.19\), nodejs \(<< 21~\)/);
+    const modules = join(root, 'usr/lib/holdfast/node_modules');
+    const addons = readdirSync(modules, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.node'));
+    assert.equal(addons.length, 4, addons.join(' '));
+    for (const addon of addons) {
+      const said = execFileSync('arm-linux-gnueabihf-readelf', ['-hA', join(modules, addon)], { encoding: 'utf8' });
+      assert.match(said, /Flags: .*hard-float ABI/, addon);
+      const [, floats = ''] = /Tag_FP_arch: (\S+)/.exec(said) ?? [];
+      assert.ok(ARMHF_BASELINE.has(floats), `${addon}: ${floats}`);
+      assert.doesNotMatch(said, /Tag_Advanced_SIMD_arch/, addon);
+    }
+  },
+);
 
 describe('the package', { skip }, () => {
   const dir = scratch();

@@ -1,10 +1,16 @@
 import { z } from 'zod';
 import { amount, choice, complain, milliseconds, misfit, seconds, section } from './values.ts';
 import { parseSize, SIZE_PATTERN } from './units.ts';
+import { WORD_BYTES } from '../store/page.ts';
 
 const MIB = 1024 ** 2;
 /** Below this the ledger, the reserve and one eviction step do not fit beside each other. */
 export const QUOTA_BYTES_MIN = 8 * MIB;
+/**
+ * A 32-bit program has 3 GiB of addresses, of which V8 leaves half in one piece (seen in /proc/PID/maps), and the spool's file is
+ * in them twice while it is made anew. With more the gateway would not start, or have a map that is smaller than the file.
+ */
+export const QUOTA_BYTES_MAX = WORD_BYTES === 4 ? 512 * MIB : Infinity;
 /** Largest time to live, seconds: a signed 32-bit number, as in IoT Edge. */
 export const TIME_TO_LIVE_SECS_MAX = 2_147_483_647;
 
@@ -22,7 +28,7 @@ export const storageKeys = {
     .positive({ error: ratedWrong })
     .describe('Endurance that the maker of the medium promises, terabytes written: what wear is measured by.'),
   quota: amount({ bytesMin: QUOTA_BYTES_MIN, percentMin: 1, percentMax: 95 }, '512MiB or 10%').describe(
-    'The most that everything under `dataDir` takes: a size, or a part of the filesystem.',
+    'The most that everything under `dataDir` takes: a size, or a part of the filesystem. On a 32-bit system never more than 512MiB.',
   ),
   commitEveryMs: milliseconds({ min: 10, max: 60_000 }, '250 or 250ms').describe(
     'Messages are made durable at least this often: the most that a power cut can take from wired sensors. Longer spares the card.',

@@ -4,6 +4,7 @@ import { pathText, problemText } from './problem.ts';
 import type { Path } from './problem.ts';
 import { routeWarnings } from './route-check.ts';
 import type { Config } from './schema.ts';
+import { QUOTA_BYTES_MAX } from './storage.ts';
 
 /** Hosts towards which an unencrypted password meets nobody. */
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
@@ -41,6 +42,10 @@ export function configWarnings(document: YamlDocument, config: Config): string[]
       warn(['upstream', 'url'], `${url.protocol}// sends the password unencrypted`);
     }
   }
+
+  const { quota } = config.storeAndForward;
+  if ('bytes' in quota && quota.bytes > QUOTA_BYTES_MAX)
+    warn(['storeAndForward', 'quota'], 'more than a 32-bit program has addresses for: 512MiB are used');
 
   const { hub } = config;
   config.children.forEach((child, index) => {

@@ -1,5 +1,7 @@
 import { readdirSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { QUOTA_BYTES_MAX } from '../config/storage.ts';
+import { WORD_BYTES } from '../store/page.ts';
 
 /** Share of the quota that live pages may fill: the file settles at 1.04-1.07 times what is live (measured). */
 const LIVE_SHARE = 0.9;
@@ -26,11 +28,13 @@ const STEP_BYTES_MAX = 4 * 2 ** 20;
 const OTHERS_EVERY_MS = 10_000;
 
 /** LMDB's address space, in quotas and beyond: it must never be what refuses, since with its map full it cannot delete either. */
-const MAP_QUOTAS = 2;
-const MAP_EXTRA_BYTES = 128 * 2 ** 20;
+const MAP = { quotas: 2, extraBytes: 128 * 2 ** 20 };
+/** The same for a 32-bit program: the file keeps to the quota, but for the little that LMDB adds. */
+const MAP_32 = { quotas: 1.125, extraBytes: 64 * 2 ** 20 };
 
 export function mapBytesFor(quotaBytes: number): number {
-  return quotaBytes * MAP_QUOTAS + MAP_EXTRA_BYTES;
+  const { quotas, extraBytes } = WORD_BYTES === 4 ? MAP_32 : MAP;
+  return Math.ceil(quotaBytes * quotas) + extraBytes;
 }
 
 export type Amount = { readonly bytes: number } | { readonly percent: number };
@@ -67,12 +71,12 @@ export class Quota {
     this.#settings = settings;
   }
 
-  /** The quota in bytes; a percentage is of the filesystem that holds the spool. */
+  /** The quota in bytes, as far as there are addresses for it; a percentage is of the filesystem that holds the spool. */
   get bytes(): number {
     const { quota } = this.#settings;
-    if ('bytes' in quota) return quota.bytes;
+    if ('bytes' in quota) return Math.min(quota.bytes, QUOTA_BYTES_MAX);
     this.#totalBytes ??= this.#filesystem()?.total ?? null;
-    return Math.floor(((this.#totalBytes ?? Infinity) * quota.percent) / 100);
+    return Math.min(Math.floor(((this.#totalBytes ?? Infinity) * quota.percent) / 100), QUOTA_BYTES_MAX);
   }
 
   /** What the file may come to, bytes. */

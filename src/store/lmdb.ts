@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import lmdb from 'node-lmdb';
 import { DATA_FILE } from './data-file.ts';
+import { WORD_BYTES } from './page.ts';
 import { storeError } from './store-error.ts';
 
 export interface EnvironmentOptions {
@@ -14,6 +15,9 @@ export interface EnvironmentOptions {
   readonly readOnly?: boolean;
 }
 
+/** A file that is larger than it should be (of a lowered quota) must leave room to delete in; a 32-bit program has little. */
+const MAP_FILES = WORD_BYTES === 4 ? 1.25 : 2;
+
 /** Opens the files, with the unnamed database. Throws StoreError. */
 export function openLmdb(options: EnvironmentOptions): { readonly env: lmdb.Env; readonly dbi: lmdb.Dbi } {
   const { directory, readOnly = false } = options;
@@ -22,8 +26,7 @@ export function openLmdb(options: EnvironmentOptions): { readonly env: lmdb.Env;
     const bytes = statSync(join(directory, DATA_FILE), { throwIfNoEntry: false })?.size ?? 0;
     env.open({
       path: directory,
-      // Twice a file that is larger than it should be: a lowered quota must leave room to delete in.
-      mapSize: Math.max(options.mapBytes, bytes * 2),
+      mapSize: Math.max(options.mapBytes, Math.ceil(bytes * MAP_FILES)),
       maxDbs: 1,
       maxReaders: 32,
       readOnly,

@@ -2,6 +2,7 @@ import * as fs from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../clock/clock.ts';
 import type { LoadedConfig } from '../../config/load.ts';
+import { QUOTA_BYTES_MAX } from '../../config/storage.ts';
 import { statsFromFiles } from '../../spool/files.ts';
 import type { Amount } from '../../spool/quota.ts';
 import type { SpoolStats } from '../../spool/stats.ts';
@@ -126,7 +127,7 @@ function diskSpace({ config: { gateway, storeAndForward } }: LoadedConfig): Find
   const free = bavail * bsize;
   const bytesOf = (amount: Amount) => ('bytes' in amount ? amount.bytes : (total * amount.percent) / 100);
   const keepFree = bytesOf(storeAndForward.keepFree);
-  const quota = bytesOf(storeAndForward.quota);
+  const quota = Math.min(bytesOf(storeAndForward.quota), QUOTA_BYTES_MAX);
   const room = free - keepFree;
   const grow = Math.max(0, quota - bytesUnder(gateway.dataDir));
   const have = `${mib(free)} free of ${mib(total)}, ${mib(keepFree)} of them to be kept free`;
