@@ -113,3 +113,31 @@ test('what was under way when the connection ended is not acknowledged over the 
   await ticks(20);
   assert.deepEqual(stored, ['of the second']);
 });
+
+test('what fails while the gateway stops is neither said nor tried again, and what is done is still acknowledged', async () => {
+  const clock = new ManualClock();
+  const said: string[] = [];
+  const inbox = new Inbox(clock, pino({ level: 'error' }, { write: (line: string) => said.push(line) }));
+  inbox.begin();
+  for (const stage of STAGES) inbox.asked(stage);
+  await ticks(20);
+  let tries = 0;
+  let fail = (_error: Error) => undefined as void;
+  const failing = () => {
+    tries++;
+    return new Promise<void>((_, reject) => (fail = reject));
+  };
+  let finish = () => undefined as void;
+  const stored: string[] = [];
+  inbox.put('commands', failing, () => stored.push('failed'));
+  inbox.put(
+    'commands',
+    () => new Promise((resolve) => (finish = resolve)),
+    () => stored.push('done'),
+  );
+  inbox.stop();
+  fail(new Error('the gateway is stopping'));
+  finish();
+  await clock.flow(20_000);
+  assert.deepEqual([tries, said, stored], [1, [], ['done']]);
+});

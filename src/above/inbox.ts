@@ -26,6 +26,7 @@ export class Inbox {
   /** Of which connection: what came over an earlier one comes again. */
   #connection = 0;
   #said = false;
+  #stopped = false;
 
   constructor(clock: Clock, log: Logger) {
     this.#clock = clock;
@@ -41,6 +42,13 @@ export class Inbox {
       this.#waiting[stage] = [];
       this.#underWay[stage] = 0;
     }
+    for (const retry of this.#retries) retry.cancel();
+    this.#retries.clear();
+  }
+
+  /** The gateway is stopping: what fails from here on is no fault, and comes again with the next connection. */
+  stop(): void {
+    this.#stopped = true;
     for (const retry of this.#retries) retry.cancel();
     this.#retries.clear();
   }
@@ -80,7 +88,7 @@ export class Inbox {
       this.#said = false;
       item.stored();
     } catch (error) {
-      if (connection !== this.#connection) return;
+      if (this.#stopped || connection !== this.#connection) return;
       const again = `what comes from above is not taken, and tried again each ${AGAIN_MS / 1000} s`;
       if (!this.#said) this.#log.error(`${again}: ${(error as Error).message}`);
       this.#said = true;

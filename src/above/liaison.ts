@@ -127,9 +127,10 @@ export class Liaison {
     this.#inbox.asked(stage);
   }
 
-  /** The gateway is stopping: what cannot be said any more is no fault. */
+  /** The gateway is stopping: what cannot be said or taken any more is no fault. */
   stop(): void {
     this.#stopping = true;
+    this.#inbox.stop();
   }
 
   lost(): void {
