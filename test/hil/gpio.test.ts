@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import type { GpioOptions } from '../../src/drivers/gpio.ts';
 import { until } from '../parts/until.ts';
-import { CHIP, GuestChild } from './guest-child.ts';
+import { DriverMachine } from './driver-machine.ts';
+import { GuestChild } from './guest-child.ts';
 import type { Way } from './guest.ts';
-import { MicroVm, NO_MICRO_VM } from './micro-vm.ts';
+import { CHIP, NO_MACHINE } from './machine.ts';
 
 /*
  * The GPIO driver on a real kernel's GPIO, with real edges: the product's driver, koffi, onoff and epoll run in an arm64
@@ -18,7 +19,7 @@ const SPACE_MS = 40;
 /** An ordinary user in a group of the same number: the machine has no /etc/group. */
 const GATEWAY = 990;
 
-let vm: MicroVm;
+let vm: DriverMachine;
 /** In which way lines are opened. */
 let way: Way = 'either';
 let open: GuestChild[] = [];
@@ -56,9 +57,9 @@ function pass(ms: number): Promise<void> {
   });
 }
 
-describe('GPIO on a real kernel', { skip: NO_MICRO_VM }, () => {
+describe('GPIO on a real kernel', { skip: NO_MACHINE }, () => {
   before(async () => {
-    vm = await MicroVm.boot();
+    vm = await DriverMachine.boot();
   });
 
   after(async () => {
@@ -400,7 +401,10 @@ describe('GPIO on a real kernel', { skip: NO_MICRO_VM }, () => {
     test("how long a level lasted is told by the kernel's stamps", async () => {
       const child = await running(0, { duration: true });
       await vm.whileBusy(async () => {
+        const before = await interrupts();
         await vm.pins.drive(0, 1);
+        // The kernel's stamp is from when it serves the interrupt.
+        await until('the kernel to see the edge', async () => (await interrupts()) > before);
         await pass(300);
         await vm.pins.drive(0, 0);
         await pass(50);

@@ -5,14 +5,12 @@ import type { Count } from '../../src/drivers/gpio-count.ts';
 import type { DriverSnapshot, DriverState } from '../../src/drivers/supervisor.ts';
 import { until } from '../parts/until.ts';
 import type { Way } from './guest.ts';
-import type { GuestReading, MicroVm } from './micro-vm.ts';
-
-/** The label of the machine's only chip: the device tree's name for it. */
-export const CHIP = '9030000.pl061';
+import { CHIP } from './machine.ts';
+import type { DriverMachine, GuestReading } from './driver-machine.ts';
 
 /** One GPIO child in the guest, seen from outside. */
 export class GuestChild {
-  readonly #vm: MicroVm;
+  readonly #vm: DriverMachine;
   readonly name: string;
   readonly line: number;
   /** As it was when its first start succeeded or failed. */
@@ -20,7 +18,7 @@ export class GuestChild {
   /** Readings before this place are of a child that had the name before. */
   readonly #from: number;
 
-  private constructor(vm: MicroVm, name: string, line: number, from: number, started: DriverSnapshot) {
+  private constructor(vm: DriverMachine, name: string, line: number, from: number, started: DriverSnapshot) {
     this.#vm = vm;
     this.name = name;
     this.line = line;
@@ -30,7 +28,7 @@ export class GuestChild {
 
   /** An input that tells of both edges, without debounce, unless `change` says otherwise. */
   static async start(
-    vm: MicroVm,
+    vm: DriverMachine,
     line: number,
     change: Partial<GpioOptions> = {},
     way: Way = 'either',

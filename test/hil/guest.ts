@@ -3,7 +3,6 @@
  * the machine's first process. What it is asked and what it tells goes through a virtio port as lines of JSON; its log and
  * the kernel's go to the machine's console.
  */
-import { spawn } from 'node:child_process';
 import { createReadStream, openSync, readdirSync, readSync, writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { pino } from 'pino';
@@ -34,9 +33,7 @@ export interface Requests {
   restart: { given: { child: string }; answer: DriverSnapshot };
   snapshot: { given: { child: string }; answer: DriverSnapshot };
   command: { given: { child: string; name: string; payload?: unknown }; answer: CommandResult };
-  /** Runs a line of shell as root; answers its output. Rejects when it fails. */
-  shell: { given: { line: string }; answer: string };
-  /** Goes on as this user and group for good; `shell` stays root. */
+  /** Goes on as this user and group for good. */
   become: { given: { uid: number; gid: number }; answer: null };
   /** How many files this process has open. */
   openFiles: { given: Record<string, never>; answer: number };
@@ -66,49 +63,11 @@ export type Told =
 
 type Answers = { [K in keyof Requests]: (given: Requests[K]['given']) => Promise<Requests[K]['answer']> };
 
-/** A shell that stays, since starting a program costs this process 100 ms, and stays root when this process does not. */
-class RootShell {
-  readonly #process = spawn('/bin/sh', { stdio: ['pipe', 'pipe', 'inherit'] });
-  /** The calls before this one, done or not. */
-  #before: Promise<unknown> = Promise.resolve();
-
-  /** Resolves with what the line put out, rejects when it failed. */
-  run(line: string): Promise<string> {
-    const done = this.#before.then(() => this.#run(line));
-    this.#before = done.catch(() => {});
-    return done;
-  }
-
-  #run(line: string): Promise<string> {
-    return new Promise((resolve, reject) => {
-      let output = '';
-      const hear = (text: Buffer): void => {
-        output += text.toString();
-        const end = /<end (\d+)>\n$/.exec(output);
-        if (end === null) return;
-        this.#process.stdout.off('data', hear);
-        const said = output.slice(0, end.index);
-        if (end[1] === '0') resolve(said);
-        else reject(new Error(`'${line}' ended with ${end[1]}: ${said}`));
-      };
-      this.#process.stdout.on('data', hear);
-      this.#process.stdin.write(`(${line}\n) </dev/null 2>&1; echo "<end $?>"\n`);
-    });
-  }
-}
-
-const [asked, held] = ['p1', 'p2'].map((end) => openSync(port(end), 'r+')) as [number, number];
+const [asked, held] = ['agent', 'hold'].map((name) => openSync(`/dev/${name}`, 'r+')) as [number, number];
 // Standard output is the console; pino's own writing in the background would lose lines at a crash.
 const log = pino({ level: 'debug', base: null }, { write: (line) => void writeSync(1, line) });
 const clock = new SystemClock(() => true);
-const shell = new RootShell();
 const children = new Map<string, DriverSupervisor>();
-
-function port(end: string): string {
-  const name = readdirSync('/dev').find((each) => each.startsWith('vport') && each.endsWith(end));
-  if (name === undefined) throw new Error(`no virtio port ${end}`);
-  return `/dev/${name}`;
-}
 
 function tell(told: Told): void {
   writeSync(asked, `${JSON.stringify(told)}\n`);
@@ -154,7 +113,6 @@ const answers: Answers = {
   },
   snapshot: async ({ child: name }) => child(name).snapshot(),
   command: async ({ child: name, name: command, payload }) => child(name).command(command, payload),
-  shell: ({ line }) => shell.run(line),
   become: async ({ uid, gid }) => {
     process.setgid!(gid);
     process.setuid!(uid);

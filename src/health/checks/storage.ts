@@ -211,14 +211,23 @@ function nearestExisting(path: string): string {
   return at;
 }
 
-/** What lies under a folder, as it counts on the disk. Files that go while we look count nothing. */
+/**
+ * What lies under a folder, as it counts on the disk. What goes while we look counts nothing, nor what we may not look into:
+ * where `dataDir` is a filesystem of its own, root's `lost+found` stands in it.
+ */
 function bytesUnder(dir: string): number {
-  if (!fs.existsSync(dir)) return 0;
-  let bytes = 0;
-  for (const name of fs.readdirSync(dir, { recursive: true, encoding: 'utf8' })) {
-    bytes += (fs.lstatSync(join(dir, name), { throwIfNoEntry: false })?.blocks ?? 0) * 512;
+  let entries: fs.Dirent[];
+  try {
+    entries = fs.readdirSync(dir, { withFileTypes: true });
+  } catch (error) {
+    if (['ENOENT', 'EACCES'].includes((error as NodeJS.ErrnoException).code!)) return 0;
+    throw error;
   }
-  return bytes;
+  return entries.reduce((bytes, entry) => {
+    const path = join(dir, entry.name);
+    const own = (fs.lstatSync(path, { throwIfNoEntry: false })?.blocks ?? 0) * 512;
+    return bytes + own + (entry.isDirectory() ? bytesUnder(path) : 0);
+  }, 0);
 }
 
 function mib(bytes: number): string {
