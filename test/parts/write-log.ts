@@ -76,21 +76,32 @@ export class CutDisk {
     for (; this.#next <= flush; this.#next++)
       this.#writes[this.#next]!.data.copy(this.#flushed, this.#writes[this.#next]!.at);
     const disk = Buffer.from(this.#flushed);
-    for (const write of this.#writes.slice(this.#next, count)) {
-      if (write.durable) write.data.copy(disk, write.at);
-      else if (random() < 0.5) keep(disk, write, random);
-    }
+    for (const { at, data } of survivors(this.#writes.slice(this.#next, count), random)) data.copy(disk, at);
     return disk;
   }
 }
 
+/**
+ * What a disk has kept of writes that no flush came after: those that are durable by themselves, and of the others half, of
+ * which some torn.
+ */
+export function* survivors(
+  writes: readonly LoggedWrite[],
+  random: () => number,
+): Generator<Pick<LoggedWrite, 'at' | 'data'>> {
+  for (const write of writes) {
+    if (write.durable) yield write;
+    else if (random() < 0.5) yield* kept(write, random);
+  }
+}
+
 /** Whole, or torn: its first sectors only, or any of them. */
-function keep(disk: Buffer, { at, data }: LoggedWrite, random: () => number): void {
+function* kept({ at, data }: LoggedWrite, random: () => number): Generator<Pick<LoggedWrite, 'at' | 'data'>> {
   const kind = random();
   const sectors = data.length / SECTOR;
   const first = kind < 0.15 ? Math.floor(random() * (sectors + 1)) : sectors;
   for (let sector = 0; sector < first; sector++) {
     if (kind > 0.85 && random() < 0.5) continue;
-    data.copy(disk, at + sector * SECTOR, sector * SECTOR, (sector + 1) * SECTOR);
+    yield { at: at + sector * SECTOR, data: data.subarray(sector * SECTOR, (sector + 1) * SECTOR) };
   }
 }
