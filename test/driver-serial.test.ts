@@ -234,6 +234,26 @@ describe('a serial child on a pseudo terminal', { skip: NO_SOCAT && `SKIP: ${NO_
     assert.deepEqual(heard.failures, []);
   });
 
+  test('a port that is opened again and again takes no more memory of libuv each time', async () => {
+    /** Descriptors that libuv waits for, or would. */
+    const polls = () =>
+      (process.report.getReport() as unknown as { libuv: { type: string }[] }).libuv.filter(
+        ({ type }) => type === 'poll',
+      ).length;
+    await started();
+    const before = polls();
+    for (let n = 1; n <= 30; n++) {
+      await stop();
+      const driver = new SerialDriver(options(cable.port), heard.context(systemClock));
+      await driver.start();
+      stop = () => driver.stop();
+      await cable.say(`{"n":${n}}\n`);
+      await heard.until(() => heard.readings.length === n, `reading ${n}`);
+    }
+    // Descriptors have other numbers from time to time.
+    assert.ok(polls() - before < 15, `${before} before, ${polls()} after 30 times`);
+  });
+
   test('a stop that overtakes a start leaves the port free', async () => {
     await cable.plugIn();
     const driver = new SerialDriver(options(cable.port), heard.context(systemClock));

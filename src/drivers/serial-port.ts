@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import type { SerialPort as SerialPortStream } from 'serialport';
 import type { Clock, Timer } from '../clock/clock.ts';
 import { type Rs485, setRs485 } from './rs485.ts';
+import { keepPollers } from './serial-poller.ts';
 import { endReadsAtHangup } from './serial-read.ts';
 
 /** How often an open port is compared with what its path names now, ms. */
@@ -49,7 +50,7 @@ export class SerialWriteError extends Error {
 export class PortInUseError extends Error {}
 
 /**
- * One open serial port. All that is odd in the package `serialport` 13 stops in this file and in serial-read.ts:
+ * One open serial port. All that is odd in the package `serialport` 13 stops in this file, in serial-read.ts and serial-poller.ts:
  * - not every way of going away is told, and a device may come back under its name before anybody noticed. So the path is
  *   looked at each 2 s.
  * - `drain()` and `write()` on a port that just closed wait for a next `open` that never comes: every write races the close.
@@ -202,6 +203,7 @@ async function openStream(line: SerialLine): Promise<SerialPortStream> {
   const { port: path, baudRate, dataBits, parity, stopBits, rs485 } = line;
   // Imported here and not above: 15 MiB that a gateway without serial children does not pay.
   const { SerialPort } = await import('serialport');
+  keepPollers();
   const framing = { baudRate, dataBits, parity, stopBits };
   const port = new SerialPort({ path, ...framing, autoOpen: false, highWaterMark: READ_POOL_BYTES });
   await new Promise<void>((resolve, reject) => {

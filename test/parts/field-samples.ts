@@ -4,6 +4,8 @@ import { join } from 'node:path';
 /** What is left after a full collection: of JavaScript's objects, and of what they hold outside V8's heap. */
 export interface Live {
   readonly heapBytes: number;
+  /** Of these, bytecode and machine code, with what V8 notes beside it. */
+  readonly codeBytes: number;
   readonly externalBytes: number;
 }
 

@@ -44,7 +44,7 @@ const HOUR_MS = 3_600_000;
 function heapProbe(file: string): string {
   const program = `
 import { renameSync, writeFileSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
+import { getHeapCodeStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc');
@@ -54,7 +54,10 @@ process.on('SIGUSR2', () => {
   setImmediate(() => {
     collect();
     const { heapUsed, external } = process.memoryUsage();
-    writeFileSync(${JSON.stringify(`${file}.new`)}, JSON.stringify({ heapBytes: heapUsed, externalBytes: external }));
+    const { code_and_metadata_size, bytecode_and_metadata_size } = getHeapCodeStatistics();
+    const codeBytes = code_and_metadata_size + bytecode_and_metadata_size;
+    const live = { heapBytes: heapUsed, codeBytes, externalBytes: external };
+    writeFileSync(${JSON.stringify(`${file}.new`)}, JSON.stringify(live));
     renameSync(${JSON.stringify(`${file}.new`)}, ${JSON.stringify(file)});
   });
 });`;
