@@ -19,7 +19,7 @@ test(
   'killed at random moments under 20 children: what was acknowledged arrives, in the order of each, and PUBACKs come in order',
   { skip },
   async (context) => {
-    const kills = LONG ? 50 : 10;
+    const kills = LONG ? 50 : 4;
     const seed = Date.now() >>> 0;
     const random = chance(seed);
     const mosquitto = await startMosquitto();

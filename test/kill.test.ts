@@ -130,10 +130,10 @@ async function killed(
 }
 
 test('killed at random moments, broker up and down: nothing acknowledged is missing, order holds, repeats are bounded', (context) =>
-  killed(context, LONG ? 50 : 10, { protocol: '5', write: 'always' }, Date.now() >>> 0));
+  killed(context, LONG ? 50 : 5, { protocol: '5', write: 'always' }, Date.now() >>> 0));
 
 test('the same where only what the upstream does not take at once is written', (context) =>
-  killed(context, LONG ? 50 : 12, { protocol: '5', write: 'when-needed' }, Date.now() >>> 0));
+  killed(context, LONG ? 50 : 6, { protocol: '5', write: 'when-needed' }, Date.now() >>> 0));
 
 if (LONG) {
   test('the same over MQTT 3.1.1', (context) =>
@@ -154,7 +154,7 @@ test('killed while it drains a backlog: what comes again is bounded by the windo
   let counted = 0;
   try {
     const feeder = new Victim({ ...options, url: 'mqtt://127.0.0.1:1', from: 0 });
-    const enough = LONG ? 40_000 : 10_000;
+    const enough = LONG ? 40_000 : 5_000;
     await feeder.until('a backlog', ({ acknowledged }) => acknowledged.length >= enough);
     await feeder.end('SIGKILL');
     const backlog = await audit(dataDir);
@@ -200,7 +200,7 @@ ${[1, 2, 3, 4].map((n) => `  - { id: press-${n}, simulated: { sendIntervalMs: 2,
 `;
   const repeats: number[] = [];
   try {
-    for (let life = 0; life < (LONG ? 12 : 3); life++) {
+    for (let life = 0; life < (LONG ? 12 : 2); life++) {
       const gateway = await startGateway({ dir, yaml });
       const seen = watcher.events.length;
       await watcher.until('some messages', ({ events }) => events.length > seen + 100);

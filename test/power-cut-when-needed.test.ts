@@ -6,7 +6,7 @@ import type { StorySettings } from './parts/power-cut-history.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 const SEED = Number(process.env['HOLDFAST_POWER_CUT_SEED'] ?? Date.now() % 1_000_000);
-const CUTS = LONG ? 500 : 12;
+const CUTS = LONG ? 500 : 6;
 /** Two lives, the first of which ends with a SIGKILL. */
 const MESSAGES = [4000, 2000];
 

@@ -6,7 +6,7 @@ import type { StorySettings } from './parts/power-cut-history.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 /** Power cuts, and what they follow from (see scripts/power-cuts). */
-const CUTS = Number(process.env['HOLDFAST_POWER_CUTS'] ?? (LONG ? 2000 : 40));
+const CUTS = Number(process.env['HOLDFAST_POWER_CUTS'] ?? (LONG ? 2000 : 12));
 const SEED = Number(process.env['HOLDFAST_POWER_CUT_SEED'] ?? Date.now() % 1_000_000);
 /** Cuts in the life of one spool, at the most; then another begins, with the next seed. */
 const CUTS_A_STORY = 250;

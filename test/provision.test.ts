@@ -122,7 +122,7 @@ test('the key may be a systemd credential; then it is not ours to change', async
 });
 
 test('a change of the seal that is killed at any moment loses nothing', async () => {
-  const kills = process.env['HOLDFAST_TEST_LONG'] === '1' ? 50 : 6;
+  const kills = process.env['HOLDFAST_TEST_LONG'] === '1' ? 50 : 3;
   const { dir, run } = bench();
   const ids = Array.from({ length: 200 }, (_, index) => `child-${String(index).padStart(3, '0')}`);
   const auth = { sas: { primaryKey: Buffer.alloc(32, 'k').toString('base64') } };

@@ -31,7 +31,7 @@ import { until } from './parts/until.ts';
 import { startWatcher, type Arrival, type Watcher } from './parts/watcher.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
-const KILLS = Number(process.env['HOLDFAST_KILLS'] ?? (LONG ? 100 : 10));
+const KILLS = Number(process.env['HOLDFAST_KILLS'] ?? (LONG ? 100 : 4));
 /** Lines that the device says at once, and the pause behind them, ms. */
 const LINES = 3;
 const PAUSE_MS = 6;
