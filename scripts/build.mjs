@@ -10,8 +10,9 @@ import { build } from 'esbuild';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const ENTRY = resolve(ROOT, 'src/main.ts');
-// Elsewhere for who builds a package.
-const OUT = resolve(ROOT, process.argv[2] ?? 'dist/holdfast.cjs');
+// Elsewhere, and without the library, for who builds a Debian package: perhaps while this checkout is built.
+const elsewhere = process.argv[2];
+const OUT = resolve(ROOT, elsewhere ?? 'dist/holdfast.cjs');
 const LIBRARY = resolve(ROOT, 'dist/fleet.mjs');
 
 // They find their compiled halves relative to their own folders, so they stay there and are required at run time.
@@ -55,24 +56,25 @@ const program = build({
 });
 
 // Whoever imports it has our dependencies installed, and perhaps shares them.
-const library = build({
-  absWorkingDir: ROOT,
-  entryPoints: [resolve(ROOT, 'src/fleet/fleet.ts')],
-  outfile: LIBRARY,
-  bundle: true,
-  packages: 'external',
-  platform: 'node',
-  target: 'node20',
-  format: 'esm',
-  legalComments: 'none',
-  sourcemap: 'linked',
-  define,
-  write: false,
-});
+const library = () =>
+  build({
+    absWorkingDir: ROOT,
+    entryPoints: [resolve(ROOT, 'src/fleet/fleet.ts')],
+    outfile: LIBRARY,
+    bundle: true,
+    packages: 'external',
+    platform: 'node',
+    target: 'node20',
+    format: 'esm',
+    legalComments: 'none',
+    sourcemap: 'linked',
+    define,
+    write: false,
+  });
 
-const built = await Promise.all([program, library]).catch(() => process.exit(1)); // esbuild has printed what is wrong and where
+const built = await Promise.all(elsewhere === undefined ? [program, library()] : [program]).catch(() => process.exit(1)); // esbuild has printed what is wrong and where
 const outputFiles = built.flatMap((each) => each.outputFiles);
-await writeTypes();
+if (elsewhere === undefined) await writeTypes();
 
 const bundle = outputFiles.find(({ path }) => path === OUT);
 // V8 keeps the source as long as the program runs, at two bytes a character as soon as one is beyond Latin-1: 3 MB more.
