@@ -1,6 +1,6 @@
 // Compiles each .ts of src, test, bench and scripts into .scratch/tests, as a module of its own at the same path, for
-// `npm test`: some 400 processes are started there, and plain JavaScript spares each of them the transpiler (0.4 to 1 s of a
-// CPU). Why not otherwise: docs/decisions/0018-tests-are-compiled.md.
+// `npm test`: it starts a process for each test file, and many of these start more; plain JavaScript spares each of them the
+// transpiler (0.4 to 1 s of a CPU). Why not otherwise: docs/decisions/0018-tests-are-compiled.md.
 import { readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
