@@ -72,7 +72,9 @@ const library = () =>
     write: false,
   });
 
-const built = await Promise.all(elsewhere === undefined ? [program, library()] : [program]).catch(() => process.exit(1)); // esbuild has printed what is wrong and where
+const built = await Promise.all(elsewhere === undefined ? [program, library()] : [program]).catch(() =>
+  process.exit(1),
+); // esbuild has printed what is wrong and where
 const outputFiles = built.flatMap((each) => each.outputFiles);
 if (elsewhere === undefined) await writeTypes();
 
