@@ -154,7 +154,7 @@ test('killed while it drains a backlog: what comes again is bounded by the windo
   let counted = 0;
   try {
     const feeder = new Victim({ ...options, url: 'mqtt://127.0.0.1:1', from: 0 });
-    const enough = LONG ? 40_000 : 5_000;
+    const enough = LONG ? 40_000 : 10_000;
     await feeder.until('a backlog', ({ acknowledged }) => acknowledged.length >= enough);
     await feeder.end('SIGKILL');
     const backlog = await audit(dataDir);
