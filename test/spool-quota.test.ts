@@ -9,7 +9,7 @@ import { noise, SpoolRig, text } from './parts/spool-rig.ts';
 const MIB = 2 ** 20;
 const QUOTA = 8 * MIB;
 /** Some times as many as fit. */
-const COUNT = process.env['HOLDFAST_TEST_LONG'] === '1' ? 200_000 : 60_000;
+const COUNT = process.env['HOLDFAST_TEST_LONG'] === '1' ? 200_000 : 100_000;
 
 /** Bytes of the files under a data directory. */
 function bytesUnder(dataDir: string): number {

@@ -12,7 +12,7 @@ const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 const MIB = 2 ** 20;
 const QUOTA = 8 * MIB;
 /** The long stream: what comes is the same many times of what fits either way. */
-const COUNT = LONG ? 500_000 : 150_000;
+const COUNT = LONG ? 500_000 : 250_000;
 const STREAM_QUOTA = (LONG ? 8 : 4) * MIB;
 /** Long enough that nothing expires. */
 const FOR_EVER_SECS = 2_147_483_647;
