@@ -21,6 +21,7 @@ const HAS_CONTENT_TYPE = 32;
 const HAS_CONTENT_ENCODING = 64;
 const HAS_PROPERTIES = 128;
 const EVENT_TIME_OURS = 256;
+const CLOCK_RESTORED = 512;
 
 /** Bytes of the fixed part: flags to age. */
 const FIXED_BYTES = 31;
@@ -69,6 +70,7 @@ export class RecordBuffer {
     const names = properties === undefined ? [] : Object.keys(properties);
     let flags = 0;
     if (acceptedAt.clock === 'unknown') flags |= HAS_CLOCK_UNKNOWN;
+    else if (acceptedAt.clock === 'restored') flags |= CLOCK_RESTORED;
     if (message.eventTime !== undefined) flags |= HAS_EVENT_TIME;
     if (message.eventTimeOurs === true) flags |= EVENT_TIME_OURS;
     if (message.expiresAfterSecs !== undefined) flags |= HAS_EXPIRY;
@@ -133,6 +135,11 @@ export class RecordBuffer {
     this.#bytes.copy(grown, 0, 0, this.#length);
     this.#bytes = grown;
   }
+}
+
+function clockIn(flags: number): Message['acceptedAt']['clock'] {
+  if (flags & HAS_CLOCK_UNKNOWN) return 'unknown';
+  return flags & CLOCK_RESTORED ? 'restored' : 'synced';
 }
 
 /** Reads what {@link RecordBuffer} wrote. Throws a RangeError where the bytes end too soon. */
@@ -208,7 +215,7 @@ export class RecordReader {
       ...(properties === undefined ? undefined : { properties }),
       ...(eventTime === undefined ? undefined : { eventTime }),
       ...(flags & EVENT_TIME_OURS ? { eventTimeOurs: true as const } : undefined),
-      acceptedAt: { wall, age, boot, monotonic, clock: flags & HAS_CLOCK_UNKNOWN ? 'unknown' : 'synced' },
+      acceptedAt: { wall, age, boot, monotonic, clock: clockIn(flags) },
       priority,
       ...(expiresAfterSecs === undefined ? undefined : { expiresAfterSecs }),
       hops,

@@ -3,6 +3,8 @@ import {
   HOPS_MAX,
   LANE_UNSPECIFIED,
   LANES,
+  NO_BOOT,
+  eventTimeOf,
   type AcceptedAt,
   type Message,
   type Source,
@@ -15,6 +17,8 @@ const LIFE_SECS_MAX = 2_147_483_647;
 /** Farthest time from 1970 that a date can say, ms (ECMA-262, 21.4.1.1). */
 const DATE_MS_MAX = 8.64e15;
 
+/** What a time of acceptance may be worth. */
+const CLOCKS: ReadonlySet<unknown> = new Set<AcceptedAt['clock']>(['synced', 'restored', 'unknown']);
 /** Times of acceptance lie before this one, ms: they are kept in 48 bits. */
 const ACCEPTED_MS_END = 2 ** 48;
 
@@ -32,8 +36,10 @@ export interface Exchanged {
   readonly module: string | null;
   readonly output: string | null;
   readonly eventTime: string | number | null;
+  /** Only with `clock: unknown`: the event time is by the same clock as the time of acceptance, and as wrong. */
+  readonly eventTimeOurs?: true;
   readonly acceptedAt: string | number;
-  readonly clock: 'synced' | 'restored' | 'unknown';
+  readonly clock: AcceptedAt['clock'];
   readonly expiresAfterSecs: number | null;
   readonly hops: number;
   readonly contentType: string | null;
@@ -54,11 +60,14 @@ export interface Incoming {
 /** What came is no message; says why, for the one who wrote it. */
 export class NoMessage extends Error {}
 
-/** A stored message in its JSON form, with the time of its acceptance as well as it is known. */
+/** A stored message in its JSON form, with its times as well as they are known. */
 export function exchanged(
   { lane, epoch, seq, message }: Stored,
   known: { readonly at: number; readonly clock: Exchanged['clock'] },
 ): Exchanged {
+  // In whole milliseconds, so that a date can say it, and an event time that is corrected by it.
+  const at = Math.floor(known.at);
+  const eventTime = eventTimeOf(message, at);
   return {
     lane,
     epoch,
@@ -67,8 +76,9 @@ export function exchanged(
     child: message.source.child,
     module: message.source.module ?? null,
     output: message.source.output ?? null,
-    eventTime: message.eventTime === undefined ? null : timeForm(message.eventTime),
-    acceptedAt: timeForm(Math.floor(known.at)),
+    eventTime: eventTime === undefined ? null : timeForm(eventTime),
+    ...(known.clock === 'unknown' && message.eventTimeOurs === true ? { eventTimeOurs: true } : {}),
+    acceptedAt: timeForm(at),
     clock: known.clock,
     expiresAfterSecs: message.expiresAfterSecs ?? null,
     hops: message.hops,
@@ -119,6 +129,7 @@ const KEYS: ReadonlySet<string> = new Set<keyof Exchanged>([
   'module',
   'output',
   'eventTime',
+  'eventTimeOurs',
   'acceptedAt',
   'clock',
   'expiresAfterSecs',
@@ -150,6 +161,8 @@ export function incoming(form: unknown): Incoming {
   const properties = propertiesOf(given['properties']);
   const wall = timeFrom(given, 'acceptedAt');
   if (wall !== undefined && (wall < 0 || wall >= ACCEPTED_MS_END)) throw new NoMessage('its acceptedAt is no time');
+  const accepted = wall === undefined ? null : { wall, clock: clockOf(given) };
+  const ours = isTrue(given, 'eventTimeOurs') && eventTime !== undefined && accepted?.clock === 'unknown';
   return {
     id: idOf(given),
     message: {
@@ -159,11 +172,12 @@ export function incoming(form: unknown): Incoming {
       ...(contentEncoding === undefined ? {} : { contentEncoding }),
       ...(properties === undefined ? {} : { properties }),
       ...(eventTime === undefined ? {} : { eventTime }),
+      ...(ours ? { eventTimeOurs: true as const } : {}),
       priority: wholeNumber(given, 'lane', 0, LANES - 1) ?? LANE_UNSPECIFIED,
       ...(expiresAfterSecs === undefined ? {} : { expiresAfterSecs }),
       hops: wholeNumber(given, 'hops', 0, HOPS_MAX) ?? 0,
     },
-    accepted: wall === undefined ? null : { wall, clock: given['clock'] === 'unknown' ? 'unknown' : 'synced' },
+    accepted,
   };
 }
 
@@ -172,7 +186,7 @@ export function incoming(form: unknown): Incoming {
  * that was not known, no boot of this machine can say more.
  */
 export function stamped({ id, message, accepted }: Incoming, stamp: AcceptedAt): Message {
-  const acceptedAt = accepted === null ? stamp : { ...stamp, ...accepted, boot: 0, monotonic: 0 };
+  const acceptedAt = accepted === null ? stamp : { ...stamp, ...accepted, boot: NO_BOOT, monotonic: 0 };
   return { ...message, id: id ?? ulid(stamp.wall), acceptedAt };
 }
 
@@ -225,6 +239,19 @@ function timeFrom(given: Record<string, unknown>, key: string): number | undefin
   const ms = typeof value === 'string' ? Date.parse(value) : value;
   if (typeof ms !== 'number' || !Number.isFinite(ms)) throw new NoMessage(`its ${key} is no time`);
   return ms;
+}
+
+/** A time that is said without saying what it is worth was written by hand, and is taken at its word. */
+function clockOf(given: Record<string, unknown>): AcceptedAt['clock'] {
+  const clock = given['clock'] ?? 'synced';
+  if (!CLOCKS.has(clock)) throw new NoMessage(`its clock is none of ${[...CLOCKS].join(', ')}`);
+  return clock as AcceptedAt['clock'];
+}
+
+function isTrue(given: Record<string, unknown>, key: string): boolean {
+  const value = given[key] ?? false;
+  if (typeof value !== 'boolean') throw new NoMessage(`its ${key} is neither true nor false`);
+  return value;
 }
 
 function wholeNumber(given: Record<string, unknown>, key: string, min: number, max: number): number | undefined {

@@ -8,6 +8,8 @@ export const HOPS_MAX = 8;
 export const LANE_UNSPECIFIED = 10;
 /** Lanes are 0 (first) to 10. */
 export const LANES = 11;
+/** The boot of what another gateway took on: boots of a spool are counted from 1. */
+export const NO_BOOT = 0;
 
 /** Who said it. `module` and `output` only for what a rule put out. */
 export interface Source {
@@ -31,14 +33,15 @@ export interface Reading {
 
 /**
  * When the gateway took a message on. `clock` says what `wall` is worth: `synced` it was right; `unknown` it was read from
- * a clock that nobody had set, and `boot` with `monotonic` allow it to be corrected later.
+ * a clock that nobody had set, and `boot` with `monotonic` allow it to be corrected later; `restored` it was so, and the
+ * gateway that took it on had corrected it before the message was imported here.
  */
 export interface AcceptedAt {
   readonly wall: number;
   readonly monotonic: number;
-  /** Index into the spool's table of boots. */
+  /** Index into the spool's table of boots; {@link NO_BOOT}: none of this spool's. */
   readonly boot: number;
-  readonly clock: 'synced' | 'unknown';
+  readonly clock: 'synced' | 'restored' | 'unknown';
   /** Age clock at acceptance, ms: time to live counts from here. */
   readonly age: number;
 }
@@ -60,6 +63,13 @@ export interface Message {
   /** Seconds of age after which it is of no use; absent: the gateway's setting. */
   readonly expiresAfterSecs?: number;
   readonly hops: number;
+}
+
+/** When it happened, as well as it is known now that it was accepted at `at`; both ms since 1970. */
+export function eventTimeOf({ eventTime, eventTimeOurs, acceptedAt }: Message, at: number): number | undefined {
+  if (eventTime === undefined || eventTimeOurs !== true) return eventTime;
+  // Read from the same clock as the time of acceptance, it was wrong by as much.
+  return eventTime - (acceptedAt.wall - at);
 }
 
 /** A message with its place: `seq` grows by one per message in a lane and is never used again. */

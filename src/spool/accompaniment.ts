@@ -11,6 +11,8 @@ const EVERY_MS = 30_000;
 
 /** Records, with the blocks that were waiting when they were cut. */
 interface Cut {
+  /** The number of the first that joined in it. */
+  readonly first: number;
   /** Blocks up to this number belong to it. */
   number: number;
   /** By their keys: the last word on each counts. */
@@ -30,6 +32,7 @@ export class Accompaniment {
   readonly #clock: Clock;
   readonly #rests: boolean;
   readonly #wanted: (soon: boolean) => void;
+  readonly #isKept: (key: Buffer) => boolean;
   #companion: Companion | null = null;
   readonly #cuts: Cut[] = [];
   /** So many of them, from the front, are in the commit under way. */
@@ -40,11 +43,15 @@ export class Accompaniment {
   #waiting: Durable[] = [];
   #timer: Timer | null = null;
 
-  /** `rests`: what nobody waits for is written as seldom as can be. `wanted`: a commit that carries all is wanted. */
-  constructor(clock: Clock, rests: boolean, wanted: (soon: boolean) => void) {
+  /**
+   * `rests`: what nobody waits for is written as seldom as can be. `wanted`: a commit that carries all is wanted. `isKept`: whether there
+   * is a record of that key on the medium; throws while nobody can tell.
+   */
+  constructor(clock: Clock, rests: boolean, wanted: (soon: boolean) => void, isKept: (key: Buffer) => boolean) {
     this.#clock = clock;
     this.#rests = rests;
     this.#wanted = wanted;
+    this.#isKept = isKept;
   }
 
   join(companion: Companion): void {
@@ -68,6 +75,11 @@ export class Accompaniment {
   /** Cuts wait for the medium. */
   get waits(): boolean {
     return this.#cuts.length > 0;
+  }
+
+  /** Of those, some of before the cut with number `open`. */
+  waitsBefore(open: number): boolean {
+    return this.#cuts.length > 0 && this.#cuts[0]!.first < open;
   }
 
   /** Bytes that wait, without those of blocks. */
@@ -103,19 +115,19 @@ export class Accompaniment {
 
   /**
    * Resolves when all that the companion would have had cut by now is on the medium; rejects when the spool was closed over one
-   * that did not take it.
+   * that did not take it. Who does not wait is not remembered, since a medium may take nothing for weeks: it resolves at once.
    */
   kept(senderWaits: boolean): Promise<void> {
     const last = this.#cuts.at(-1);
     const changed = this.changed;
-    if (!changed && last === undefined) return Promise.resolve();
+    if (changed) this.touch(senderWaits);
+    if (!senderWaits || (!changed && last === undefined)) return Promise.resolve();
     const kept = new Promise<void>((resolve, reject) => {
       const durable = (error: Error | null) => (error === null ? resolve() : reject(error));
       (changed ? this.#waiting : last!.durable).push(durable);
     });
-    // Who does not wait does not look.
+    // It may be closed over it when nobody looks any more.
     kept.catch(() => undefined);
-    if (changed) this.touch(senderWaits);
     return kept;
   }
 
@@ -131,7 +143,7 @@ export class Accompaniment {
     let cut = this.#cuts.length > this.#carried ? this.#cuts.at(-1)! : null;
     if (cut === null || cut.blockBytes + this.#openBytes > bytesMax) {
       if (this.#openBytes === 0 && records.length === 0 && this.#waiting.length === 0) return;
-      cut = { number: 0, changes: new Map(), bytes: 0, blockBytes: 0, durable: [] };
+      cut = { first: this.#open, number: 0, changes: new Map(), bytes: 0, blockBytes: 0, durable: [] };
       this.#cuts.push(cut);
     }
     cut.number = this.#open++;
@@ -140,10 +152,7 @@ export class Accompaniment {
     cut.durable.push(...this.#waiting.splice(0));
     for (const { kind, number, value } of records) {
       const key = companionKey(kind, number);
-      const name = key.toString('latin1');
-      cut.bytes -= cut.changes.get(name)?.[1]?.length ?? 0;
-      cut.changes.set(name, [key, value === null ? null : sealBytes(value)]);
-      cut.bytes += value === null ? 0 : value.length + 4;
+      change(cut, key.toString('latin1'), [key, value === null ? null : sealBytes(value)]);
     }
   }
 
@@ -174,9 +183,46 @@ export class Accompaniment {
     this.#carried = 0;
   }
 
-  /** What was carried is not on the medium: it waits as before. */
-  notWritten(): void {
+  /**
+   * What was carried is not on the medium: it waits as before. A medium may take nothing for weeks: as far as one commit may carry
+   * them cuts become one, and what goes and never came to the medium is forgotten.
+   */
+  notWritten(bytesMax: number, blocks: readonly { readonly cut: number; readonly value: Buffer }[]): void {
     this.#carried = 0;
+    let at = 0;
+    let last: Cut | null = null;
+    for (const cut of this.#cuts.splice(0)) {
+      cut.blockBytes = 0;
+      while (at < blocks.length && blocks[at]!.cut <= cut.number) cut.blockBytes += blocks[at++]!.value.length;
+      if (last === null || last.blockBytes + cut.blockBytes > bytesMax) {
+        this.#cuts.push(cut);
+        last = cut;
+        continue;
+      }
+      last.number = cut.number;
+      last.blockBytes += cut.blockBytes;
+      last.durable.push(...cut.durable);
+      for (const [name, changed] of cut.changes) change(last, name, changed);
+    }
+    this.#forgetUnkept();
+  }
+
+  #forgetUnkept(): void {
+    const put = new Set<string>();
+    for (const { changes } of this.#cuts) {
+      for (const [name, [key, value]] of changes) {
+        if (value !== null) put.add(name);
+        else if (!put.has(name) && !this.#mayBeKept(key)) changes.delete(name);
+      }
+    }
+  }
+
+  #mayBeKept(key: Buffer): boolean {
+    try {
+      return this.#isKept(key);
+    } catch {
+      return true;
+    }
   }
 
   /** Nothing will be written any more. */
@@ -188,4 +234,10 @@ export class Accompaniment {
   stop(): void {
     this.#timer?.cancel();
   }
+}
+
+/** The last word on a key, in a cut. */
+function change(cut: Cut, name: string, [key, value]: Change): void {
+  cut.bytes += (value?.length ?? 0) - (cut.changes.get(name)?.[1]?.length ?? 0);
+  cut.changes.set(name, [key, value]);
 }

@@ -49,6 +49,11 @@ export class Amendments {
     return this.#byKey.has(nameOf(key));
   }
 
+  /** Whether that is to put something there. */
+  puts(key: Buffer): boolean {
+    return this.#puts.has(nameOf(key));
+  }
+
   /** What a commit carries now. */
   snapshot(): readonly Amendment[] {
     return [...this.#byKey.values()];

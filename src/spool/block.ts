@@ -253,6 +253,11 @@ export function headerAsItStands(value: Buffer): BlockHeader {
   };
 }
 
+/** The checksum that a block says it has. */
+export function checksumOf(value: Buffer): number {
+  return value.readUInt32BE(CRC_AT);
+}
+
 /** Decodes a block: its header and all its messages, oldest first. Throws {@link BlockDamaged}. */
 export function decodeBlock(value: Buffer): { readonly header: BlockHeader; readonly messages: Stored[] } {
   const header = readHeader(value);

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock/clock.ts';
-import type { AcceptedAt } from '../message/message.ts';
+import { NO_BOOT, type AcceptedAt } from '../message/message.ts';
 import type { Boot } from './books.ts';
 
 /** Boots that are remembered; of messages of earlier ones that never knew the time only the latest time is known. */
@@ -18,7 +18,9 @@ export interface TimeOf {
 
 /** When a message was accepted, as well as these boots know it: {@link BootTable} says why. */
 export function timeIn(boots: readonly Boot[], accepted: AcceptedAt): TimeOf {
-  if (accepted.clock === 'synced') return { at: accepted.wall, clock: 'synced' };
+  const { wall, clock } = accepted;
+  // Of what another gateway took on, none of these boots can say more: it may have been long after all of them began.
+  if (clock !== 'unknown' || accepted.boot === NO_BOOT) return { at: wall, clock };
   const place = boots.findIndex((boot) => boot.number === accepted.boot);
   const boot = boots[place];
   const offset = boot?.offset ?? null;
@@ -27,11 +29,16 @@ export function timeIn(boots: readonly Boot[], accepted: AcceptedAt): TimeOf {
   let tMin = boot?.from === undefined ? -Infinity : boot.from + accepted.monotonic;
   if (tMin > tMax) tMin = -Infinity;
   return {
-    at: Math.min(Math.max(accepted.wall, tMin), tMax),
-    clock: 'unknown',
+    at: Math.min(Math.max(wall, tMin), tMax),
+    clock,
     ...(tMin === -Infinity ? {} : { tMin }),
     ...(tMax === Infinity ? {} : { tMax }),
   };
+}
+
+/** {@link timeIn} these boots. */
+export function timesIn(boots: readonly Boot[]): (accepted: AcceptedAt) => TimeOf {
+  return (accepted) => timeIn(boots, accepted);
 }
 
 /** The latest that something can have been that was `beforeEnd` ms before its boot ended, by the boots that followed. */
@@ -98,7 +105,7 @@ export class BootTable {
 
   /** When a message was accepted, as well as it is known by now. */
   timeOf(accepted: AcceptedAt): TimeOf {
-    if (accepted.clock !== 'synced') this.#note();
+    if (accepted.clock === 'unknown') this.#note();
     return timeIn(this.#boots, accepted);
   }
 

@@ -4,7 +4,7 @@ import { StoreError } from '../store/store-error.ts';
 import type { ChildCounts } from './block.ts';
 import { crc32c } from '../store/crc32c.ts';
 import { sealed } from './seal.ts';
-import { emptyAccount, type Account } from './ledger.ts';
+import { droppedOf, emptyAccount, type Account } from './ledger.ts';
 
 /** Children with an account of their own; those that come later share one. */
 const CHILDREN_MAX = 512;
@@ -32,6 +32,13 @@ export class ChildAccounts {
     const account = emptyAccount();
     this.#accounts.set(child, account);
     return account;
+  }
+
+  /** Forgets an account in which nothing stands. */
+  forgetEmpty(child: string): void {
+    const account = this.#accounts.get(child);
+    if (account !== undefined && droppedOf(account) + account.accepted + account.delivered + account.deadLetters === 0)
+      this.#accounts.delete(child);
   }
 
   /** May be changed in place. */

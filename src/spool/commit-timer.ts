@@ -62,6 +62,11 @@ export class CommitTimer {
     else this.#by(this.#clock.monotonic() + MARKS_MS_MAX);
   }
 
+  /** Something is to be written within so many ms, with whatever else is due by then. */
+  within(ms: number): void {
+    this.#by(this.#clock.monotonic() + ms);
+  }
+
   /** Commit as soon as the one under way has ended. */
   now(): void {
     this.#by(-Infinity);

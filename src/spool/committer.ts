@@ -187,6 +187,12 @@ export class Committer {
     this.#dirty = true;
   }
 
+  /** The same, but not for much longer than so many ms; in what rests the card, for as long as the account may wait there. */
+  touchWithin(ms: number): void {
+    this.#dirty = true;
+    if (!this.#whenNeeded) this.#timer.within(this.#parts.wear.stretched(ms));
+  }
+
   /** The same, but not for longer than marks may wait. */
   touchSoon(): void {
     this.#dirty = true;
@@ -218,11 +224,13 @@ export class Committer {
   /** Makes everything so far durable. Rejects with the StoreError when the medium does not take it now. */
   async flush(): Promise<void> {
     while (this.#underWay !== null) await this.#underWay;
+    let waits: (() => boolean) | null = null;
     do {
       this.#wantsAll = true;
       await this.#commit();
       if (this.#fault.now !== null) throw this.#fault.now;
-    } while (this.#blocks.waits);
+      waits ??= this.#blocks.waitsStill;
+    } while (waits());
   }
 
   /** The last commit; what the medium does not take is reported to its senders as failed. Rejects as {@link flush} does. */
@@ -290,6 +298,8 @@ export class Committer {
       // Before anything is cut: what comes while the file grows is in this commit as well.
       await room.prepare(() => this.#blocks.pages(environment.pageBytes));
     } catch (error) {
+      // As it is where a write fails: what goes along would pile up uncut.
+      this.#cutDue();
       this.#failed(storeError(error, environment.directory));
       return;
     }

@@ -1,4 +1,6 @@
-import type { Stored } from '../message/message.ts';
+import type { Logger } from 'pino';
+import type { Clock, Timer } from '../clock/clock.ts';
+import type { Message, Stored } from '../message/message.ts';
 import type { Entry, Reader } from '../store/environment.ts';
 import type { Amendments } from './amendments.ts';
 import { BlockBuilder, BlockDamaged, decodeBlock } from './block.ts';
@@ -31,6 +33,14 @@ export function liesInPlace(number: number, { message }: Stored): boolean {
   return (message.properties?.[NUMBER] ?? String(number)) === String(number);
 }
 
+/** Whether it lies, or lay, among the dead letters; of format 1 nobody can tell. */
+export function isLetter({ properties }: Message): boolean {
+  return properties?.[NUMBER] !== undefined && properties[REASON] !== undefined;
+}
+
+/** What is let go without anybody's order is said at once, and then no more often than this, ms. */
+const SAID_EVERY_MS = 60_000;
+
 export interface DeadLettersParts {
   readonly books: Books;
   readonly bookkeeper: Bookkeeper;
@@ -39,6 +49,8 @@ export interface DeadLettersParts {
   readonly read: <T>(look: (reader: Reader) => T) => T;
   /** Pages that are left between what is live and what the file may come to. */
   readonly pagesLeft: () => number;
+  readonly clock: Clock;
+  readonly log: Logger;
 }
 
 /** Messages that the upstream refused for good: kept apart, so that they hold up nobody, until somebody decides or room is wanted. */
@@ -46,6 +58,11 @@ export class DeadLetters {
   readonly #parts: DeadLettersParts;
   /** Those that were on their way to the medium when the newest came. */
   #fresh: (Pick<DeadLetter, 'number' | 'stored'> & { readonly pages: number })[] = [];
+
+  /** Those let go of which nothing has been said yet, by their numbers. */
+  #unsaid: { first: number; last: number; count: number } | null = null;
+  #saidAt = -Infinity;
+  #timer: Timer | null = null;
 
   constructor(parts: DeadLettersParts) {
     this.#parts = parts;
@@ -70,14 +87,14 @@ export class DeadLetters {
   /** What their blocks leave free is of no use to the commit that lays them apart: the file would outgrow the quota. */
   #keepWithinACommit(): void {
     const { amendments, pagesLeft } = this.#parts;
-    this.#fresh = this.#fresh.filter(({ number }) => amendments.has(deadLetterKey(number)));
+    this.#fresh = this.#fresh.filter(({ number }) => amendments.puts(deadLetterKey(number)));
     let pages = this.#fresh.reduce((sum, fresh) => sum + fresh.pages, 0);
     if (pages <= PAGES_A_COMMIT_MIN) return;
     const most = Math.max(PAGES_A_COMMIT_MIN, pagesLeft() / 2);
     while (pages > most) {
       const oldest = this.#fresh.shift()!;
       pages -= oldest.pages;
-      this.discard(oldest);
+      this.#letGo(oldest);
     }
   }
 
@@ -111,11 +128,16 @@ export class DeadLetters {
     return count;
   }
 
-  /** Takes one out so that it can be sent again: without the reason, and pending once more. */
-  revive({ number, stored }: DeadLetter): Stored {
-    const { amendments, bookkeeper } = this.#parts;
+  /**
+   * Takes one out so that it can be sent again: without the reason, and pending once more. Null when it is not there any more:
+   * since it was listed it may have been taken out already, or let go.
+   */
+  revive({ number, stored }: DeadLetter): Stored | null {
+    const { amendments, bookkeeper, read } = this.#parts;
+    const key = deadLetterKey(number);
+    if (read((reader) => amendments.ceiling(reader, key))?.key.equals(key) !== true) return null;
     bookkeeper.revived(stored.lane, stored.message.source.child);
-    amendments.delete(deadLetterKey(number), 0);
+    amendments.delete(key, 0);
     const { [REASON]: _reason, [NUMBER]: _number, ...properties } = stored.message.properties ?? {};
     return { ...stored, message: { ...stored.message, properties } };
   }
@@ -132,8 +154,35 @@ export class DeadLetters {
     let left = count;
     for (const letter of this.#all()) {
       if (left-- <= 0) return;
-      this.discard(letter);
+      this.#letGo(letter);
     }
+  }
+
+  /** Lets one go that nobody has decided on. */
+  #letGo(letter: Parameters<DeadLetters['discard']>[0]): void {
+    this.discard(letter);
+    const { number } = letter;
+    const { first = number, count = 0 } = this.#unsaid ?? {};
+    this.#unsaid = { first, last: number, count: count + 1 };
+    const { clock } = this.#parts;
+    if (clock.monotonic() < this.#saidAt + SAID_EVERY_MS) {
+      this.#timer ??= clock.after(SAID_EVERY_MS, () => this.say());
+      return;
+    }
+    // What goes together is said together.
+    this.#saidAt = clock.monotonic();
+    clock.soon(() => this.say());
+  }
+
+  /** Says what has been let go and was not said yet. */
+  say(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+    if (this.#unsaid === null) return;
+    this.#saidAt = this.#parts.clock.monotonic();
+    const why = `more than ${DEAD_LETTERS_MAX} are not kept, and fewer where their room is wanted`;
+    this.#parts.log.warn(this.#unsaid, `the oldest dead letters were let go, counted as discarded: ${why}`);
+    this.#unsaid = null;
   }
 
   /** One after the other, so that only one is in memory; each may be taken out before the next is asked for. */

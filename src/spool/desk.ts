@@ -2,7 +2,7 @@ import type { Clock } from '../clock/clock.ts';
 import type { Incoming } from '../message/exchange.ts';
 import { Complaints } from '../store/complaints.ts';
 import { StoreError } from '../store/store-error.ts';
-import { compacted, type Compacted } from './compaction.ts';
+import type { Compacted } from './compaction.ts';
 import { lettersIn, type FoundLetter } from './dead-letters.ts';
 import { spoolFile, SpoolFiles } from './files.ts';
 import { peek, verifyFiles, type Verification } from './inspection.ts';
@@ -10,8 +10,9 @@ import { takeIn } from './intake.ts';
 import { LateEnvironment } from './late-environment.ts';
 import { orderLetters, type LetterOrder, type LettersDone } from './letter-orders.ts';
 import type { Spool } from './spool.ts';
-import { ledgerStats, spoolStats, type SpoolStats } from './stats.ts';
-import type { Stored } from '../message/message.ts';
+import { spoolStats, type SpoolStats } from './stats.ts';
+import type { AcceptedAt, Stored } from '../message/message.ts';
+import type { TimeOf } from './boot-table.ts';
 
 /** What people ask about the spool of a running gateway, and have done to it. */
 export class SpoolDesk {
@@ -27,12 +28,13 @@ export class SpoolDesk {
 
   stats(): SpoolStats {
     const now = this.#spool.snapshot();
-    return this.#spool.medium.read((reader) => spoolStats(reader, this.#spool.booksIn(reader), now));
+    const stats = this.#spool.medium.read((reader) => spoolStats(reader, this.#spool.booksIn(reader), now));
+    return { ...stats, ledger: { ...stats.ledger, refused: this.#spool.ledger.refused } };
   }
 
   /** The account with what those above want to know besides: how long the oldest has waited, and the last loss. */
   summary() {
-    return { ...ledgerStats(this.#spool.durableBooks()), ...this.#looked() };
+    return { ...this.#spool.ledger, ...this.#looked() };
   }
 
   #looked(): { oldestAgeSecs: number | null; lastLoss: object | null } {
@@ -54,6 +56,9 @@ export class SpoolDesk {
     return this.#spool.medium.read((reader) => peek(reader, this.#spool.booksIn(reader), count, lane));
   }
 
+  /** When a message was accepted, as well as it is known by now. */
+  readonly acceptedTime = (accepted: AcceptedAt): TimeOf => this.#spool.acceptedTime(accepted);
+
   /** The dead letters behind number `after`, until their bodies come to `bytesMax`. */
   deadLetters(after: number, bytesMax: number): readonly FoundLetter[] {
     return this.#spool.medium.read((reader) => lettersIn(reader, after, bytesMax));
@@ -65,7 +70,7 @@ export class SpoolDesk {
 
   /** Makes the spool's file as small as what is in it. `copied` is told how many bytes are done. */
   compact(copied: (bytes: number) => void): Promise<Compacted> {
-    return compacted(this.#spool, copied);
+    return this.#spool.compact(copied);
   }
 
   /** Takes messages in that another spool gave out. Resolves when each is durable (null) or refused (why). */

@@ -3,7 +3,7 @@ import type { RefusalReason } from '../message/loss.ts';
 import type { Message } from '../message/message.ts';
 import type { Books } from './books.ts';
 import type { Committer } from './committer.ts';
-import type { Lane } from './lane.ts';
+import type { Lane, Sealed } from './lane.ts';
 import type { Bookkeeper } from './bookkeeper.ts';
 import type { Losses } from './losses.ts';
 import { childOf } from './pruning.ts';
@@ -13,6 +13,9 @@ import type { WearMeter } from './wear.ts';
 
 /** Bytes that may wait for a medium that does not keep up or cannot be written, before the oldest of them go. */
 const WAITING_BYTES_MAX = 16 * 2 ** 20;
+
+/** That something was refused waits no longer for a commit, ms. */
+const REFUSED_MS_MAX = 1000;
 
 /** The spool has no room, or the medium does not keep up: the message was not taken on, and was counted as refused. */
 export class SpoolFull extends Error {
@@ -69,7 +72,7 @@ export class Door {
       }
       if (room.stuck) return this.#refuse('the quota is used up, and nothing can be let go');
     }
-    if (committer.waitingBytes > WAITING_BYTES_MAX && !this.#shed(lane.number, senderWaits)) {
+    if (committer.waitingBytes > WAITING_BYTES_MAX && !this.#shed(lane.number, message.body.length, senderWaits)) {
       return this.#refuse('the medium does not keep up');
     }
     bookkeeper.accepted(lane.number, message.source.child);
@@ -91,7 +94,8 @@ export class Door {
   /** Counts what was turned away before it came to a message. */
   refused(reason: RefusalReason): void {
     this.#parts.bookkeeper.refused(reason);
-    this.#parts.committer.touch();
+    // A full spool may make no other commit; a flood of refusals must not make many.
+    this.#parts.committer.touchWithin(REFUSED_MS_MAX);
   }
 
   /** See {@link Spool.discard}. */
@@ -107,21 +111,32 @@ export class Door {
     committer.touchSoon();
   }
 
-  /** The memory for what waits is full: the oldest of the lowest lane goes for a newer one. False when it must not. */
-  #shed(lane: number, senderWaits: boolean): boolean {
-    const { committer, bookkeeper, losses, log, settings } = this.#parts;
+  /**
+   * The memory for what waits is full: the oldest of the lowest lane go for a newer message, at least as much as it takes.
+   * False when none may.
+   */
+  #shed(lane: number, bytes: number, senderWaits: boolean): boolean {
+    const { committer, log, settings } = this.#parts;
     if (whenFullOf(settings(), lane) === 'reject-new') return false;
-    // Who waits for an acknowledgement keeps the message: it displaces only what is worth less.
-    const block = committer.shed(senderWaits ? lane + 1 : lane);
-    if (block === null) return false;
-    if (!this.#shedding) log.error('memory is full of readings that the medium does not take: the oldest are let go');
-    this.#shedding = true;
-    const { header, children } = block;
+    let shed = 0;
+    while (committer.waitingBytes > WAITING_BYTES_MAX && (shed === 0 || shed < bytes)) {
+      // Who waits for an acknowledgement keeps the message: it displaces only what is worth less.
+      const block = committer.shed(senderWaits ? lane + 1 : lane);
+      if (block === null) break;
+      if (!this.#shedding) log.error('memory is full of readings that the medium does not take: the oldest are let go');
+      this.#shedding = true;
+      this.#bookShed(block);
+      shed += block.value.length;
+    }
+    return shed > 0;
+  }
+
+  #bookShed({ header, children }: Sealed): void {
+    const { bookkeeper, losses } = this.#parts;
     bookkeeper.dropped('evicted', header.lane, children);
     const { epoch, firstSeq, lastSeq, count, firstEventTime, lastEventTime } = header;
     const range = { firstSeq, lastSeq, count, firstEventTime, lastEventTime };
     losses.add({ epoch, lane: header.lane, ...childOf(children), reason: 'evicted', ...range, exact: true });
-    return true;
   }
 
   #refuse(why: string): Promise<never> {

@@ -30,6 +30,13 @@ export interface EvictorParts {
   readonly knownTo: (lane: Lane) => number;
 }
 
+/** What becomes of messages, by `whenFull`. */
+const MEANS: Readonly<Record<WhenFull, string>> = {
+  'drop-oldest': 'the oldest messages are let go, lowest lane first, and counted',
+  thin: 'the oldest messages are thinned, lowest lane first, and counted',
+  'reject-new': 'what comes is refused, and counted; nothing that waits is let go',
+};
+
 /**
  * Makes room: lowest lane first, oldest first, never what is in flight.
  *
@@ -72,6 +79,20 @@ export class Evictor {
         this.#parts.whenFull(lane.number) !== 'reject-new' &&
         this.#parts.read((reader) => lane.blockWith(reader, lane.changeableFrom)) !== null,
     );
+  }
+
+  /** What it means by the lanes' settings that the spool is full, in words. */
+  get means(): string {
+    const lanes = new Map<WhenFull, number[]>();
+    for (const { number } of this.#parts.lanes.toReversed()) {
+      const whenFull = this.#parts.whenFull(number);
+      lanes.set(whenFull, [...(lanes.get(whenFull) ?? []), number]);
+    }
+    const said = [...lanes].map(([whenFull, numbers]) => {
+      if (lanes.size === 1) return MEANS[whenFull];
+      return `of lane${numbers.length === 1 ? '' : 's'} ${numbers.join(', ')} ${MEANS[whenFull]}`;
+    });
+    return said.join('; ');
   }
 
   #dropOldest(lane: Lane): Step | null {

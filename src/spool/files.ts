@@ -31,6 +31,7 @@ export async function lookAtSpool<T>(
   for (let tries = 1; ; tries++) {
     const file = PageFile.open(spoolFile(dataDir), complain);
     try {
+      metasMustBeSound(file, complain);
       return look(file, booksIn(file), file);
     } catch (error) {
       if (tries === TRIES_MAX || !file.moved()) throw error;
@@ -38,6 +39,16 @@ export async function lookAtSpool<T>(
       file.close();
     }
   }
+}
+
+/** With one meta page the file can be read, but not be opened by LMDB: a start sets it aside. */
+function metasMustBeSound({ metas, path }: PageFile, complain: ((error: StoreError) => void) | null): void {
+  metas.forEach((meta, number) => {
+    if (typeof meta !== 'string') return;
+    const error = new StoreError('damaged', `${path}: meta page ${number} ${meta}`);
+    if (complain === null) throw error;
+    complain(error);
+  });
 }
 
 export function spoolFile(dataDir: string): string {

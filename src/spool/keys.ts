@@ -76,6 +76,8 @@ export const BOOKS_KEY: Buffer = Buffer.from([RESERVED, 0, 0, 0, 0, 0, 0, 0]);
 export const LOSSES_KEY: Buffer = Buffer.from([RESERVED, 1, 0, 0, 0, 0, 0, 0]);
 export const CHILDREN_KEY: Buffer = Buffer.from([RESERVED, 2, 0, 0, 0, 0, 0, 0]);
 export const BOOTS_KEY: Buffer = Buffer.from([RESERVED, 3, 0, 0, 0, 0, 0, 0]);
+/** What is still to be carried over from a spool that was set aside; gone before anybody else sees the one that follows it. */
+export const PLAN_KEY: Buffer = Buffer.from([RESERVED, 4, 0, 0, 0, 0, 0, 0]);
 /** The first key that is after every dead letter. */
 export const RECORDS_FROM: Buffer = BOOKS_KEY;
 

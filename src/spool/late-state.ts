@@ -1,6 +1,6 @@
 import type { Change, Reader } from '../store/environment.ts';
 import { StoreError } from '../store/store-error.ts';
-import { namesIn, type State, type StateEntry } from '../store/state.ts';
+import { namesIn, parsed, type State, type StateEntry } from '../store/state.ts';
 import { LateEnvironment } from './late-environment.ts';
 
 /** Address space of the state environment, as that of {@link State}. */
@@ -25,8 +25,7 @@ export class LateState implements Remembered {
 
   /** Undefined also for what cannot be read. */
   get(name: string): unknown {
-    const bytes = this.bytes(name);
-    return bytes === null ? undefined : JSON.parse(bytes.toString('utf8'));
+    return parsed(this.bytes(name));
   }
 
   /** As {@link State.put}; rejects with the StoreError while the medium does not take it. */

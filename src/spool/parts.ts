@@ -11,6 +11,7 @@ import type { BlockHeader } from './block.ts';
 import type { Books } from './books.ts';
 import type { BootTable } from './boot-table.ts';
 import { Committer } from './committer.ts';
+import { Compaction } from './compaction.ts';
 import { Door } from './door.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { Evictor } from './evictor.ts';
@@ -22,6 +23,7 @@ import type { Medium } from './late-environment.ts';
 import type { Losses } from './losses.ts';
 import { Merger } from './merger.ts';
 import { Pruning } from './pruning.ts';
+import { Quarantine } from './quarantine.ts';
 import type { Quota } from './quota.ts';
 import { Room } from './room.ts';
 import { lifeMsOf, whenFullOf, type SpoolSettings } from './settings.ts';
@@ -52,6 +54,7 @@ export interface SpoolParts {
   readonly wear: WearMeter;
   readonly room: Room;
   readonly committer: Committer;
+  readonly compaction: Compaction;
   readonly door: Door;
   readonly expirer: Expirer;
   readonly indexing: Indexing;
@@ -71,7 +74,8 @@ export function spoolParts(options: PartsOptions): SpoolParts {
   const amendments = new Amendments();
   const bookkeeper = new Bookkeeper(books.ledger, books.lanes, books.children);
   const sendsUnwritten = books.write === 'when-needed';
-  const accompaniment = new Accompaniment(clock, sendsUnwritten, (soon) => committer.accompany(soon));
+  const isKept = (key: Buffer) => read((reader) => reader.get(key)) !== null;
+  const accompaniment = new Accompaniment(clock, sendsUnwritten, (soon) => committer.accompany(soon), isKept);
   const maySendUnwritten = (held: boolean) => committer.maySendUnwritten && (!held || committer.givesUpWaiting);
   const waiting = (lane: number, seq: number) => committer.waiting(lane, seq);
   const earliest = ({ earliestExpiry, firstAge }: BlockHeader) =>
@@ -88,6 +92,7 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     lifeMs,
     epoch: () => books.epoch,
     pending: (lane) => books.lanes[lane]!.pending,
+    timeOf: (accepted) => boots.timeOf(accepted),
   });
   const expirer = new Expirer({
     lanes,
@@ -108,7 +113,7 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     knownTo: (lane) => indexing.knownTo(lane),
   });
   const pagesLeft = () => quota.targetBytes(clock.monotonic()) / pageBytes - read((reader) => reader.livePages().live);
-  const deadLetters = new DeadLetters({ books, bookkeeper, amendments, pageBytes, read, pagesLeft });
+  const deadLetters = new DeadLetters({ books, bookkeeper, amendments, pageBytes, read, pagesLeft, clock, log });
   const merger = new Merger({ lanes, pruning, read, worthIt: () => !sending() && wear.atEase });
   const room = new Room({
     environment,
@@ -119,6 +124,7 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     clock,
     log,
     onFull: () => deadLetters.makeRoom(),
+    dropQuarantine: () => new Quarantine(settings().dataDir).remove(),
     exclusively: (act) => committer.exclusively(act),
   });
   const committer = new Committer({
@@ -139,6 +145,7 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     onDamaged: options.onDamaged,
     onMore: options.onMore,
   });
+  const compaction = new Compaction({ environment, books, quota, room, committer, clock, log });
   const door = new Door({ books, bookkeeper, losses, lanes, committer, room, wear, settings, sending, log });
   const reading = (lane: Lane): ReadingParts => ({
     read,
@@ -164,6 +171,7 @@ export function spoolParts(options: PartsOptions): SpoolParts {
     wear,
     room,
     committer,
+    compaction,
     door,
     expirer,
     indexing,

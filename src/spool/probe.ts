@@ -23,12 +23,18 @@ const TRIES_MAX = 3;
 /**
  * Looks at the spool's file before LMDB maps it: a page that is damaged can make LMDB abort the process, one that cannot be
  * read is a SIGBUS. After a clean stop nothing is looked at. After an unclean one all tree pages are, and the heads of the
- * lanes; once that did not help, everything. Throws StoreError `damaged` when the file must not be used.
+ * lanes; once that did not help, everything. `progress` is called with each read. `always`: after a clean stop, too, where no
+ * start could ever say in the file that it was brought down by it. Throws StoreError `damaged` when the file must not be used.
  */
-export function probe(path: string, bootId: string): Probe {
+export function probe(
+  path: string,
+  bootId: string,
+  progress: () => void = () => undefined,
+  always: boolean = false,
+): Probe {
   for (let tries = 1; ; tries++) {
     try {
-      return look(path, bootId);
+      return look(path, bootId, progress, always);
     } catch (error) {
       if (!(error instanceof StoreError) || error.fault !== 'io') throw error;
       if (tries === TRIES_MAX) throw new StoreError('damaged', error.message);
@@ -36,10 +42,10 @@ export function probe(path: string, bootId: string): Probe {
   }
 }
 
-function look(path: string, bootId: string): Probe {
+function look(path: string, bootId: string, progress: () => void, always: boolean): Probe {
   let file: PageFile;
   try {
-    file = PageFile.open(path);
+    file = PageFile.open(path, null, false, progress);
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
     // None yet; or its owner says why it may not be opened, better than we can.
@@ -48,11 +54,11 @@ function look(path: string, bootId: string): Probe {
   }
   try {
     const books = readBooks(file);
-    if (books === null || books.clean) return { crashes: 0 };
-    const crashes = books.boots.at(-1)?.id === bootId ? books.crashes + 1 : 0;
+    if (books === null || (books.clean && !always)) return { crashes: 0 };
+    const crashes = !books.clean && books.boots.at(-1)?.id === bootId ? books.crashes + 1 : 0;
     const complaints = new Complaints();
     checkPages(file, complaints);
-    if (complaints.count > 0) throw new StoreError('damaged', `${path}: ${complaints.listed[0]}`);
+    if (complaints.count > 0) throw new StoreError('damaged', complaints.listed[0]!);
     if (crashes >= CRASHES_BEFORE_ALL) readAll(file);
     else readHeads(file, books);
     return { crashes };

@@ -1,7 +1,15 @@
 import type { Logger } from 'pino';
 import type { DropReason, Loss } from '../message/loss.ts';
-import type { Message, Stored } from '../message/message.ts';
-import { BlockDamaged, decodeBlock, pack, type BlockHeader, type ChildCounts } from './block.ts';
+import { eventTimeOf, type AcceptedAt, type Message, type Stored } from '../message/message.ts';
+import {
+  BLOCK_HEADER_BYTES,
+  BlockDamaged,
+  decodeBlock,
+  headerAsItStands,
+  pack,
+  type BlockHeader,
+  type ChildCounts,
+} from './block.ts';
 import { NOBODY } from './child-accounts.ts';
 import { blockKey, keySeq } from './keys.ts';
 import { countChildren, lastOfDamaged, type Lane, type Placed, type Unreadable } from './lane.ts';
@@ -26,7 +34,11 @@ export interface PruningParts {
   /** The epoch that a block which cannot be read is put down to. */
   readonly epoch: () => number;
   readonly pending: (lane: number) => number;
+  readonly timeOf: TimeOf;
 }
+
+/** When a message was accepted, as well as it is known by now: ms since 1970. */
+type TimeOf = (accepted: AcceptedAt) => { readonly at: number };
 
 /**
  * Lets messages go that lie on the medium: each way in which that happens keeps the account and the loss reports through
@@ -90,7 +102,7 @@ export class Pruning {
   lost(lane: Lane, { placed, why, firstSeq, lastSeq }: Unreadable): void {
     const { log, bookkeeper, losses, epoch, pending } = this.#parts;
     log.error({ lane: lane.number, firstSeq, lastSeq }, `spool: ${why}`);
-    const count = Math.min(lastSeq - firstSeq + 1, pending(lane.number));
+    const count = Math.min(heldByDamaged(placed, lastSeq), lastSeq - firstSeq + 1, pending(lane.number));
     bookkeeper.dropped('quarantined', lane.number, new Map([[NOBODY, count]]));
     const times = { firstEventTime: null, lastEventTime: null };
     const reason = 'quarantined';
@@ -107,8 +119,18 @@ export class Pruning {
   #book(lane: Lane, gone: readonly Stored[], reason: DropReason): void {
     if (gone.length === 0) return;
     this.#parts.bookkeeper.dropped(reason, lane.number, countChildren(gone));
-    this.#parts.losses.add(lossOf(gone, reason));
+    this.#parts.losses.add(lossOf(gone, reason, this.#parts.timeOf));
   }
+}
+
+/**
+ * How many messages a block that cannot be read held: what its header says where that can be, else one for each number. Of
+ * the numbers of one that was thinned, or has expired in part, most are counted as gone already.
+ */
+function heldByDamaged({ key, value }: Placed, lastSeq: number): number {
+  const numbers = lastSeq - keySeq(key) + 1;
+  const said = value.length >= BLOCK_HEADER_BYTES ? headerAsItStands(value).count : 0;
+  return said > 0 && said <= numbers ? said : numbers;
 }
 
 /** The child, where all are of one. */
@@ -117,13 +139,14 @@ export function childOf(children: ChildCounts): Pick<Loss, 'child'> {
   return child === undefined || others.length > 0 ? {} : { child };
 }
 
-/** The report of messages that went, of one lane and one epoch, in order; at least one. */
-export function lossOf(gone: readonly Stored[], reason: Loss['reason']): Loss {
+/** The report of messages that went, of one lane and one epoch, in order; at least one. Its times are as well known as theirs are now. */
+export function lossOf(gone: readonly Stored[], reason: Loss['reason'], timeOf: TimeOf): Loss {
   const { epoch, lane, seq: firstSeq } = gone[0]!;
   let firstEventTime = Infinity;
   let lastEventTime = -Infinity;
   for (const { message } of gone) {
-    const time = message.eventTime ?? message.acceptedAt.wall;
+    const at = Math.floor(timeOf(message.acceptedAt).at);
+    const time = eventTimeOf(message, at) ?? at;
     firstEventTime = Math.min(firstEventTime, time);
     lastEventTime = Math.max(lastEventTime, time);
   }

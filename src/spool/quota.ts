@@ -171,7 +171,8 @@ function reserveOf(totalPages: number): number {
   return Math.max(RESERVE_PAGES_MIN, Math.ceil(totalPages * RESERVE_SHARE));
 }
 
-function bytesUnder(folder: string, without: string): number {
+/** Bytes of all files in a folder and below, but for one. */
+export function bytesUnder(folder: string, without?: string): number {
   let bytes = 0;
   try {
     for (const entry of readdirSync(folder, { withFileTypes: true })) {

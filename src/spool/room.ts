@@ -42,6 +42,8 @@ export interface RoomParts {
   readonly log: Logger;
   /** What is worth less than what waits in a lane goes first. */
   readonly onFull: () => void;
+  /** Deletes the spool that was set aside before this one; false when there is none. */
+  readonly dropQuarantine: () => boolean;
   /** Does something with the file while no commit is under way. */
   readonly exclusively: (act: () => Promise<void>) => Promise<void>;
 }
@@ -131,6 +133,8 @@ export class Room {
       if (now - this.#growthRefusedAt < GROWTH_REFUSED_MS) return;
       const pages = live + blockPages() + COMMIT_OVERHEAD_PAGES + Math.max(0, -amendments.pagesFreed);
       const growth = quota.growth(now, pages, environment.fileBytes(), pageBytes);
+      const most = quota.pagesAllowed(now, quota.targetBytes(now), pageBytes);
+      if ((pages > most || (growth === 0 && quota.held)) && this.#dropQuarantine()) continue;
       if (growth === 0) {
         // That nothing is needed now says nothing of whether there would be room.
         if (quota.held) this.#hold(true);
@@ -151,12 +155,20 @@ export class Room {
     this.#wanting = this.#stuck = false;
     if (wanted > 0) {
       this.#parts.onFull();
-      if (!this.#full) log.warn('the spool is full: the oldest messages of the lowest lane are let go, and counted');
+      if (!this.#full) log.warn(`the spool is full: ${evictor.means}`);
       const freed = evictor.evict(wanted);
       this.#wanting = freed > 0 && freed < wanted;
       this.#stuck = freed === 0 && amendments.pagesFreed <= 0;
     }
     this.#full = wanted > 0 || (this.#full && !this.#roomy(allowed, allowed + wanted));
+  }
+
+  /** What lies in quarantine has been carried over or is counted as lost: it goes before any message does. */
+  #dropQuarantine(): boolean {
+    if (!this.#parts.dropQuarantine()) return false;
+    this.#parts.log.warn('the spool in quarantine was deleted: its room is wanted for messages');
+    this.#parts.quota.othersChanged();
+    return true;
   }
 
   /** Whether a good part is free of what may be stored in the file, or once it has grown where it may. */

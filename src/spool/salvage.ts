@@ -1,23 +1,28 @@
 import { constants, inflateRawSync } from 'node:zlib';
 import { LANES, type Stored } from '../message/message.ts';
-import { openRemnants, type Remnant, type Stretch } from '../store/page-salvage.ts';
-import { BLOCK_HEADER_BYTES, BlockDamaged, CODEC_DEFLATE, decodeBlock, headerAsItStands, readHeader } from './block.ts';
+import { openRemnants, type Remnant, type Remnants, type Stretch } from '../store/page-salvage.ts';
+import {
+  BLOCK_HEADER_BYTES,
+  BlockDamaged,
+  checksumOf,
+  CODEC_DEFLATE,
+  decodeBlock,
+  headerAsItStands,
+  readHeader,
+  type BlockHeader,
+} from './block.ts';
 import type { Books } from './books.ts';
 
 /** Longest block that is opened, raw bytes: a body of the largest size and what belongs to it, many times. */
 const RAW_BYTES_MAX = 8 * 2 ** 20;
-const LEVEL_AT = 3;
 
 /** Where a block lies. */
-interface Find {
+export interface Find {
   readonly places: readonly Stretch[];
   readonly bytes: number;
-  readonly lane: number;
-  readonly epoch: number;
-  readonly firstSeq: number;
-  readonly lastSeq: number;
-  /** How often it was thinned. */
-  readonly level: number;
+  readonly header: BlockHeader;
+  /** By which a block is known from another copy of the same messages. */
+  readonly checksum: number;
 }
 
 /**
@@ -33,25 +38,16 @@ export function* salvage(
 ): Generator<Stored, void, void> {
   const remnants = openRemnants(path);
   try {
-    const finds = new Map<string, Find>();
-    for (const remnant of remnants.all(unreadable)) {
-      const find = findIn(remnant);
-      if (find === null) continue;
-      const name = `${find.lane}/${find.epoch}/${find.firstSeq}`;
-      const before = finds.get(name);
-      // A block that was merged with the next has grown, one that was thinned has a higher level: these are the newer ones.
-      if (before === undefined || newer(find, before)) finds.set(name, find);
-    }
     let [lane, epoch, last] = [-1, -1, 0];
-    for (const find of [...finds.values()].toSorted(inOrder)) {
-      if (find.lane !== lane || find.epoch !== epoch) {
-        ({ lane, epoch } = find);
+    for (const { header, places, bytes } of newestOf(findsIn(remnants, unreadable)).toSorted(inOrder)) {
+      if (header.lane !== lane || header.epoch !== epoch) {
+        ({ lane, epoch } = header);
         const settled = books !== null && books.epoch === epoch;
         last = settled ? (books.lanes[lane]?.settledTo ?? 0) : 0;
       }
-      if (find.lastSeq <= last) continue;
+      if (header.lastSeq <= last) continue;
       try {
-        for (const stored of decodeBlock(remnants.read(find.places, find.bytes)).messages) {
+        for (const stored of decodeBlock(remnants.read(places, bytes)).messages) {
           if (stored.seq <= last) continue;
           last = stored.seq;
           yield stored;
@@ -65,12 +61,32 @@ export function* salvage(
   }
 }
 
+/** All blocks that lie in a file, also several copies of one. */
+export function* findsIn(remnants: Remnants, unreadable: (error: Error) => void): Generator<Find, void, void> {
+  for (const remnant of remnants.all(unreadable)) {
+    const find = findIn(remnant);
+    if (find !== null) yield find;
+  }
+}
+
+/** Of several copies of a block the newest. */
+export function newestOf(finds: Iterable<Find>): Find[] {
+  const newest = new Map<string, Find>();
+  for (const find of finds) {
+    const { lane, epoch, firstSeq } = find.header;
+    const name = `${lane}/${epoch}/${firstSeq}`;
+    const before = newest.get(name);
+    // A block that was merged with the next has grown, one that was thinned has a higher level: these are the newer ones.
+    if (before === undefined || newer(find.header, before.header)) newest.set(name, find);
+  }
+  return [...newest.values()];
+}
+
 function findIn({ places, bytes: rest }: Remnant): Find | null {
   const bytes = blockBytes(rest);
   if (bytes === null) return null;
   try {
-    const { lane, epoch, firstSeq, lastSeq } = readHeader(rest.subarray(0, bytes));
-    return { places, bytes, lane, epoch, firstSeq, lastSeq, level: rest[LEVEL_AT]! };
+    return { places, bytes, header: readHeader(rest.subarray(0, bytes)), checksum: checksumOf(rest) };
   } catch (error) {
     if (error instanceof BlockDamaged) return null;
     throw error;
@@ -95,10 +111,10 @@ function blockBytes(bytes: Buffer): number | null {
   }
 }
 
-function newer(a: Find, b: Find): boolean {
+function newer(a: BlockHeader, b: BlockHeader): boolean {
   return a.lastSeq !== b.lastSeq ? a.lastSeq > b.lastSeq : a.level >= b.level;
 }
 
-function inOrder(a: Find, b: Find): number {
+function inOrder({ header: a }: Find, { header: b }: Find): number {
   return a.lane - b.lane || a.epoch - b.epoch || a.firstSeq - b.firstSeq;
 }

@@ -9,6 +9,7 @@ import { decodeBooks, pendingOf, readBooks, type Books } from './books.ts';
 import { BootTable, type TimeOf } from './boot-table.ts';
 import { together, type Companion, type KeptRecord } from './companion.ts';
 import { recordsIn } from './companion-records.ts';
+import type { Compacted } from './compaction.ts';
 import type { Lane } from './lane.ts';
 import { opened, type Medium } from './late-environment.ts';
 import type { Losses } from './losses.ts';
@@ -17,6 +18,7 @@ import { lossOf } from './pruning.ts';
 import { mapBytesFor, type Quota } from './quota.ts';
 import { lifeMsOf, type SpoolSettings } from './settings.ts';
 import { snapshotOf, type SpoolSnapshot } from './snapshot.ts';
+import { ledgerStats, type SpoolStats } from './stats.ts';
 import { Turns } from './turns.ts';
 
 /** How often it is looked for what has expired, ms. */
@@ -57,7 +59,6 @@ export class Spool {
   #settings: SpoolSettings;
   #beforeClose: () => Promise<void> = () => Promise.resolve();
   #sweeping = false;
-  #shrinking = false;
   #sending = false;
   #closing = false;
   #givenUp: (fault: StoreError) => void = () => undefined;
@@ -158,7 +159,7 @@ export class Spool {
    */
   deadLetter(stored: Stored, reason: string): void {
     this.#parts.deadLetters.add(stored, reason);
-    this.#losses.add(lossOf([stored], 'dead-letter'));
+    this.#losses.add(lossOf([stored], 'dead-letter', (accepted) => this.#boots.timeOf(accepted)));
     const { committer } = this.#parts;
     committer.settled(this.#lanes[stored.lane]!.settle(stored.seq, (durable) => committer.whenDurable(durable)));
     committer.touchSoon();
@@ -246,12 +247,9 @@ export class Spool {
     this.#parts.committer.touchNow();
   }
 
-  /** Makes the file as small as what is in it. Rejects when there is no room for the copy, or the medium does not take it. */
-  async compact(copied: (bytes: number) => void = () => undefined): Promise<void> {
-    await this.#parts.committer.exclusively(async () => {
-      this.#parts.room.mustHaveRoomForCopy();
-      await this.#environment.recreate(copied);
-    });
+  /** See {@link Compaction.compact}; `copied` is told how many bytes are done. */
+  compact(copied: (bytes: number) => void = () => undefined): Promise<Compacted> {
+    return this.#parts.compaction.compact(copied);
   }
 
   /** Dead letters, oldest first. */
@@ -266,11 +264,14 @@ export class Spool {
 
   /** Sends dead letters again, as new messages at the end of their lanes; all of them when no numbers are given. */
   async retryDeadLetters(numbers?: ReadonlySet<number>): Promise<number> {
-    const letters = this.#parts.deadLetters.list(numbers);
-    for (const letter of letters) {
+    let count = 0;
+    for (const letter of this.#parts.deadLetters.list(numbers)) {
       // Each by itself, with nothing waiting in front of it: it leaves the dead letters in the commit that has it again.
       await this.flush();
-      const { message, lane } = this.#parts.deadLetters.revive(letter);
+      const revived = this.#parts.deadLetters.revive(letter);
+      if (revived === null) continue;
+      count++;
+      const { message, lane } = revived;
       // Its time begins anew: it was laid apart, not waiting.
       const again = { ...message, acceptedAt: { ...message.acceptedAt, age: this.#age.now() } };
       const life = lifeMsOf(this.#settings, message);
@@ -278,7 +279,7 @@ export class Spool {
       void this.#parts.committer.append(this.#lanes[lane]!, again, life, waits);
       await this.flush();
     }
-    return letters.length;
+    return count;
   }
 
   /** Lets dead letters go, counted as discarded; all of them when no numbers are given. */
@@ -300,6 +301,7 @@ export class Spool {
     await this.#parts.committer.stop().catch((error: unknown) => {
       this.#log.error({ err: error }, 'the last commit failed; readings of the last moments are lost');
     });
+    this.#parts.deadLetters.say();
     await this.#beforeClose().catch((error: unknown) =>
       this.#log.warn({ err: error }, 'the totals could not be copied'),
     );
@@ -331,6 +333,11 @@ export class Spool {
   /** The account as it stands on the medium, without the children's. */
   durableBooks(): Omit<Books, 'children' | 'boots'> {
     return decodeBooks(this.#parts.committer.durableBooks);
+  }
+
+  /** The account on the medium, and what was refused up to now: a full spool need not write until something has gone. */
+  get ledger(): SpoolStats['ledger'] {
+    return { ...ledgerStats(this.durableBooks()), refused: { ...this.books.ledger.refused } };
   }
 
   /** How the spool is doing now. */
@@ -369,7 +376,7 @@ export class Spool {
   #committed(): void {
     // What is due may be more than one commit carries.
     if (this.#sweeping) this.#clock.soon(() => this.#sweep());
-    this.#shrink();
+    if (!this.#closing) this.#parts.compaction.shrink();
     this.#more();
   }
 
@@ -382,19 +389,5 @@ export class Spool {
     // One that is under way is waited for, or a medium that is always busy would put expiry off for good.
     this.#sweeping = this.#parts.committer.underWay || this.#parts.expirer.sweep();
     if (this.#sweeping && !this.#parts.committer.underWay) this.#parts.committer.touchNow();
-  }
-
-  /** A file larger than a lowered quota shrinks when there is nothing in it. */
-  #shrink(): void {
-    if (this.#shrinking || this.#closing) return;
-    if (pendingOf(this.books) > 0 || this.books.ledger.deadLetters > 0) return;
-    if (this.#environment.fileBytes() <= this.#quota.bytes) return;
-    this.#shrinking = true;
-    this.#clock.soon(() => {
-      this.compact()
-        .then(() => this.#log.info('the spool is empty: its file has shrunk to the quota'))
-        .catch((error: unknown) => this.#log.warn({ err: error }, 'the file could not be made smaller'))
-        .finally(() => (this.#shrinking = false));
-    });
   }
 }

@@ -8,6 +8,8 @@ import type { Durable } from './unwritten.ts';
 
 /** A block on its way to the medium, and who waits for it. */
 export interface WaitingBlock extends Sealed {
+  /** They are numbered as they are made. */
+  readonly number: number;
   readonly group: CommitGroup;
   /** Somebody holds back an acknowledgement until it is there. */
   readonly awaited: boolean;
@@ -36,6 +38,7 @@ export class WaitingBlocks {
   readonly #awaited = new Set<Lane>();
   #blocks: WaitingBlock[] = [];
   #bytes = 0;
+  #made = 0;
   /** So many of them, from the front, are in the commit under way. */
   #carried = 0;
   #group = new CommitGroup();
@@ -48,6 +51,14 @@ export class WaitingBlocks {
   /** Something waits: blocks, or what goes along with them. */
   get waits(): boolean {
     return this.#blocks.length > 0 || this.#parts.accompaniment.waits;
+  }
+
+  /** Tells whether something of what waits now still does: what comes meanwhile must hold up nobody. */
+  get waitsStill(): () => boolean {
+    const made = this.#made;
+    const { accompaniment } = this.#parts;
+    const { open } = accompaniment;
+    return () => (this.#blocks[0]?.number ?? Infinity) <= made || accompaniment.waitsBefore(open);
   }
 
   get size(): number {
@@ -84,7 +95,14 @@ export class WaitingBlocks {
     const sealed = lane.cut(books.epoch);
     if (sealed === null) return;
     const awaited = this.#awaited.delete(lane);
-    this.#blocks.push({ ...sealed, group: this.#group, awaited, cut: accompaniment.open, laidApart: false });
+    this.#blocks.push({
+      ...sealed,
+      number: ++this.#made,
+      group: this.#group,
+      awaited,
+      cut: accompaniment.open,
+      laidApart: false,
+    });
     this.#group.holds();
     this.#bytes += sealed.value.length;
     // Not at once: whoever goes along with the messages may not have seen the last of them yet.
@@ -183,7 +201,7 @@ export class WaitingBlocks {
 
   /** What was carried is not on the medium: it waits as before. */
   notWritten(): void {
-    this.#parts.accompaniment.notWritten();
+    this.#parts.accompaniment.notWritten(this.#parts.bytesMax(), this.#blocks);
     this.#carried = 0;
   }
 

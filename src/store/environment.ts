@@ -216,10 +216,14 @@ export class Environment {
     this.#resident.pages.letGo();
   }
 
-  /** Length of the data file, bytes; as it was seen last while the path leads nowhere. */
+  /** Length of the data file, bytes; as it was seen last while the path leads nowhere, or may not be followed. */
   fileBytes(): number {
-    const found = statSync(join(this.directory, DATA_FILE), { throwIfNoEntry: false });
-    return (this.#fileBytes = found?.size ?? this.#fileBytes);
+    try {
+      this.#fileBytes = statSync(join(this.directory, DATA_FILE)).size;
+    } catch {
+      // The next commit meets the same, and says it: how the spool is doing is asked just then.
+    }
+    return this.#fileBytes;
   }
 
   /** Pages from the file's start that LMDB has ever used. */

@@ -28,25 +28,38 @@ export class PageFile implements Reader {
   readonly #fd: number;
   readonly #complain: ((error: StoreError) => void) | null;
   readonly #growing: boolean;
+  readonly #progress: () => void;
   /** What lies in it, with large values put together. */
   readonly #whole: Reader = new WholeValues(this.#entries());
   #metas: Metas;
   #meta: Meta;
 
-  private constructor(path: string, fd: number, complain: ((error: StoreError) => void) | null, growing: boolean) {
+  private constructor(
+    path: string,
+    fd: number,
+    complain: ((error: StoreError) => void) | null,
+    growing: boolean,
+    progress: () => void,
+  ) {
     this.path = path;
     this.#fd = fd;
     this.#complain = complain;
     this.#growing = growing;
+    this.#progress = progress;
     this.#metas = this.#readMetas();
     this.#meta = this.#newest(this.#metas);
   }
 
   /**
    * Throws StoreError: `absent` when there is none, `damaged` when neither meta page is one. `growing`: somebody writes to it,
-   * who lengthens it after a commit where the commit did not need its last pages.
+   * who lengthens it after a commit where the commit did not need its last pages. `progress` is called with each read.
    */
-  static open(path: string, complain: ((error: StoreError) => void) | null = null, growing = false): PageFile {
+  static open(
+    path: string,
+    complain: ((error: StoreError) => void) | null = null,
+    growing = false,
+    progress: () => void = () => undefined,
+  ): PageFile {
     let fd: number;
     try {
       fd = openSync(path, 'r');
@@ -55,7 +68,7 @@ export class PageFile implements Reader {
     }
     try {
       if (fstatSync(fd).size === 0) throw new StoreError('absent', `there is nothing in ${path}`);
-      return new PageFile(path, fd, complain, growing);
+      return new PageFile(path, fd, complain, growing, progress);
     } catch (error) {
       closeSync(fd);
       throw storeError(error, path);
@@ -174,6 +187,7 @@ export class PageFile implements Reader {
     const buffer = Buffer.allocUnsafeSlow(bytes);
     let read = 0;
     try {
+      this.#progress();
       if (number < this.usedPages()) read = readWhole(this.#fd, buffer, number * this.pageBytes);
     } catch (error) {
       throw storeError(error, `${this.path}: page ${number}`);

@@ -46,8 +46,11 @@ interface Pieces {
   readonly others: Map<string, Stretch>;
 }
 
-/** Goes through a data file page by page, without its trees. Throws StoreError where it cannot be opened. */
-export function openRemnants(path: string): Remnants {
+/**
+ * Goes through a data file page by page, without its trees. `progress` is called with each read. Throws StoreError where it cannot
+ * be opened.
+ */
+export function openRemnants(path: string, progress: () => void = () => undefined): Remnants {
   let fd: number;
   try {
     fd = openSync(path, 'r');
@@ -55,6 +58,7 @@ export function openRemnants(path: string): Remnants {
     throw storeError(error, path);
   }
   const read = (at: number, bytes: number): Buffer => {
+    progress();
     const buffer = Buffer.allocUnsafeSlow(bytes);
     try {
       return buffer.subarray(0, readWhole(fd, buffer, at));

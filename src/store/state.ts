@@ -18,9 +18,9 @@ export class State {
     this.#environment = Environment.open({ directory, mapBytes: MAP_BYTES, durability });
   }
 
+  /** Undefined also for what is no JSON any more: nothing here is worth not starting for. */
   get(name: string): unknown {
-    const bytes = this.#environment.read((reader) => reader.get(key(name)));
-    return bytes === null ? undefined : JSON.parse(bytes.toString('utf8'));
+    return parsed(this.bytes(name));
   }
 
   /** Durable when it resolves; writes happen in the order of the calls. */
@@ -71,6 +71,15 @@ export function namesIn(reader: Reader, prefix: string): string[] {
     return true;
   });
   return names;
+}
+
+/** What was kept as JSON; undefined where it is none. */
+export function parsed(bytes: Buffer | null): unknown {
+  try {
+    return bytes === null ? undefined : JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return undefined;
+  }
 }
 
 function key(name: string): Buffer {

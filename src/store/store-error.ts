@@ -20,9 +20,10 @@ export class StoreError extends Error {
   }
 }
 
-// node-lmdb's errors carry a code only sometimes (never from batchWrite), so the text of strerror(3) is what there is.
+// Node's errors carry their name as `code`, and a path in their text, in which any of these may stand. Node-lmdb's carry a number
+// only sometimes (never from batchWrite): the text of strerror(3) is what there is.
 const FAULTS: readonly (readonly [RegExp, StoreFault])[] = [
-  [/MDB_MAP_FULL|No space left on device|ENOSPC|Disk quota exceeded/, 'full'],
+  [/MDB_MAP_FULL|No space left on device|ENOSPC|EDQUOT|Disk quota exceeded/, 'full'],
   [/Input\/output error|EIO/, 'io'],
   [/Read-only file system|EROFS|Permission denied|EACCES|Operation not permitted|EPERM/, 'read-only'],
   [/MDB_CORRUPTED|MDB_INVALID|MDB_PAGE_NOTFOUND|MDB_PANIC|MDB_VERSION_MISMATCH/, 'damaged'],
@@ -33,7 +34,9 @@ const FAULTS: readonly (readonly [RegExp, StoreFault])[] = [
 export function storeError(error: unknown, place: string): StoreError {
   if (error instanceof StoreError) return error;
   const text = error instanceof Error ? error.message : String(error);
-  const fault = FAULTS.find(([pattern]) => pattern.test(text))?.[1] ?? 'other';
+  const code: unknown = error instanceof Error && 'code' in error ? error.code : null;
+  const said = typeof code === 'string' ? code : text;
+  const fault = FAULTS.find(([pattern]) => pattern.test(said))?.[1] ?? 'other';
   return new StoreError(fault, `${place}: ${text}`);
 }
 
