@@ -168,7 +168,7 @@ function percentile(call: Call, between: boolean): Aggregate {
     whole: false,
     inputs: [expression],
     check: ([value]) => (between ? checkNumber(value!, name) : void sortable(value!)),
-    create: () => new Percentile(form),
+    create: (removable = false) => new Percentile(form, removable),
   };
 }
 

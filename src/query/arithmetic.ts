@@ -1,3 +1,4 @@
+import { boundedLength } from './functions/signature.ts';
 import { Float, float, integer, typeName, ValueError, type Value } from './value.ts';
 
 /*
@@ -13,6 +14,7 @@ export function add(a: Value, b: Value): Value {
     const sum = a + b;
     if (isPlain(a, b, sum)) return sum;
   } else if (typeof a === 'string' && typeof b === 'string') {
+    boundedLength(a.length + b.length);
     return a + b;
   }
   return calculate('+', a, b, sumOfFloats, sumOfIntegers);

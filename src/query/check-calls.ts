@@ -17,6 +17,8 @@ interface Place {
   readonly aggregates: boolean;
   readonly analytic: boolean;
   readonly windowId: boolean;
+  /** It is what an aggregate, or a function that looks back, is given. */
+  readonly argument?: true;
 }
 
 /** Looks at each call of a select: whether it may stand there, and what stands in its OVER. */
@@ -66,7 +68,7 @@ function check(expression: Expression, place: Place): void {
     const name = expression.name.toUpperCase();
     if (family === 'aggregate') {
       if (!place.aggregates) throw misplacedAggregate(expression, place);
-      inner = { name, aggregates: false, analytic: false, windowId: false };
+      inner = { name, aggregates: false, analytic: false, windowId: false, argument: true };
     } else if (family === 'analytic') {
       if (!place.analytic) {
         throw new QueryProblem(
@@ -75,7 +77,7 @@ function check(expression: Expression, place: Place): void {
           'work it out in a step of WITH: WITH step AS (SELECT ..) SELECT .. FROM step',
         );
       }
-      inner = { name, aggregates: false, analytic: false, windowId: false };
+      inner = { name, aggregates: false, analytic: false, windowId: false, argument: true };
     }
   }
   for (const part of partsOf(expression)) check(part, inner);
@@ -83,6 +85,8 @@ function check(expression: Expression, place: Place): void {
 
 function misplacedAggregate({ name, at }: Call, place: Place): QueryProblem {
   const upper = name.toUpperCase();
+  if (place.argument === true)
+    return new QueryProblem(at, `${upper} cannot stand in ${place.name}`, 'work it out in a step of WITH');
   if (place.name === 'WHERE')
     return new QueryProblem(at, `${upper} cannot stand in WHERE`, 'conditions on groups stand in HAVING');
   const hint = mayRun(name)

@@ -1,6 +1,7 @@
 import type { Expression, Item, Query, Script, Select, Source } from './ast.ts';
 import { checkCalls } from './check-calls.ts';
 import { checkGrouping } from './check-grouping.ts';
+import { checkRows } from './check-rows.ts';
 import { familyOf } from './families.ts';
 import { inputsOf, queriesOf, sourcesOf } from './inputs.ts';
 import { nearest } from './nearest.ts';
@@ -17,6 +18,7 @@ export function checkScript(script: Script): void {
     for (const select of query.selects) checkSelect(select);
     checkUnion(query);
   }
+  checkRows(script);
 }
 
 /** A step sees inputs and the steps before it. */

@@ -65,6 +65,7 @@ export function sortable(value: Value): Value {
 export function distinctKey(value: Value): string {
   if (typeof value === 'string') return `s${value}`;
   if (typeof value === 'number') return `${value}`;
-  if (value instanceof Float) return `${value.value}`;
+  // Beyond 2^53 a double is written with fewer digits than the whole number that it is.
+  if (value instanceof Float) return `${Number.isSafeInteger(value.value) ? value.value : BigInt(value.value)}`;
   return typeof value === 'bigint' ? `${value}` : encodeState(value);
 }

@@ -12,6 +12,13 @@ export function getField(record: Value, name: string): Value {
   return isRecord(record) ? find(record, name, name.toLowerCase(), INHERITED.has(name)) : null;
 }
 
+/** Whether a record has a field of that name, in whatever case. */
+export function hasField(record: Fields, name: string): boolean {
+  if (Object.hasOwn(record, name)) return true;
+  const lower = name.toLowerCase();
+  return Object.keys(record).some((own) => own.length === name.length && own.toLowerCase() === lower);
+}
+
 /** Puts a field into a record that is being made. A plain assignment would do, but for `__proto__`. */
 export function setField(record: Record<string, Value>, name: string, value: Value): void {
   if (name === '__proto__') {

@@ -2,6 +2,7 @@ import type { Query, Script, Select, Step, Table } from './ast.ts';
 import { checkScript } from './check.ts';
 import { readType } from './parser-expressions.ts';
 import { readSelect } from './parser-select.ts';
+import { partitioned } from './partition.ts';
 import { QueryProblem, type Offset } from './problem.ts';
 import { Tokens } from './tokens.ts';
 
@@ -16,7 +17,7 @@ const CLAUSES = ['where', 'group', 'having', 'union', 'join', 'select', 'timesta
  * in proportion to the text; throws a {@link QueryProblem} with the place for whatever is wrong, and nothing else.
  */
 export function parseScript(text: string): Script {
-  const script = readScript(new Tokens(text));
+  const script = partitioned(readScript(new Tokens(text)));
   checkScript(script);
   return script;
 }

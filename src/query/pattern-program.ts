@@ -73,7 +73,12 @@ function emitChoice(branches: readonly Node[], program: Instruction[]): void {
 }
 
 function emitRepeat(part: Node, least: number, most: number, program: Instruction[]): void {
-  for (let count = 0; count < least; count++) emit(part, program);
+  for (let count = 0; count < least; count++) {
+    const before = program.length;
+    emit(part, program);
+    // Nothing is nothing however often, and groups of it within groups could be counted for ever.
+    if (program.length === before) break;
+  }
   if (most === Infinity) {
     const to = [program.length + 1];
     const start = program.length;

@@ -31,7 +31,7 @@ const EXCERPT_MAX = 100;
  */
 export function problemText(
   text: string,
-  problem: QueryProblem,
+  problem: Pick<QueryProblem, 'at' | 'message' | 'hint'>,
   name: string,
   first: { readonly line: number; readonly column: number; readonly indent?: number } = { line: 1, column: 1 },
 ): string {

@@ -140,8 +140,9 @@ function part(text: string, start: number, length: number | undefined): string |
 
 /** A number as people write it: white space around it, a sign, an exponent, `1,000`, and `(5)` for -5. */
 function numberIn(text: string): number | undefined {
-  const found = /^\s*(?:\(\s*([\d.,]+(?:[eE][+-]?\d+)?)\s*\)|([+-]?)\s*([\d.,]+(?:[eE][+-]?\d+)?)\s*([+-]?))\s*$/.exec(
-    text,
+  // Without the space around it: an expression that looks for it takes the square of its length where there is no number.
+  const found = /^(?:\(\s*([\d.,]+(?:[eE][+-]?\d+)?)\s*\)|([+-]?)\s*([\d.,]+(?:[eE][+-]?\d+)?)\s*([+-]?))$/.exec(
+    text.trim(),
   );
   if (found === null) return undefined;
   const [, bracketed, before = '', plain = '', behind = ''] = found;

@@ -31,6 +31,7 @@ const FOREIGN = new Map([
   ['!', 'write NOT'],
   ['like', 'there is no LIKE; use STARTS_WITH, ENDS_WITH or CONTAINS'],
   ['between', 'there is no BETWEEN; write x >= a AND x <= b'],
+  ['in', "a list follows it: write x IN ['a', 'b']"],
   ['is', 'there is no IS; use IS_NULL(x) or IS_DEFINED(x)'],
   ['as', 'there is no AS in a route'],
   ['group', 'windows belong into a module’s query'],

@@ -1,7 +1,7 @@
 import { nearest } from '../query/nearest.ts';
 import { QueryProblem } from '../query/problem.ts';
 import { SYSTEM_NAMES } from './message-view.ts';
-import type { ChainOperator, Condition, Link } from './route-ast.ts';
+import type { BodyPath, ChainOperator, Condition, Link } from './route-ast.ts';
 import { ROUTE_FUNCTIONS, type RouteType } from './route-functions.ts';
 
 /** Something that is allowed and probably not meant, where it stands. */
@@ -35,7 +35,10 @@ function checkTypes(condition: Condition, warnings: RouteWarning[]): RouteType {
       warnOfName(condition, warnings);
       return 'text';
     case 'system':
-      if (condition.body !== null) return 'body';
+      if (condition.body !== null) {
+        warnOfPath(condition, condition.body, warnings);
+        return 'body';
+      }
       warnOfSystemName(condition, warnings);
       return 'text';
     case 'call':
@@ -49,7 +52,11 @@ function checkTypes(condition: Condition, warnings: RouteWarning[]): RouteType {
     case 'negate': {
       const type = checkTypes(condition.operand, warnings);
       if (isOne(type, 'number')) return 'number';
-      throw new QueryProblem(condition.operand.at, `- needs a number, and this is ${SHOWN[type]}`, numberHint(type));
+      throw new QueryProblem(
+        condition.operand.at,
+        `- needs a number, and this is ${SHOWN[type]}`,
+        swallowed(warnings, condition.operand.at) ?? numberHint(type),
+      );
     }
     case 'chain':
       return checkChain(condition, warnings);
@@ -95,7 +102,7 @@ function checkPair(left: RouteType, leftAt: number, link: Link, warnings: RouteW
   const needs = (wanted: RouteType, ...also: RouteType[]): void => {
     for (const [type, at] of sides) {
       if (isOne(type, wanted) || also.includes(type)) continue;
-      const hint = wanted === 'number' ? numberHint(type) : null;
+      const hint = swallowed(warnings, at) ?? (wanted === 'number' ? numberHint(type) : null);
       throw new QueryProblem(at, `${shown(operator)} needs ${SHOWN[wanted]}, and this is ${SHOWN[type]}`, hint);
     }
   };
@@ -125,7 +132,9 @@ function checkPair(left: RouteType, leftAt: number, link: Link, warnings: RouteW
 
   function unlike(one: RouteType, other: RouteType, { operator: sign }: Link): QueryProblem {
     const types = [one, other];
-    let hint: string | null = null;
+    let hint = swallowed(warnings, leftAt, operand.at);
+    if (hint !== null)
+      return new QueryProblem(operatorAt, `${shown(sign)} between ${SHOWN[one]} and ${SHOWN[other]}`, hint);
     if (sign === '??') hint = '?? is the loosest operator: write (a ?? b) = c';
     else if (types.includes('null')) hint = 'only something of the body can be null';
     else if (types.includes('number') && types.includes('text')) hint = 'properties are text: write AS_NUMBER(x)';
@@ -163,7 +172,7 @@ function checkCall({ name, args, at }: Condition & { kind: 'call' }, warnings: R
     const fits = wanted.some((each) => each === 'any' || each === type) || ['body', 'undefined', 'null'].includes(type);
     if (fits) return;
     const names = wanted.map((each) => SHOWN[each as RouteType]).join(' or ');
-    const hint = wanted.includes('number') ? numberHint(type) : null;
+    const hint = swallowed(warnings, arg.at) ?? (wanted.includes('number') ? numberHint(type) : null);
     throw new QueryProblem(arg.at, `${form} needs ${names} here, and this is ${SHOWN[type]}`, hint);
   });
   return known.result;
@@ -173,11 +182,26 @@ function shown(operator: ChainOperator): string {
   return operator.toUpperCase();
 }
 
+const SPACES = 'put spaces around operators';
+
 /** A name that swallowed an operator, as the published grammar has it. */
 function warnOfName({ name, at }: Condition & { kind: 'property' }, warnings: RouteWarning[]): void {
   if (!/^['\d.+-]|[+*%|&!]/.test(name)) return;
   const shownName = JSON.stringify(name.slice(0, 100));
-  warnings.push(new QueryProblem(at, `${shownName} is one name, that of a property`, 'put spaces around operators'));
+  warnings.push(new QueryProblem(at, `${shownName} is one name, that of a property`, SPACES));
+}
+
+/** The same of a field: `$body.a!=1` asks for a field `a!`. */
+function warnOfPath({ name, at }: Condition & { kind: 'system' }, path: BodyPath, warnings: RouteWarning[]): void {
+  if (!path.some((step) => typeof step === 'string' && step !== '*' && /[+*%|&!]/.test(step))) return;
+  const shownName = JSON.stringify(`$${name.slice(0, 100)}`);
+  warnings.push(new QueryProblem(at, `${shownName} is one name, that of a field`, SPACES));
+}
+
+/** What to write where one of these operands is such a name: what its type asks for would make it worse. */
+function swallowed(warnings: readonly RouteWarning[], ...places: readonly number[]): string | null {
+  const warning = warnings.find(({ at, hint }) => hint === SPACES && places.includes(at));
+  return warning === undefined ? null : `${warning.message}: ${SPACES}`;
 }
 
 function warnOfSystemName({ name, at, orProperty }: Condition & { kind: 'system' }, warnings: RouteWarning[]): void {

@@ -28,7 +28,7 @@ export interface Destinations {
   child(child: string, input: string, message: Message): void;
   /**
    * Resolves when what was given to modules and children, and did not go upstream, outlasts a power cut as far as it ever will; rejects when
-   * it cannot. `senderWaits`: someone holds back an acknowledgement until then.
+   * it cannot. `senderWaits`: someone holds back an acknowledgement until then; if nobody does, it resolves at once.
    */
   kept(senderWaits: boolean): Promise<void>;
 }
@@ -39,7 +39,7 @@ export interface ModuleInput {
 }
 
 /** What a module puts out. */
-export interface ModuleOutput extends Omit<Reading, 'measuredAt' | 'output'> {
+export interface ModuleOutput extends Omit<Reading, 'output'> {
   readonly module: string;
   readonly output: string;
   /** Of the message that made it, or the most of those that did; 0 when it was none. */
@@ -79,8 +79,8 @@ export class Router {
   }
 
   /**
-   * Takes a reading on. Resolves when it is durable; rejects when it was refused, which is counted. `senderWaits`: someone
-   * holds back an acknowledgement until then.
+   * Takes a reading on. Resolves when it is durable, or at once where nobody waits and it does not go upstream; rejects when it was
+   * refused, which is counted. `senderWaits`: someone holds back an acknowledgement until then.
    */
   reading(child: string, reading: Reading, senderWaits: boolean): Promise<void> {
     const { output, measuredAt } = reading;
@@ -88,8 +88,8 @@ export class Router {
   }
 
   /** Takes on what a module puts out: as {@link reading}. It has come one hop further than what it was made from. */
-  moduleOutput({ module, output, hops, ...content }: ModuleOutput, senderWaits: boolean): Promise<void> {
-    return this.#taken({ child: this.#gateway, module, output }, content, undefined, hops + 1, senderWaits);
+  moduleOutput({ module, output, hops, measuredAt, ...content }: ModuleOutput, senderWaits: boolean): Promise<void> {
+    return this.#taken({ child: this.#gateway, module, output }, content, measuredAt, hops + 1, senderWaits);
   }
 
   /**

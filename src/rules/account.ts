@@ -1,4 +1,4 @@
-import { ValueError } from '../query/value.ts';
+import { ValueError, type Fields } from '../query/value.ts';
 import type { Counters, Limits } from './event.ts';
 import type { Held, Micros } from './row.ts';
 
@@ -10,6 +10,10 @@ export class Account {
   readonly counters: Counters = { in: 0, out: 0, late: 0, early: 0, unordered: 0, dropped: 0, bounded: 0 };
   /** What was wrong with the first event that was dropped. */
   firstFault: string | null = null;
+  /** Which event that was; null when it was no event but a result. */
+  firstFaulty: Fields | null = null;
+  /** The event that is being worked on; null while it is time that passes. */
+  at: Fields | null = null;
   /** How far the times of events have been ahead of their arrivals, of any source, while nobody knew the time; null when that never was. */
   skew: Micros | null = null;
   readonly limits: Limits;
@@ -22,10 +26,12 @@ export class Account {
   }
 
   /** An event that could not be worked out. Rethrows what is not the event's fault. */
-  dropped(error: unknown): void {
+  dropped(error: unknown, event: Fields | null = this.at): void {
     if (!(error instanceof ValueError)) throw error;
     this.counters.dropped++;
-    this.firstFault ??= error.message;
+    if (this.firstFault !== null) return;
+    this.firstFault = error.message;
+    this.firstFaulty = event;
   }
 
   /** Takes room for so much more; false, and nothing is taken, when there is none. */

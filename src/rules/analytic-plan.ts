@@ -2,7 +2,7 @@ import type { Expression, Select } from '../query/ast.ts';
 import { familyOf } from '../query/families.ts';
 import { Sameness } from '../query/sameness.ts';
 import type { Numbered } from './analytic.ts';
-import { placeholder, rewrite } from './rewriting.ts';
+import { placeholder, rewrite } from '../query/rewriting.ts';
 
 /** A select whose analytic functions have become fields of its rows, by their numbers; and which they were. */
 export interface Separated {

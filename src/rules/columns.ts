@@ -1,14 +1,14 @@
 import type { Expression, Item } from '../query/ast.ts';
 import { compile, type Evaluate, type Scope } from '../query/compile.ts';
-import { setField } from '../query/field.ts';
+import { hasField, setField } from '../query/field.ts';
 import { isRecord, type Fields, type Value } from '../query/value.ts';
 
 /** Columns that are made from an R. */
 export type Columns<R> = (row: R) => Fields;
 
 /**
- * What a select's list makes. Of equal names the leftmost stays. `SELECT *` of one source gives the very event. `all` finds what a
- * `*` opens; `rewritten` gives an expression as it is to be worked out.
+ * What a select's list makes. Of names that are equal without case the leftmost stays; those within one record are its own. `SELECT *`
+ * of one source gives the very event. `all` finds what a `*` opens; `rewritten` gives an expression as it is to be worked out.
  */
 export function columns<R>(
   items: readonly Item[],
@@ -31,7 +31,7 @@ export function columns<R>(
       const evaluate = compile(rewritten(item.expression), scope);
       return (row, into) => {
         const value = evaluate(row);
-        if (!Object.hasOwn(into, item.name)) setField(into, item.name, value);
+        if (!hasField(into, item.name)) setField(into, item.name, value);
       };
     }
     const records = all(item);
@@ -39,7 +39,10 @@ export function columns<R>(
       for (const read of records) {
         const record = read(row);
         if (!isRecord(record)) continue;
-        for (const name of Object.keys(record)) if (!Object.hasOwn(into, name)) setField(into, name, record[name]!);
+        const taken = new Set(Object.keys(into).map((name) => name.toLowerCase()));
+        for (const name of Object.keys(record)) {
+          if (taken.size === 0 || !taken.has(name.toLowerCase())) setField(into, name, record[name]!);
+        }
       }
     };
   });

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Script, Source, Table } from '../query/ast.ts';
+import type { Join, Script, Source, Table } from '../query/ast.ts';
 import { compile, type Evaluate } from '../query/compile.ts';
 import { inputsOf, timedSource } from '../query/inputs.ts';
 import { parseScript } from '../query/parser.ts';
@@ -14,6 +14,7 @@ import { Pipeline } from './pipeline.ts';
 import { eventScope, Plan } from './plan.ts';
 import type { Held, Micros, Saved } from './row.ts';
 import { explanation, usesTime } from './explanation.ts';
+import type { ReferenceIndex } from './reference-index.ts';
 import { schemaOf } from './schema.ts';
 import { momentOf, type Policies } from './timeline.ts';
 
@@ -54,9 +55,13 @@ export class Engine {
   readonly #policies: Policies;
   readonly #account: Account;
   readonly #byName = new Map<string, Input>();
-  readonly #build: () => Pipeline;
+  readonly #build: (key: number | null) => Pipeline;
   /** By the key of `TIMESTAMP BY .. OVER`; one that is there from the start without it. */
   readonly #pipelines = new Map<GroupKey, Pipeline>();
+  /** The numbers of those keys. */
+  readonly #numbers = new Set<number>();
+  /** No number below this is free. */
+  #freeFrom = 0;
   readonly #keyed: boolean;
   readonly #isTable: (name: string) => boolean;
   readonly #only: Pipeline;
@@ -77,9 +82,16 @@ export class Engine {
     const policies = policiesOf(options);
     this.#policies = policies;
     this.#keyed = isKeyed(this.script, isTable);
-    this.#build = () => new Pipeline(new Plan(this.script, policies, references, this.#account).build(), this.#account);
+    const parts = {
+      script: this.script,
+      policies,
+      references,
+      account: this.#account,
+      indexes: new Map<Join, ReferenceIndex>(),
+    };
+    this.#build = (key) => new Pipeline(new Plan(parts, key).build(), this.#account, key);
     // Built in any case: what is wrong with the query is to be said now.
-    this.#only = this.#build();
+    this.#only = this.#build(null);
     for (const name of this.inputs) {
       this.#byName.set(name, inputOf(name, timedSource(this.script, name), this.script.tables));
     }
@@ -99,6 +111,11 @@ export class Engine {
     return this.#account.firstFault;
   }
 
+  /** Which event that was, as it was fed; null when it was no event but a result. */
+  get firstFaulty(): Fields | null {
+    return this.#account.firstFaulty;
+  }
+
   get limits(): Limits {
     return this.#account.limits;
   }
@@ -109,6 +126,13 @@ export class Engine {
 
   /** An event for one of {@link inputs}, in any case. What comes of it at once comes back, by time and then in the order of the script. */
   feed(input: string, event: InputEvent): readonly OutputEvent[] {
+    // Of a replay too, where nobody says when the time became known.
+    const before = event.arrivalKnown && this.#account.skew !== null ? this.learn(event.arrival) : NOTHING;
+    const out = this.#feed(input, event);
+    return before.length === 0 ? out : [...before, ...out];
+  }
+
+  #feed(input: string, event: InputEvent): readonly OutputEvent[] {
     const account = this.#account;
     account.counters.in++;
     const known = this.#byName.get(input) ?? this.#spelt(input);
@@ -123,9 +147,39 @@ export class Engine {
       if (pipeline === null) account.counters.bounded++;
       return pipeline?.feed(known.lower, timed) ?? NOTHING;
     } catch (error) {
-      account.dropped(error);
+      account.dropped(error, event.fields);
       return NOTHING;
     }
+  }
+
+  /** How far an event's own time, taken while nobody knew the time, is beyond what is possible at `now`; 0 when none is. */
+  ahead(now: Micros): Micros {
+    let ahead = this.#only.ahead(now);
+    for (const pipeline of this.#pipelines.values()) ahead = Math.max(ahead, pipeline.ahead(now));
+    return ahead;
+  }
+
+  /**
+   * The time has become known, and is `now`. What an impossible time had led ahead would take no event of today any more: it closes
+   * with what it has and begins anew, with `TIMESTAMP BY .. OVER` for that key alone.
+   */
+  learn(now: Micros): readonly OutputEvent[] {
+    this.#account.skew = null;
+    if (!this.#keyed) return this.#learn(this.#only, now);
+    const ahead = new Set([...this.#pipelines].filter(([, pipeline]) => pipeline.ahead(now) > 0).map(([key]) => key));
+    const out = this.#ofAll((pipeline) => this.#learn(pipeline, now));
+    for (const key of ahead) this.#forget(key);
+    return out;
+  }
+
+  #learn(pipeline: Pipeline, now: Micros): readonly Emitted[] {
+    const anew = pipeline.ahead(now) > 0;
+    pipeline.learn(now);
+    if (!anew) return [];
+    const out = pipeline.end();
+    // In place of all that it remembers: the room for that is given back.
+    pipeline.load(this.#build(null).save());
+    return out;
   }
 
   /** It is `now` on the timeline of arrivals, and nothing has come since the last event. */
@@ -175,7 +229,7 @@ export class Engine {
   /** All that it remembers, to be written by `query/state.ts`. */
   save(): Saved {
     const now = this.#now === -Infinity ? null : this.#now;
-    const pipelines: Saved[] = [...this.#pipelines].map(([key, pipeline]) => [key, pipeline.save()]);
+    const pipelines = [...this.#pipelines].map(([key, pipeline]): Saved => [key, pipeline.save(), pipeline.key]);
     return [STATE_VERSION, this.#hash, now, this.#account.skew, this.#keyed ? pipelines : this.#only.save()];
   }
 
@@ -191,12 +245,17 @@ export class Engine {
       return;
     }
     this.#pipelines.clear();
+    this.#numbers.clear();
+    this.#freeFrom = 0;
     this.#account.clear();
-    for (const [key, inner] of state as [GroupKey, Saved][]) {
+    // Without numbers where it was saved before keys had any.
+    for (const [index, kept] of (state as unknown as readonly [GroupKey, Saved, number?][]).entries()) {
+      const [key, inner, number = index] = kept;
       this.#account.give(0, -1, -KEY_BYTES);
-      const pipeline = this.#build();
+      const pipeline = this.#build(number);
       pipeline.load(inner);
       this.#pipelines.set(key, pipeline);
+      this.#numbers.add(number);
     }
   }
 
@@ -223,9 +282,17 @@ export class Engine {
       this.#forgetQuiet();
       if (!this.#account.take(0, 1, KEY_BYTES)) return null;
     }
-    const pipeline = this.#build();
+    const number = this.#freeNumber();
+    const pipeline = this.#build(number);
     this.#pipelines.set(key, pipeline);
+    this.#numbers.add(number);
     return pipeline;
+  }
+
+  /** The least that no key has. */
+  #freeNumber(): number {
+    while (this.#numbers.has(this.#freeFrom)) this.#freeFrom++;
+    return this.#freeFrom;
   }
 
   /**
@@ -240,6 +307,9 @@ export class Engine {
   }
 
   #forget(key: GroupKey): void {
+    const number = this.#pipelines.get(key)!.key!;
+    this.#numbers.delete(number);
+    this.#freeFrom = Math.min(this.#freeFrom, number);
     this.#pipelines.delete(key);
     this.#account.give(0, 1, KEY_BYTES);
   }

@@ -50,7 +50,10 @@ export interface OutputEvent {
   readonly body: Fields;
   /** The same time as text: RFC 3339 with milliseconds, and further digits where they are needed. */
   readonly window: string;
-  /** 0, 1, ... within that output and that time; the same in every replay, so that module, output, window and this name a command. */
+  /**
+   * 0, 1, ... within that output and that time (with `TIMESTAMP BY .. OVER` there are gaps); the same in every replay, so that module,
+   * output, window and this name a command.
+   */
   readonly n: number;
   /** The number of the select that made it, in the order of the script: orders what has equal time. */
   readonly select: number;

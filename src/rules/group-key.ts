@@ -21,7 +21,8 @@ export function groupKey(values: readonly Value[]): GroupKey {
 function single(value: Value): GroupKey {
   if (typeof value === 'string') return value.startsWith('\u0000') ? `\u0000s${value}` : value;
   if (typeof value !== 'object' || value === null) return value;
-  if (value instanceof Float) return value.value;
+  // Whole beyond 2^53, where an equal bigint is no number; within, a bigint is one.
+  if (value instanceof Float) return Number.isSafeInteger(value.value) ? value.value : BigInt(value.value);
   if (value instanceof DateTime) return `\u0000d${value.ms}.${value.ticks}`;
   return `\u0000j${encodeState(value)}`;
 }

@@ -9,12 +9,14 @@ import type { Arrival } from './arrival.ts';
 /** What a group costs, bytes, and each of its aggregates. */
 const GROUP_BYTES = 300;
 const AGGREGATE_BYTES = 150;
+/** What an aggregate may need for a row, bytes, beside the row's values. */
+const KEPT_BYTES = 100;
 
 /** How an aggregate of the select is made. */
 export interface Aggregated {
   /** `removable`: rows can be taken back, the oldest first. */
   create(removable?: boolean): Accumulator;
-  /** Whether what it remembers grows with each event. */
+  /** Whether it may remember more than a few numbers. */
   readonly grows: boolean;
 }
 
@@ -43,11 +45,19 @@ export class Groups {
     let group = this.#groups.get(arrival.key);
     const isNew = group === undefined;
     let bytes = isNew ? groupBytes(arrival.keys, this.#aggregated.length) : 0;
-    if (this.#grows) bytes += this.#growth(arrival.args);
+    const most = this.#grows ? this.#growth(arrival.args) : 0;
+    bytes += most;
     if (bytes > 0 && !this.#account.take(0, isNew ? 1 : 0, bytes)) return false;
     group ??= { keys: [...arrival.keys], aggregates: this.#aggregated.map((one) => one.create()) };
+    const before = this.#grows ? this.#kept(group) : 0;
     addTo(group.aggregates, arrival.args);
     this.#bytes += bytes;
+    if (this.#grows) {
+      // The row may have been no news to an aggregate, or have taken the place of another.
+      const spare = most - (this.#kept(group) - before);
+      this.#bytes -= spare;
+      this.#account.give(0, 0, spare);
+    }
     if (isNew) this.#groups.set(arrival.key, group);
     return true;
   }
@@ -81,10 +91,20 @@ export class Groups {
     this.#account.give(0, -groups.length, -bytes);
   }
 
+  /** The most that its aggregates may need for a row, bytes. */
   #growth(args: Arrival['args']): number {
     let bytes = 0;
     for (let index = 0; index < args.length; index++) {
-      if (this.#aggregated[index]!.grows) bytes += argsBytes(args[index]!);
+      if (this.#aggregated[index]!.grows) bytes += KEPT_BYTES + argsBytes(args[index]!);
+    }
+    return bytes;
+  }
+
+  /** What its aggregates have, bytes. */
+  #kept({ aggregates }: Group): number {
+    let bytes = 0;
+    for (let index = 0; index < aggregates.length; index++) {
+      if (this.#aggregated[index]!.grows) bytes += aggregates[index]!.bytes;
     }
     return bytes;
   }

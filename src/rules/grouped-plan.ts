@@ -11,7 +11,7 @@ import type { Sink } from './fan-out.ts';
 import type { Aggregated } from './group.ts';
 import { Grouping, type Grouped, type GroupingWindow, type Result } from './grouping.ts';
 import { HoppingWindow } from './hopping.ts';
-import { placeheld, placeholder, rewrite } from './rewriting.ts';
+import { placeheld, placeholder, rewrite } from '../query/rewriting.ts';
 import type { Row } from './row.ts';
 import { isTimestamp, wholeEvent, type Named } from './scope.ts';
 import { SessionWindow } from './session.ts';
@@ -114,9 +114,9 @@ export function planGrouping(
 
 type Call = Expression & { kind: 'call' };
 
-/** Aggregates that remember each event, or each different one. */
+/** Aggregates that remember each event, each different one, or the first ones. */
 function growing({ name, distinct }: Call): boolean {
-  return distinct || name === 'collect' || name.startsWith('percentile');
+  return distinct || name === 'topone' || name.startsWith('collect') || name.startsWith('percentile');
 }
 
 function openWindow(select: Select, number: number, aggregated: readonly Aggregated[], account: Account): OpenWindow {

@@ -4,8 +4,9 @@ import type { Message } from '../message/message.ts';
 import type { Fields, Value } from '../query/value.ts';
 import { Hosted, type ModuleSpec } from './hosted.ts';
 import { Keeper, type Feeding, type KeptRecord, type RecordChange } from './keeper.ts';
+import { aboutText } from './moment.ts';
 import type { Held, Micros } from './row.ts';
-import { SteadyClock } from './steady-clock.ts';
+import { SteadyClock, type Unset } from './steady-clock.ts';
 
 /** The journal's bound, bytes, and as a part of the spool's quota. */
 const JOURNAL_BYTES_MAX = 4 * 2 ** 20;
@@ -26,9 +27,9 @@ export interface RulesHostOptions<Output> {
   /**
    * A module puts something out. Whatever comes of it is accepted by the spool, and fed to other modules, before this returns:
    * it is in the commit that has the module's state. After a crash it comes again unless it was in that commit. `hops`: those of the
-   * message that brought it about, 0 when time did.
+   * message that brought it about, 0 when time did. `unset`: which moments on the timeline are not to be taken for the world's.
    */
-  readonly emit: (module: string, output: Output, hops: number) => void;
+  readonly emit: (module: string, output: Output, hops: number, unset: Unset | null) => void;
   /** There is something to be written: see `Spool.touch`. */
   readonly touch: () => void;
   /** See query/state.ts. */
@@ -41,7 +42,12 @@ export interface ModuleStatus {
   readonly id: string;
   readonly in: number;
   readonly out: number;
+  /** Events accepted later than `lateArrival` allows: moved, or lost with `onLate: drop`. */
   readonly late: number;
+  /** Events accepted too long before they happened: lost. */
+  readonly early: number;
+  /** Events that came out of order by more than `outOfOrder`: moved, or lost with `onLate: drop`. */
+  readonly unordered: number;
   /** Events of which nothing could be made, bodies that have no fields among them. */
   readonly dropped: number;
   /** Events for which there was no more room within the module's limits. */
@@ -51,6 +57,13 @@ export interface ModuleStatus {
   readonly lastOutput: number | null;
   /** Why it has stopped; absent while it runs. */
   readonly fault?: string;
+}
+
+interface Waiting<Output> {
+  readonly module: Hosted<Output>;
+  readonly output: Output;
+  readonly hops: number;
+  readonly unset: Unset | null;
 }
 
 /**
@@ -63,11 +76,13 @@ export class RulesHost<Output> {
   readonly #keeper: Keeper<Output>;
   #timeline: SteadyClock | null = null;
   /** What has been put out and not handed on yet, in its order. */
-  readonly #outbox: { readonly module: Hosted<Output>; readonly output: Output; readonly hops: number }[] = [];
+  readonly #outbox: Waiting<Output>[] = [];
   #handing = false;
   #timer: Timer | null = null;
   #tickAt: Micros = Infinity;
   #asking: Timer | null = null;
+  /** The modules have been told that the time is known. */
+  #told = false;
 
   constructor(options: RulesHostOptions<Output>) {
     this.#options = options;
@@ -94,7 +109,10 @@ export class RulesHost<Output> {
     const { clock } = this.#options;
     const again = this.#keeper.restore(records);
     this.#timeline = new SteadyClock(clock, this.#keeper.last);
-    for (const { message, arrival, known, targets } of again) this.#feedAll(message, arrival, known, targets);
+    for (const { message, arrival, known, targets } of again) {
+      // What was fed by a time that was known has that time also in a run that does not know it.
+      this.#feedAll(message, arrival, known, targets, known ? null : this.#timeline.unset);
+    }
     this.#settle();
     if (!this.#timeline.known) {
       this.#asking = clock.every(ASK_EVERY_MS, () => this.#settle());
@@ -124,8 +142,9 @@ export class RulesHost<Output> {
       if (module.fault === null) feeding.push({ module, input });
     }
     if (feeding.length === 0) return;
-    const arrival = timeline.now();
-    if (!this.#feedAll(message, arrival, timeline.known, feeding)) return;
+    // As it was accepted: asked anew, a process that stood still in between would put it into a later window.
+    const arrival = timeline.at(message.acceptedAt.monotonic);
+    if (!this.#feedAll(message, arrival, timeline.known, feeding, timeline.unset)) return;
     this.#keeper.fed(message, arrival, timeline.known, feeding);
     this.#options.touch();
     this.#hand();
@@ -150,6 +169,8 @@ export class RulesHost<Output> {
       in: query.counters.in,
       out: query.counters.out,
       late: query.counters.late,
+      early: query.counters.early,
+      unordered: query.counters.unordered,
       dropped: query.counters.dropped + unreadable,
       bounded: query.counters.bounded,
       held: query.held,
@@ -159,7 +180,13 @@ export class RulesHost<Output> {
   }
 
   /** False when the message has no fields. */
-  #feedAll(message: Message, arrival: Micros, arrivalKnown: boolean, targets: readonly Feeding<Output>[]): boolean {
+  #feedAll(
+    message: Message,
+    arrival: Micros,
+    arrivalKnown: boolean,
+    targets: readonly Feeding<Output>[],
+    unset: Unset | null,
+  ): boolean {
     let fields: Fields;
     try {
       fields = this.#options.fieldsOf(message);
@@ -168,18 +195,18 @@ export class RulesHost<Output> {
       return false;
     }
     for (const { module, input } of targets) {
-      this.#run(module, () => module.query.feed(input, { fields, arrival, arrivalKnown }), message.hops);
+      this.#run(module, () => module.query.feed(input, { fields, arrival, arrivalKnown }), unset, message.hops);
     }
     return true;
   }
 
   /** Has a module do something, and takes what it puts out. */
-  #run(module: Hosted<Output>, act: () => readonly Output[], hops = 0): void {
+  #run(module: Hosted<Output>, act: () => readonly Output[], unset: Unset | null, hops = 0): void {
     if (module.fault !== null) return;
     try {
       const outputs = act();
       if (outputs.length > 0) this.#keeper.emitted(module);
-      for (const output of outputs) this.#outbox.push({ module, output, hops });
+      for (const output of outputs) this.#outbox.push({ module, output, hops, unset });
       this.#arm(module.query.nextTick());
     } catch (error) {
       this.#failed(module, error);
@@ -200,7 +227,7 @@ export class RulesHost<Output> {
     try {
       for (let next = this.#outbox.shift(); next !== undefined; next = this.#outbox.shift()) {
         next.module.lastOutput = this.#timeline!.now();
-        this.#options.emit(next.module.id, next.output, next.hops);
+        this.#options.emit(next.module.id, next.output, next.hops, next.unset);
       }
     } finally {
       this.#handing = false;
@@ -210,6 +237,7 @@ export class RulesHost<Output> {
   /** The time may have become known: where the timeline begins anew, what is open is closed with what it has. */
   #settle(): void {
     const timeline = this.#timeline!;
+    const { unset } = timeline;
     const anew = timeline.settles();
     if (timeline.known) {
       this.#asking?.cancel();
@@ -218,14 +246,33 @@ export class RulesHost<Output> {
     if (anew) {
       this.#keeper.last = 0;
       for (const module of this.#modules.values()) {
-        this.#run(module, () => module.query.end());
+        this.#run(module, () => module.query.end(), unset);
         if (module.fault !== null) continue;
         module.renew();
         this.#keeper.emitted(module);
       }
       this.#options.touch();
     }
+    if (timeline.known && !this.#told) this.#tell();
     this.#hand();
+  }
+
+  /** Also at a start with a time that is known: what a module remembers may be of a run that did not know it. */
+  #tell(): void {
+    this.#told = true;
+    const timeline = this.#timeline!;
+    const now = timeline.now();
+    for (const module of this.#modules.values()) {
+      const ahead = module.fault === null ? module.query.ahead(now) : 0;
+      this.#run(module, () => module.query.learn(now), timeline.unset);
+      if (ahead === 0 || module.fault !== null) continue;
+      this.#options.log.warn(
+        { module: module.id, aheadSecs: Math.round(ahead / 1e6) },
+        `while nobody knew the time the module took an event whose own time is ${aboutText(ahead)} ahead: what it led ahead closes with what it has, and begins anew`,
+      );
+      this.#keeper.emitted(module);
+      this.#options.touch();
+    }
   }
 
   #armAll(): void {
@@ -244,11 +291,12 @@ export class RulesHost<Output> {
     this.#tickAt = Infinity;
     this.#timer = null;
     this.#settle();
-    const now = this.#timeline!.now();
+    const timeline = this.#timeline!;
+    const now = timeline.now();
     for (const module of this.#modules.values()) {
       if (module.fault !== null) continue;
       const due = module.query.nextTick();
-      if (due !== null && due <= now) this.#run(module, () => module.query.tick(now));
+      if (due !== null && due <= now) this.#run(module, () => module.query.tick(now), timeline.unset);
       else this.#arm(due);
     }
     if (this.#keeper.bytes > 0) this.#options.touch();

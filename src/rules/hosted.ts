@@ -8,6 +8,10 @@ export interface RunningQuery<Output> {
   tick(now: Micros): readonly Output[];
   /** When {@link tick} could give something out. */
   nextTick(): Micros | null;
+  /** How far the own time of an event is beyond what is possible at `now`; 0 when none is. */
+  ahead(now: Micros): Micros;
+  /** The time has become known, and is `now`: what an impossible time had led ahead closes, and begins anew. */
+  learn(now: Micros): readonly Output[];
   /** Closes everything that is open. */
   end(): readonly Output[];
   save(): Value;
@@ -28,6 +32,8 @@ export interface QueryCounters {
   readonly in: number;
   readonly out: number;
   readonly late: number;
+  readonly early: number;
+  readonly unordered: number;
   readonly dropped: number;
   readonly bounded: number;
 }

@@ -206,7 +206,7 @@ class Names {
 /** Lowest and highest elapsed time by a condition whose DATEDIFF is `call`, in microseconds. */
 function limitsOf(part: Expression, call: Call, unit: Micros): readonly [Micros, Micros] {
   if (part.kind === 'between' && part.operand === call && !part.negated) {
-    return [Math.ceil(constantOf(part.low) * unit), Math.floor(constantOf(part.high) * unit)];
+    return [Math.ceil(microsOf(part.low, unit)), Math.floor(microsOf(part.high, unit))];
   }
   if (part.kind === 'binary' && part.left === call) return comparisonLimits(part, part.operator, part.right, unit);
   if (part.kind === 'binary' && part.right === call) {
@@ -230,7 +230,7 @@ function comparisonLimits(
   constant: Expression,
   unit: Micros,
 ): readonly [Micros, Micros] {
-  const value = constantOf(constant) * unit;
+  const value = microsOf(constant, unit);
   switch (operator) {
     case '=':
       return [Math.ceil(value), Math.floor(value)];
@@ -247,6 +247,11 @@ function comparisonLimits(
       throw new QueryProblem(part.at, `${operator} does not bound the time between the two sources`, hint);
     }
   }
+}
+
+/** 4.1 seconds are 4100000 microseconds, though the product of the doubles is 4099999.9999999995. */
+function microsOf(constant: Expression, unit: Micros): Micros {
+  return Number((constantOf(constant) * unit).toPrecision(15));
 }
 
 function constantOf(expression: Expression): number {

@@ -158,7 +158,8 @@ export class StreamJoin implements Stateful {
       const row = loadRow(savedRow);
       this.#rightKept.keep(row, this.#keyOf(row, 'right') ?? null, this.#rightUntil(row), rowWeight(row));
     }
-    this.#account.take(0, 0, this.held.bytes);
+    // Whatever the limit is by now.
+    this.#account.give(0, 0, -this.held.bytes);
   }
 
   #advance(): void {

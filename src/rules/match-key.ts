@@ -6,11 +6,9 @@ import { groupKey, type GroupKey } from './group-key.ts';
  * Null when there is none: NULL equals nothing, and records and arrays are not compared.
  */
 export function matchKey(values: readonly Value[]): GroupKey {
-  const comparable: Value[] = [];
   for (const value of values) {
     if (value === null || (typeof value === 'object' && !(value instanceof DateTime || value instanceof Float)))
       return null;
-    comparable.push(value instanceof Float && !Number.isSafeInteger(value.value) ? BigInt(value.value) : value);
   }
-  return groupKey(comparable);
+  return groupKey(values);
 }

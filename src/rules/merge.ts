@@ -1,9 +1,10 @@
+import { sizeOf } from '../query/aggregates/accumulator.ts';
 import type { Fields } from '../query/value.ts';
 import type { Account } from './account.ts';
 import type { Sink } from './fan-out.ts';
 import type { Micros, Saved } from './row.ts';
 
-/** What a row costs while it waits, bytes. */
+/** What a row costs while it waits, bytes, beside what is in it. */
 const ROW_BYTES = 250;
 
 type Waiting = readonly [time: Micros, port: number, body: Fields];
@@ -46,11 +47,12 @@ export class Merge {
 
   load(saved: Saved): void {
     const [times, waiting] = saved as [(number | null)[], Waiting[]];
-    this.#account.give(0, 0, this.#waiting.length * ROW_BYTES);
+    this.#account.give(0, 0, weightOf(this.#waiting));
     this.#passed = times[0] ?? -Infinity;
     for (let port = 0; port < this.#reached.length; port++) this.#reached[port] = times[port + 1] ?? -Infinity;
     this.#waiting = [...waiting];
-    this.#account.take(0, 0, this.#waiting.length * ROW_BYTES);
+    // Whatever the limit is by now.
+    this.#account.give(0, 0, -weightOf(this.#waiting));
   }
 
   #emit(port: number, time: Micros, body: Fields): void {
@@ -58,7 +60,7 @@ export class Merge {
       this.#pass(time, body);
       return;
     }
-    if (!this.#account.take(0, 0, ROW_BYTES)) {
+    if (!this.#account.take(0, 0, ROW_BYTES + sizeOf(body))) {
       this.#account.counters.bounded++;
       return;
     }
@@ -93,7 +95,7 @@ export class Merge {
       const [time, port, body] = this.#waiting[count]!;
       if (!this.#mayPass(port, time)) break;
       count++;
-      this.#account.give(0, 0, ROW_BYTES);
+      this.#account.give(0, 0, ROW_BYTES + sizeOf(body));
       this.#pass(time, body);
     }
     if (count > 0) this.#waiting.splice(0, count);
@@ -107,4 +109,8 @@ export class Merge {
     }
     return true;
   }
+}
+
+function weightOf(waiting: readonly Waiting[]): number {
+  return waiting.reduce((sum, [, , body]) => sum + ROW_BYTES + sizeOf(body), 0);
 }

@@ -12,6 +12,7 @@ import { RulesHost, type ModuleStatus } from './host.ts';
 import type { KeptRecord, RecordChange } from './keeper.ts';
 import { engineOptions } from './module-query.ts';
 import { ReferenceFile } from './reference-file.ts';
+import type { Unset } from './steady-clock.ts';
 
 /** What a module puts out, as a message's content. */
 export interface PutOut {
@@ -20,8 +21,10 @@ export interface PutOut {
   readonly body: Buffer;
   readonly contentType: string;
   readonly contentEncoding: string;
-  /** The end of the window, or the time of the row, ms since 1970. */
-  readonly eventTime: number;
+  /** The end of the window, or the time of the row, ms since 1970; absent where the clock that it was read from had not been set. */
+  readonly eventTime?: number;
+  /** That time by the monotonic clock, ms; only where it is known no better. */
+  readonly measuredAt?: number;
   /** Of the message that brought it about; 0 when time did. */
   readonly hops: number;
 }
@@ -80,7 +83,7 @@ export class Modules {
       quotaBytes,
       touch,
       fieldsOf,
-      emit: (module, event, hops) => this.#emit(module, event, hops),
+      emit: (module, event, hops, unset) => this.#emit(module, event, hops, unset),
       encodeState,
       decodeState,
     });
@@ -142,8 +145,9 @@ export class Modules {
     return Object.fromEntries(tables);
   }
 
-  #emit(id: string, event: OutputEvent, hops: number): void {
+  #emit(id: string, event: OutputEvent, hops: number, unset: Unset | null): void {
     const { put, order } = this.#options;
+    const engine = this.#engines.get(id)!;
     const body = printBody(event.body);
     put({
       module: id,
@@ -151,7 +155,7 @@ export class Modules {
       body: Buffer.from(body),
       contentType: 'application/json',
       contentEncoding: 'utf-8',
-      eventTime: event.time.ms,
+      ...timeOf(event, engine, unset),
       hops,
     });
     const { outputs } = this.#byId.get(id)!;
@@ -159,12 +163,26 @@ export class Modules {
     if (actions === undefined) return;
     const payload = JSON.parse(body) as { readonly command?: unknown };
     const command = payload.command;
-    const at = this.#engines.get(id)!.outputs.length === 1 ? id : `${id}/${event.output}`;
+    const at = engine.outputs.length === 1 ? id : `${id}/${event.output}`;
     for (const { command: child } of actions[1]) {
       if (typeof command === 'string') order({ child, command, payload, id: `${at}/${event.window}/${event.n}` });
       else this.#wordless.set(id, (this.#wordless.get(id) ?? 0) + 1);
     }
   }
+}
+
+/**
+ * When it happened. What a window or row has for a time was read from our clock, unless the query's events say theirs: where
+ * nobody had set the clock, it is the time by the monotonic clock that can be put right with that of acceptance.
+ */
+function timeOf(
+  { time }: OutputEvent,
+  engine: Engine,
+  unset: Unset | null,
+): Pick<PutOut, 'eventTime'> | Pick<PutOut, 'measuredAt'> {
+  if (unset === null || time.ms * 1000 >= unset.until) return { eventTime: time.ms };
+  if (engine.inputs.some((input) => engine.timestamped(input))) return { eventTime: time.ms };
+  return { measuredAt: time.ms - unset.anchor / 1000 };
 }
 
 /** What a query reads of a message. Throws ValueError when its body is no JSON object. */

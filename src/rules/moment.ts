@@ -22,6 +22,12 @@ const UNITS = [
   ['ms', 1000],
 ] as const;
 
+/** A length of time in whole days, hours, minutes or seconds, whichever of them it has at least two of; the rest is left out. */
+export function aboutText(span: Micros): string {
+  const [unit, size] = UNITS.find(([, each]) => span >= 2 * each) ?? UNITS[3];
+  return `${Math.floor(span / size)} ${unit}`;
+}
+
 /** A length of time in the largest unit that it is whole in: `10 s`, `1500 ms`. */
 export function spanText(span: Micros): string {
   for (const [unit, size] of UNITS) if (span !== 0 && span % size === 0) return `${span / size} ${unit}`;

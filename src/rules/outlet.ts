@@ -36,31 +36,40 @@ export function inOrder(a: Emitted, b: Emitted): number {
   return a.micros - b.micros || a.select - b.select;
 }
 
+/** Which numbers a select may give. */
+export interface Place {
+  readonly first: number;
+  /** How many selects write the output. */
+  readonly stride: number;
+  /** The number of the key that it runs for; null without `TIMESTAMP BY .. OVER`. */
+  readonly key: number | null;
+}
+
 /**
  * The end of one select. Numbers what it gives out within each moment; where several selects write one output, each takes every
- * so many numbers, so that a number does not depend on which of them was first.
+ * so many numbers, so that a number does not depend on which of them was first. Nor does it depend on what other keys give out.
  */
 export class Outlet implements Sink {
   readonly #output: string;
   readonly #select: number;
-  readonly #first: number;
-  readonly #stride: number;
+  readonly #place: Place;
   readonly #out: Emitted[];
   #time: Micros = -Infinity;
   #count = 0;
 
-  constructor(output: string, select: number, first: number, stride: number, out: Emitted[]) {
+  constructor(output: string, select: number, place: Place, out: Emitted[]) {
     this.#output = output;
     this.#select = select;
-    this.#first = first;
-    this.#stride = stride;
+    this.#place = place;
     this.#out = out;
   }
 
   emit(time: Micros, body: Fields): void {
     this.#count = time === this.#time ? this.#count + 1 : 0;
     this.#time = time;
-    this.#out.push(new Emitted(this.#output, time, body, this.#count * this.#stride + this.#first, this.#select));
+    const { first, stride, key } = this.#place;
+    const n = this.#count * stride + first;
+    this.#out.push(new Emitted(this.#output, time, body, key === null ? n : paired(n, key), this.#select));
   }
 
   advance(): void {
@@ -76,4 +85,9 @@ export class Outlet implements Sink {
     this.#time = time ?? -Infinity;
     this.#count = count;
   }
+}
+
+/** A number for two, which no other two have (G. Cantor). */
+function paired(a: number, b: number): number {
+  return ((a + b) * (a + b + 1)) / 2 + b;
 }

@@ -31,14 +31,17 @@ export class Pipeline {
   readonly #remembering: readonly Remembering[];
   readonly #out: Emitted[];
   readonly #account: Account;
+  /** The number of its key; null without `TIMESTAMP BY .. OVER`. */
+  readonly key: number | null;
   #begun = false;
 
-  constructor({ timelines, remembering, out }: Parts, account: Account) {
+  constructor({ timelines, remembering, out }: Parts, account: Account, key: number | null) {
     this.#timelines = timelines;
     this.#all = [...timelines.values()];
     this.#remembering = remembering;
     this.#out = out;
     this.#account = account;
+    this.key = key;
   }
 
   /** `input` in lower case. */
@@ -53,6 +56,16 @@ export class Pipeline {
     if (!this.#begun) return NOTHING;
     this.#tickAll(now);
     return this.#takeOut();
+  }
+
+  /** How far any of its timelines has been led beyond what is possible at `now`; 0 when none has. */
+  ahead(now: Micros): Micros {
+    return Math.max(0, ...this.#all.map((timeline) => timeline.ahead(now)));
+  }
+
+  /** The time is known, and is `now`. */
+  learn(now: Micros): void {
+    for (const timeline of this.#all) timeline.learn(now);
   }
 
   end(): readonly Emitted[] {

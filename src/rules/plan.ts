@@ -1,4 +1,4 @@
-import type { Query, Script, Select, Source } from '../query/ast.ts';
+import type { Join, Query, Script, Select, Source } from '../query/ast.ts';
 import { compile, condition, type Scope } from '../query/compile.ts';
 import { timedSource } from '../query/inputs.ts';
 import { pathReader } from '../query/field.ts';
@@ -17,7 +17,8 @@ import { Merge } from './merge.ts';
 import { Outlet, type Emitted } from './outlet.ts';
 import type { Parts, Remembering } from './pipeline.ts';
 import { Projection } from './projection.ts';
-import { ReferenceJoin } from './reference-join.ts';
+import { ReferenceIndex } from './reference-index.ts';
+import { ReferenceJoin, type ReferencePlan } from './reference-join.ts';
 import type { ReferenceTable } from './reference-table.ts';
 import type { Operator, Row } from './row.ts';
 import { rowScope, type Named } from './scope.ts';
@@ -33,23 +34,38 @@ interface Stream {
 /** Reference tables by the names that queries know them by. */
 export type References = Readonly<Record<string, ReferenceTable>>;
 
+/** What is the same for all keys of `TIMESTAMP BY .. OVER`. */
+export interface PlanParts {
+  readonly script: Script;
+  readonly policies: Policies;
+  readonly references: References;
+  readonly account: Account;
+  /** Tables as joins find their rows: once for all keys. */
+  readonly indexes: Map<Join, ReferenceIndex>;
+}
+
 /** Builds the parts of a query and connects them: once, or for each key of `TIMESTAMP BY .. OVER`. */
 export class Plan {
   readonly #script: Script;
   readonly #policies: Policies;
   readonly #references: References;
   readonly #account: Account;
+  readonly #indexes: Map<Join, ReferenceIndex>;
+  readonly #key: number | null;
   /** By name, in lower case. */
   readonly #streams = new Map<string, Stream>();
   readonly #timelines = new Map<string, Timeline>();
   readonly #remembering: Remembering[] = [];
   readonly #out: Emitted[] = [];
 
-  constructor(script: Script, policies: Policies, references: References, account: Account) {
+  /** `key`: the number of the key of `TIMESTAMP BY .. OVER`; null without it. */
+  constructor({ script, policies, references, account, indexes }: PlanParts, key: number | null) {
     this.#script = script;
     this.#policies = policies;
     this.#references = references;
     this.#account = account;
+    this.#indexes = indexes;
+    this.#key = key;
   }
 
   /** Throws a {@link QueryProblem} for what cannot run. */
@@ -86,7 +102,8 @@ export class Plan {
     for (const [order, { output, select }] of all.entries()) {
       const sharing = all.filter((other) => other.output.toLowerCase() === output.toLowerCase());
       const first = sharing.findIndex((other) => other.select === select);
-      const outlet = new Outlet(sharing[0]!.output, order, first, sharing.length, this.#out);
+      const place = { first, stride: sharing.length, key: this.#key };
+      const outlet = new Outlet(sharing[0]!.output, order, place, this.#out);
       this.#remembering.push(outlet);
       this.#select(select, outlet);
     }
@@ -123,7 +140,8 @@ export class Plan {
     for (let index = joins.length - 1; index >= 0; index--) {
       const planned = joined[index]!;
       if (planned.table !== null) {
-        next = new ReferenceJoin(planned.plan, planned.table, next, this.#account);
+        const indexed = this.#indexed(joins[index]!, planned.table, planned.plan);
+        next = new ReferenceJoin(planned.plan, indexed, next, this.#account);
         continue;
       }
       const join = new StreamJoin(planned.plan, next, this.#account);
@@ -143,6 +161,12 @@ export class Plan {
       first = analytic;
     }
     this.#stream(source).fanOut.to(first);
+  }
+
+  #indexed(join: Join, table: ReferenceTable, plan: ReferencePlan): ReferenceIndex {
+    let index = this.#indexes.get(join);
+    if (index === undefined) this.#indexes.set(join, (index = new ReferenceIndex(table, plan, this.#account)));
+    return index;
   }
 
   /** The reference table of this name; null when it is a stream. */

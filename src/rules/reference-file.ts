@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import type { Clock, Timer } from '../clock/clock.ts';
 import type { Fields } from '../query/value.ts';
@@ -8,6 +9,12 @@ import { readTable, TableProblem } from './reference-rows.ts';
 const FILE_BYTES_MAX = 8 * 1024 * 1024;
 /** How often the file is looked at when nothing else is said. */
 const EVERY_MS = 10_000;
+/** A look that takes longer is not waited for, ms: behind the file may be a network that has gone away ... */
+const LOOK_MS_MAX = 5000;
+/** ... and nor is it on stopping. */
+const STOP_MS_MAX = 500;
+/** Opening a pipe waits for somebody to write into it; this does not. */
+const READING = constants.O_RDONLY | constants.O_NONBLOCK;
 
 export interface ReferenceFileOptions {
   readonly path: string;
@@ -55,24 +62,44 @@ export class ReferenceFile implements ReferenceTable {
   async stop(): Promise<void> {
     this.#timer?.cancel();
     this.#timer = null;
-    await this.#checking;
+    if (this.#checking !== null) await this.#within(STOP_MS_MAX, this.#checking, () => undefined);
   }
 
-  /** Looks at the file now. Never rejects. */
+  /** Looks at the file now. Never rejects; a look without an answer goes on, and no second one begins meanwhile. */
   check(): Promise<void> {
     this.#checking ??= this.#read().finally(() => {
       this.#checking = null;
     });
-    return this.#checking;
+    return this.#within(LOOK_MS_MAX, this.#checking, () => {
+      // It may answer again as it was.
+      this.#stamp = null;
+      this.#say(`${this.#options.path}: no answer within ${LOOK_MS_MAX / 1000} s`);
+    });
+  }
+
+  #within(ms: number, done: Promise<void>, late: () => void): Promise<void> {
+    return new Promise((resolve) => {
+      const deadline = this.#options.clock.after(ms, () => {
+        late();
+        resolve();
+      });
+      void done.then(() => {
+        deadline.cancel();
+        resolve();
+      });
+    });
   }
 
   async #read(): Promise<void> {
     let file: FileHandle | null = null;
     try {
-      file = await open(this.#options.path, 'r');
+      file = await open(this.#options.path, READING);
       const { stamp, size } = await stampOf(file);
       if (stamp === this.#stamp) return;
-      if (size > FILE_BYTES_MAX) throw new TableProblem(1, `the file has ${size} bytes, at most ${FILE_BYTES_MAX}`);
+      if (size > FILE_BYTES_MAX) {
+        this.#stamp = stamp;
+        throw new TableProblem(1, `the file has ${size} bytes, at most ${FILE_BYTES_MAX}`);
+      }
       const text = await file.readFile('utf8');
       // Somebody is writing it: half a file may look like a whole one.
       if ((await stampOf(file)).stamp !== stamp) return;
@@ -84,7 +111,8 @@ export class ReferenceFile implements ReferenceTable {
       if (!(error instanceof TableProblem)) this.#stamp = null;
       this.#say(problemOf(error, this.#options.path));
     } finally {
-      await file?.close();
+      // What is read is read: a network may say here that something went wrong before.
+      await file?.close().catch(() => undefined);
     }
   }
 
@@ -96,7 +124,9 @@ export class ReferenceFile implements ReferenceTable {
 }
 
 async function stampOf(file: FileHandle): Promise<{ readonly stamp: string; readonly size: number }> {
-  const { mtimeNs, size, ino } = await file.stat({ bigint: true });
+  const stats = await file.stat({ bigint: true });
+  if (!stats.isFile()) throw new Error('is no file');
+  const { mtimeNs, size, ino } = stats;
   return { stamp: `${mtimeNs} ${size} ${ino}`, size: Number(size) };
 }
 

@@ -4,7 +4,7 @@ import { fromMicros } from '../query/datetime.ts';
 import { pathReader, setField } from '../query/field.ts';
 import { QueryProblem, type Offset } from '../query/problem.ts';
 import type { Value } from '../query/value.ts';
-import { placeheld } from './rewriting.ts';
+import { placeheld } from '../query/rewriting.ts';
 import type { Row } from './row.ts';
 
 /** A source as the rest of its select knows it; its place in a row is its place in the list. */

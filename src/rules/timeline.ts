@@ -3,9 +3,8 @@ import { ValueError, type Fields, type Value } from '../query/value.ts';
 import type { Account } from './account.ts';
 import type { InputEvent } from './event.ts';
 import type { Micros, Operator, Row, Saved } from './row.ts';
+import { rowWeight } from './weight.ts';
 
-/** What a row costs while it waits for its turn, bytes, beside the event itself. */
-const ROW_BYTES = 250;
 /** Furthest from 1970 that a timestamp may be (from 1684 to 2255): windows and joins add days to it, and it must stay exact. */
 export const MICROS_MAX = 9e15;
 const NONE: readonly Value[] = [];
@@ -57,6 +56,28 @@ export class Timeline {
     return this.#watermark;
   }
 
+  /** How far it has been led beyond `now` by times that are impossible then; 0 when it has not. */
+  ahead(now: Micros): Micros {
+    const ahead = Math.max(this.#latest, this.#watermark) - now;
+    return ahead > this.#policies.early ? ahead : 0;
+  }
+
+  /** The time is known, and is `now`: what says more than that of it is forgotten. */
+  learn(now: Micros): void {
+    // Silence would go on by how far a wrong clock was behind.
+    this.#skew = null;
+    if (this.ahead(now) === 0) return;
+    const upTo = now + this.#policies.early;
+    const waiting = this.#waiting.slice(this.#from);
+    const possible = waiting.filter(({ time }) => time <= upTo);
+    const early = waiting.length - possible.length;
+    this.#waiting = possible;
+    this.#from = 0;
+    this.#account.give(0, 0, weightOf(waiting) - weightOf(possible));
+    // What was passed on already cannot be told apart any more: there was one at least.
+    this.#account.counters.early += Math.max(early, 1);
+  }
+
   feed({ fields, arrival, arrivalKnown }: InputEvent): void {
     let time = arrival;
     this.begin(arrival);
@@ -64,7 +85,7 @@ export class Timeline {
       try {
         time = momentOf(this.#timestamp(fields));
       } catch (error) {
-        this.#account.dropped(error);
+        this.#account.dropped(error, fields);
         return;
       }
       const late = this.#policies.late;
@@ -131,7 +152,7 @@ export class Timeline {
   }
 
   get bytes(): number {
-    return (this.#waiting.length - this.#from) * ROW_BYTES;
+    return weightOf(this.#waiting.slice(this.#from));
   }
 
   /** The query's first sign of life, of whatever source: from then on this one may count as silent. */
@@ -156,7 +177,8 @@ export class Timeline {
     this.#account.give(0, 0, this.bytes);
     this.#waiting = rows.map(([time, fields]) => ({ time, sources: [fields], analytic: NONE }));
     this.#from = 0;
-    this.#account.take(0, 0, this.bytes);
+    // Whatever the limit is by now.
+    this.#account.give(0, 0, -this.bytes);
   }
 
   #reachedBy(now: Micros): Micros {
@@ -183,7 +205,7 @@ export class Timeline {
   #release(): void {
     while (this.#from < this.#waiting.length && this.#waiting[this.#from]!.time <= this.#watermark) {
       const row = this.#waiting[this.#from++]!;
-      this.#account.give(0, 0, ROW_BYTES);
+      this.#account.give(0, 0, rowWeight(row));
       this.#pass(row);
     }
     if (this.#from === this.#waiting.length && this.#from > 0) {
@@ -202,12 +224,14 @@ export class Timeline {
       this.#advanced = before;
       this.#next.advance(before);
     }
+    this.#account.at = row.sources[0]!;
     this.#next.row(row);
+    this.#account.at = null;
   }
 
   /** Behind all rows that are not later. */
   #wait(row: Row): void {
-    if (!this.#account.take(0, 0, ROW_BYTES)) {
+    if (!this.#account.take(0, 0, rowWeight(row))) {
       this.#account.counters.bounded++;
       return;
     }
@@ -221,6 +245,10 @@ export class Timeline {
     if (low === this.#waiting.length) this.#waiting.push(row);
     else this.#waiting.splice(low, 0, row);
   }
+}
+
+function weightOf(rows: readonly Row[]): number {
+  return rows.reduce((sum, row) => sum + rowWeight(row), 0);
 }
 
 function finite(time: number | null): number | null {

@@ -51,7 +51,7 @@ export interface TopForm {
 export class Top implements Accumulator {
   readonly #form: TopForm;
   readonly #removable: boolean;
-  /** All in the order in which they came when they may be taken back; else only the first ones, in their order. */
+  /** By their keys, equal ones as they came: all when they may be taken back, else only the first ones. */
   #entries: Entry[] = [];
   #bytes = SMALL;
 
@@ -65,29 +65,26 @@ export class Top implements Accumulator {
   }
 
   add(values: readonly Value[]): void {
-    const entry: Entry = [values[0]!, ...values.slice(1).map(sortable)];
+    const entry = entryOf(values);
     const entries = this.#entries;
-    if (this.#removable) {
-      entries.push(entry);
-    } else {
-      let at = entries.length;
-      while (at > 0 && this.#compare(entry, entries[at - 1]!) < 0) at--;
-      if (at >= this.#form.most) return;
-      entries.splice(at, 0, entry);
-      if (entries.length > this.#form.most) this.#bytes -= sizeOf(entries.pop()!);
-    }
+    const at = placeIn(entries, (other) => this.#compare(other, entry) <= 0);
+    if (!this.#removable && at >= this.#form.most) return;
+    entries.splice(at, 0, entry);
     this.#bytes += sizeOf(entry);
+    if (!this.#removable && entries.length > this.#form.most) this.#bytes -= sizeOf(entries.pop()!);
   }
 
-  remove(): void {
-    const entry = this.#entries.shift();
-    if (entry !== undefined) this.#bytes -= sizeOf(entry);
+  remove(values: readonly Value[]): void {
+    const gone = entryOf(values);
+    // Of those with its keys it came first.
+    const at = placeIn(this.#entries, (other) => this.#compare(other, gone) < 0);
+    for (const entry of this.#entries.splice(at, 1)) this.#bytes -= sizeOf(entry);
   }
 
   result(): Value {
-    const sorted = this.#removable ? this.#entries.toSorted((a, b) => this.#compare(a, b)) : this.#entries;
-    if (this.#form.one) return sorted[0]?.[0] ?? null;
-    return sorted.slice(0, this.#form.most).map(([value], index) => ({ rank: index + 1, value }));
+    const entries = this.#entries;
+    if (this.#form.one) return entries[0]?.[0] ?? null;
+    return entries.slice(0, this.#form.most).map(([value], index) => ({ rank: index + 1, value }));
   }
 
   save(): Value {
@@ -95,7 +92,7 @@ export class Top implements Accumulator {
   }
 
   load(saved: Value): void {
-    this.#entries = [...(saved as readonly Entry[])];
+    this.#entries = (saved as readonly Entry[]).toSorted((a, b) => this.#compare(a, b));
     this.#bytes = this.#entries.reduce((sum, entry) => sum + sizeOf(entry), SMALL);
   }
 
@@ -106,6 +103,22 @@ export class Top implements Accumulator {
     }
     return 0;
   }
+}
+
+function entryOf(values: readonly Value[]): Entry {
+  return [values[0]!, ...values.slice(1).map(sortable)];
+}
+
+/** How many of what is in order stand `before` something. */
+function placeIn<T>(ordered: readonly T[], before: (item: T) => boolean): number {
+  let low = 0;
+  let high = ordered.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (before(ordered[middle]!)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 export interface PercentileForm {
@@ -119,35 +132,52 @@ export interface PercentileForm {
 /** PERCENTILE_CONT and PERCENTILE_DISC, over all values that are not NULL. */
 export class Percentile implements Accumulator {
   readonly #form: PercentileForm;
+  readonly #removable: boolean;
+  /** In their order, equal ones as they came, when they may be taken back; else as they came. */
   #values: Value[] = [];
+  #bytes = SMALL;
 
-  constructor(form: PercentileForm) {
+  constructor(form: PercentileForm, removable: boolean) {
     this.#form = form;
+    this.#removable = removable;
   }
 
   get bytes(): number {
-    return SMALL + 16 * this.#values.length;
+    return this.#bytes;
   }
 
   add([value]: readonly Value[]): void {
-    if (value !== null) this.#values.push(sortable(value!));
+    if (value === null) return;
+    const taken = sortable(value!);
+    this.#bytes += 8 + sizeOf(taken);
+    if (!this.#removable) this.#values.push(taken);
+    else
+      this.#values.splice(
+        placeIn(this.#values, (other) => order(other, taken) <= 0),
+        0,
+        taken,
+      );
   }
 
   remove([value]: readonly Value[]): void {
-    if (value !== null) this.#values.shift();
+    if (value === null) return;
+    const gone = sortable(value!);
+    const at = placeIn(this.#values, (other) => order(other, gone) < 0);
+    for (const taken of this.#values.splice(at, 1)) this.#bytes -= 8 + sizeOf(taken);
   }
 
   result(): Value {
-    const sorted = this.#values.toSorted(order);
-    if (sorted.length === 0) return null;
-    if (this.#form.descending) sorted.reverse();
-    const { share } = this.#form;
+    const sorted = this.#removable ? this.#values : this.#values.toSorted(order);
+    const count = sorted.length;
+    if (count === 0) return null;
+    const { share, descending, between } = this.#form;
+    const at = (index: number): Value => sorted[descending ? count - 1 - index : index]!;
     // 0.1 * 30 is 3.0000000000000004: that is the third value, not the fourth.
-    if (!this.#form.between) return sorted[Math.max(Math.ceil(share * sorted.length - 1e-9) - 1, 0)]!;
-    const rank = share * (sorted.length - 1);
+    if (!between) return at(Math.max(Math.ceil(share * count - 1e-9) - 1, 0));
+    const rank = share * (count - 1);
     const below = Math.floor(rank);
-    const from = toNumber(sorted[below]!)!;
-    const to = toNumber(sorted[Math.min(below + 1, sorted.length - 1)]!)!;
+    const from = toNumber(at(below))!;
+    const to = toNumber(at(Math.min(below + 1, count - 1)))!;
     return float(from + (to - from) * (rank - below));
   }
 
@@ -156,6 +186,8 @@ export class Percentile implements Accumulator {
   }
 
   load(saved: Value): void {
-    this.#values = [...(saved as readonly Value[])];
+    const values = saved as readonly Value[];
+    this.#values = this.#removable ? values.toSorted(order) : [...values];
+    this.#bytes = this.#values.reduce((sum: number, value) => sum + 8 + sizeOf(value), SMALL);
   }
 }

@@ -18,11 +18,11 @@ function namesOf(path: string): string[] {
   for (let at = 0; ; at++) {
     PART.lastIndex = at;
     const found = PART.exec(path);
-    if (found === null) throw new ValueError(`'${path}' is no path of names`);
+    if (found === null) throw new ValueError(`'${path}' is no path of names such as a.b or [a.b].c`);
     names.push(found[2] ?? found[1]!.replaceAll(']]', ']'));
     at = PART.lastIndex;
     if (at === path.length) return names;
-    if (path[at] !== '.') throw new ValueError(`'${path}' is no path of names`);
+    if (path[at] !== '.') throw new ValueError(`'${path}' is no path of names such as a.b or [a.b].c`);
   }
 }
 
@@ -37,7 +37,10 @@ function parsed(text: string): Value {
 
 export const STRUCTURE = {
   gettype: scalar('GetType(x)', ['value'], typeName),
-  getrecordpropertyvalue: scalar('GetRecordPropertyValue(record, path)', ['record', 'text'], propertyValue),
+  getrecordpropertyvalue: {
+    ...scalar('GetRecordPropertyValue(record, path)', ['record', 'text'], propertyValue),
+    pattern: { position: 1, check: namesOf },
+  },
   getarrayelement: scalar('GetArrayElement(array, index)', ['array', 'whole'], (array, index) => array[index] ?? null),
   getarraylength: scalar('GetArrayLength(array)', ['array'], (array) => array.length),
   json_parse: scalar('JSON_PARSE(text)', ['text'], parsed),

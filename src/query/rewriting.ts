@@ -1,8 +1,8 @@
-import type { Expression, Over } from '../query/ast.ts';
+import type { Expression, Over } from './ast.ts';
 
 /*
- * Expressions taken apart and put together again, so that what is worked out elsewhere (a group's key, an aggregate, an analytic
- * function) becomes a field of what the rest is worked out from.
+ * Expressions taken apart and put together again: so that what is worked out elsewhere (a group's key, an aggregate, an analytic
+ * function) becomes a field of what the rest is worked out from, and that a source's key of PARTITION BY comes to where it has an effect.
  */
 
 /** First name of a path that no query can write: what follows says what was put there. */
