@@ -22,6 +22,7 @@ export const PATTERNS: Readonly<Record<Pattern, { readonly on: number; readonly 
 export class StatusLed {
   readonly #folder: string;
   #before: string | undefined;
+  #chosen = false;
   #shown: Pattern | undefined;
 
   private constructor(folder: string) {
@@ -34,13 +35,17 @@ export class StatusLed {
     return folder === undefined ? null : new StatusLed(folder);
   }
 
-  /** Throws when it may not be written: a udev rule gives it to the gateway's group. */
+  /**
+   * Throws when it may not be written: a udev rule gives it to the gateway's group, and the trigger's own files a moment after they
+   * were made.
+   */
   show(pattern: Pattern): void {
     if (pattern === this.#shown) return;
     this.#before ??= selected(readFileSync(join(this.#folder, 'trigger'), 'latin1'));
     const { on, off } = PATTERNS[pattern];
-    // Only the trigger makes the other two files.
-    this.#write('trigger', 'timer');
+    // Only the trigger makes the other two files; chosen again, it makes them anew, and root's again.
+    if (!this.#chosen || !existsSync(join(this.#folder, 'delay_on'))) this.#write('trigger', 'timer');
+    this.#chosen = true;
     this.#write('delay_on', String(on));
     this.#write('delay_off', String(off));
     this.#shown = pattern;
@@ -56,6 +61,7 @@ export class StatusLed {
       // What cannot be written any more stays as it is.
     }
     this.#before = this.#shown = undefined;
+    this.#chosen = false;
   }
 
   #write(file: string, text: string): void {
@@ -63,7 +69,8 @@ export class StatusLed {
   }
 }
 
-/** The trigger in brackets: `none [heartbeat] timer`. */
+/** The trigger in brackets: `none [heartbeat] timer`. Our own was left by a gateway that was killed: what was before, nobody knows. */
 function selected(triggers: string): string {
-  return /\[([^\]]+)\]/.exec(triggers)?.[1] ?? 'none';
+  const trigger = /\[([^\]]+)\]/.exec(triggers)?.[1] ?? 'none';
+  return trigger === 'timer' ? 'none' : trigger;
 }

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { stringify } from 'yaml';
 import { ConfigError, loadConfig } from '../config/load.ts';
+import type { Problem } from '../config/problem.ts';
 import { readProvision, type Provision, type ProvisionFile } from '../config/provision.ts';
 import { MachineFiles } from './machine-files.ts';
 import { networkdFiles, networkManagerFiles, type MachineFile, type MachineLink } from './network-files.ts';
@@ -17,8 +18,17 @@ const FILE_KEYS = [
   'clientKey',
 ] as const;
 
-/** What was applied: one line each, without secrets. */
-export type Applied = readonly string[];
+/** What systemd hands to a service at most, names and contents together, bytes: with more it does not start it (systemd.exec(5)). */
+const SECRETS_BYTES_MAX = 2 ** 20;
+/** What a name is handed on as begins with this (`LoadCredential=secrets:`). */
+const SECRETS_PREFIX = 'secrets_';
+
+/** One line each, without secrets. */
+export interface Applied {
+  readonly done: readonly string[];
+  /** What the machine will probably not be as it was meant. */
+  readonly warnings: readonly string[];
+}
 
 /**
  * Takes over what a provisioning file says into the machine whose root is `root`: all of it, or, when anything in it is wrong, nothing.
@@ -47,29 +57,50 @@ export function provisionMachine(file: string, root: string, board: string | nul
     files.push({ path: `${SECRETS}/${name}`, mode: 0o600, text });
     applied.push(`credential ${name}`);
   }
+  const secretsBytes = secretBytes(machine, files);
+  if (files.length > 0 && secretsBytes > SECRETS_BYTES_MAX)
+    problems.push({
+      path: ['credentials'],
+      message: `with those of ${machine.at(SECRETS)} they have ${secretsBytes} bytes: with more than ${SECRETS_BYTES_MAX} systemd would not start the gateway`,
+    });
   addNetwork(machine, provision, files, links, applied);
   addSystem(machine, provision, { files, links, applied, problems });
-  if (problems.length > 0) throw read.misplaced(problems);
 
   const text = `# Written by \`holdfast provision apply\`.\n${stringify(read.gateway)}`;
-  judge(machine, read, text);
+  // All of them at once: for each round somebody carries the card to a PC.
+  const found = [...read.misplaced(problems).problems, ...judged(machine, read, text)];
+  if (found.length > 0) throw new ConfigError(found);
   const old = machine.read(CONFIG);
   if (old !== null && old !== text) files.push({ path: `${CONFIG}.old`, mode: 0o640, text: old, group: 'holdfast' });
   files.push({ path: CONFIG, mode: 0o640, text, group: 'holdfast' });
   applied.unshift(`gateway ${provision.id}`);
   machine.write(files, links);
-  return applied;
+  return { done: applied, warnings: read.profile === undefined ? [unprofiled(machine)] : [] };
 }
 
-/** Has it read as the gateway would, from the folder where it is going to stand. */
-function judge(machine: MachineFiles, read: ProvisionFile, text: string): void {
+/** What the folder of the secrets will hold, as systemd counts it. */
+function secretBytes(machine: MachineFiles, files: readonly MachineFile[]): number {
+  const sizes = new Map(machine.sizes(SECRETS));
+  for (const { path: file, text } of files) sizes.set(path.basename(file), Buffer.byteLength(text));
+  return [...sizes].reduce((sum, [name, bytes]) => sum + Buffer.byteLength(SECRETS_PREFIX + name) + bytes, 0);
+}
+
+/** The gateway does not look at its board when it starts: what is written here is what counts. */
+function unprofiled(machine: MachineFiles): string {
+  const why = machine.isThis ? 'no profile knows this board' : 'nobody can tell a board by its files';
+  return `no profile is named, and ${why}: the gateway has the profile simulated, which knows no ports, lines or storage medium. \`holdfast profile list\` shows them; write one as gateway.profile into ${machine.at(CONFIG)}, or as profile into the next file like this`;
+}
+
+/** Has it read as the gateway would, from the folder where it is going to stand; answers what is wrong. */
+function judged(machine: MachineFiles, read: ProvisionFile, text: string): readonly Problem[] {
   const trial = `${CONFIG}.trial`;
   machine.write([{ path: trial, mode: 0o600, text }], []);
   try {
     loadConfig(machine.at(trial));
+    return [];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    throw read.relocated(error.problems);
+    return read.relocated(error.problems).problems;
   } finally {
     machine.remove(trial);
   }
@@ -116,8 +147,8 @@ function addSystem(machine: MachineFiles, provision: Provision, { files, links, 
   }
   if (timezone !== undefined) {
     const zone = `/usr/share/zoneinfo/${timezone}`;
-    if (!machine.exists(zone))
-      problems.push({ path: ['timezone'], message: `there is no time zone ${timezone} on this machine` });
+    if (!machine.isFile(zone))
+      problems.push({ path: ['timezone'], message: `there is no time zone ${timezone} ${machine.where}` });
     links.push({ path: '/etc/localtime', to: zone });
     files.push({ path: '/etc/timezone', mode: 0o644, text: `${timezone}\n` });
     applied.push(`time zone ${timezone}`);
@@ -125,7 +156,7 @@ function addSystem(machine: MachineFiles, provision: Provision, { files, links, 
   if (ssh === undefined) return;
   const user = machine.account('passwd', ssh.user);
   if (user === undefined) {
-    problems.push({ path: ['ssh', 'user'], message: `there is no user ${ssh.user} on this machine` });
+    problems.push({ path: ['ssh', 'user'], message: `there is no user ${ssh.user} ${machine.where}` });
     return;
   }
   const file = `${user.home}/.ssh/authorized_keys`;

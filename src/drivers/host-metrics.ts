@@ -14,7 +14,7 @@ export interface Surroundings {
   readonly dataDir: string;
   /** Of the medium under it, where somebody has said. */
   readonly ratedTerabytesWritten: number | null;
-  /** When each wired child gave its last good reading, wall ms; null: it gave none yet. */
+  /** When each wired child gave its last good reading, monotonic ms; null: it gave none yet. */
   readonly lastReadings: () => Readonly<Record<string, number | null>>;
 }
 
@@ -47,7 +47,7 @@ export function hostProbes(around: Surroundings, clock: Clock): Record<HostMetri
     network,
     power: () => readPower(),
     wear: wearProbe(around, clock),
-    lastReadings: async () => secondsSince(around.lastReadings(), clock.wall()),
+    lastReadings: async () => secondsSince(around.lastReadings(), clock.monotonic()),
   };
 }
 
@@ -121,9 +121,12 @@ async function memory(): Promise<unknown> {
 async function disk(): Promise<unknown> {
   const { fsSize } = await import('systeminformation');
   const mounts = await fsSize();
-  return mounts
-    .slice(0, MOUNTS_MAX)
-    .map(({ mount, size, used }) => ({ mount, sizeBytes: known(size), usedBytes: known(used) }));
+  return mounts.slice(0, MOUNTS_MAX).map(({ mount, size, used, available }) => ({
+    mount,
+    sizeBytes: known(size),
+    usedBytes: known(used),
+    availableBytes: known(available),
+  }));
 }
 
 /** All interfaces but the loopback; `up` is null where the kernel gives no state. */

@@ -32,8 +32,10 @@ export function guessLine(bytes: Buffer, clock: Clock): LineGuess {
   const lines = wholeLines(bytes);
   const decoder = new NmeaLineDecoder({ minIntervalMs: 0, checksumRequired: true }, clock);
   const sentences = lines.filter((line) => 'body' in decoder.decode(line)).length;
-  if (sentences > 0) {
-    return { kind: 'nmea', certainty: 1, because: `${sentences} sentences of NMEA 0183 with the right checksum` };
+  // One among many other lines is what the one that was here before has left.
+  if (sentences > 0 && sentences * 2 >= lines.length) {
+    const counted = sentences === 1 ? 'a sentence' : `${sentences} sentences`;
+    return { kind: 'nmea', certainty: 1, because: `${counted} of NMEA 0183 with the right checksum` };
   }
   const units = modbusUnits(bytes);
   if (units.length > 0) {
@@ -41,7 +43,9 @@ export function guessLine(bytes: Buffer, clock: Clock): LineGuess {
     return { kind: 'modbus', certainty: 0.95, because };
   }
   const objects = lines.filter(isJsonObject).length;
-  if (objects > 0) return { kind: 'json', certainty: 0.95, because: `${objects} lines of JSON` };
+  if (objects > 0 && objects * 2 >= lines.length) {
+    return { kind: 'json', certainty: 0.95, because: objects === 1 ? 'a line of JSON' : `${objects} lines of JSON` };
+  }
   const printable = share(bytes);
   if (bytes.length >= TEXT_BYTES_MIN && printable >= TEXT_SHARE_MIN) {
     return { kind: 'text', certainty: lines.length > 0 ? CERTAIN : 0.6, because: 'text' };

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock/clock.ts';
+import { inAscii } from '../message/ascii.ts';
 
 /** At most one line in the log per this many ms: a sensor at a wrong baud rate makes thousands of bad lines a minute. */
 const LOG_EVERY_MS = 10_000;
@@ -30,7 +31,7 @@ export class MalformedInput {
     this.#count++;
     if (said) return;
     if (this.#quiet === undefined) {
-      this.#log.warn({ why, sample: printable(sample) }, 'malformed input');
+      this.#log.warn({ why, sample: excerpt(sample) }, 'malformed input');
       this.#beQuiet();
       return;
     }
@@ -49,7 +50,7 @@ export class MalformedInput {
     if (this.#latest === undefined) return;
     const { why, sample } = this.#latest;
     const more = this.#unlogged - 1;
-    this.#log.warn({ why, sample: printable(sample), more }, `malformed input${more > 0 ? `, and ${more} more` : ''}`);
+    this.#log.warn({ why, sample: excerpt(sample), more }, `malformed input${more > 0 ? `, and ${more} more` : ''}`);
     this.#unlogged = 0;
     this.#latest = undefined;
   }
@@ -63,17 +64,9 @@ export class MalformedInput {
   }
 }
 
-/** At most 80 characters of printable ASCII; other bytes as `\xNN`, so that a log cannot be forged or garbled by a sensor. */
-function printable(sample: Buffer | string): string {
+/** At most 80 characters of a sample, of printable ASCII: a log cannot be forged or garbled by a sensor. */
+function excerpt(sample: Buffer | string): string {
   const bytes = typeof sample === 'string' ? Buffer.from(sample.slice(0, SAMPLE_CHARS_MAX + 1), 'utf8') : sample;
-  let text = '';
-  for (const byte of bytes) {
-    const shown =
-      byte >= 0x20 && byte < 0x7f && byte !== 0x5c
-        ? String.fromCharCode(byte)
-        : `\\x${byte.toString(16).padStart(2, '0')}`;
-    if (text.length + shown.length > SAMPLE_CHARS_MAX) return `${text.slice(0, SAMPLE_CHARS_MAX - 3)}...`;
-    text += shown;
-  }
-  return text;
+  const text = inAscii(bytes.subarray(0, SAMPLE_CHARS_MAX + 1));
+  return text.length > SAMPLE_CHARS_MAX ? `${text.slice(0, SAMPLE_CHARS_MAX - 3)}...` : text;
 }

@@ -1,3 +1,5 @@
+import { decimalOf, plus, times, toNumber } from './decimal.ts';
+
 /** Numbers as devices send them, with the highest byte first unless it is said otherwise. */
 export type NumberFormat =
   | 'int8'
@@ -32,13 +34,14 @@ export interface Scale {
 
 /**
  * The value of a number, `bytes` having its highest byte first. What JSON cannot carry unharmed (an integer past 2^53) comes as
- * decimal text unless it is scaled; a float that is no number comes as null.
+ * decimal text unless it is scaled; a float that is no number, and what `scale` makes too large for one, comes as null.
  */
 export function readScaled(format: NumberFormat, bytes: Buffer, scale: Scale): number | string | null {
   const raw = readNumber(format, bytes);
   if (typeof raw === 'bigint') {
+    if (isScaled(scale)) return scaled(scale, raw);
     const safe = raw >= BigInt(Number.MIN_SAFE_INTEGER) && raw <= BigInt(Number.MAX_SAFE_INTEGER);
-    return safe || isScaled(scale) ? scaled(scale, Number(raw)) : raw.toString();
+    return safe ? Number(raw) : raw.toString();
   }
   return Number.isFinite(raw) ? scaled(scale, raw) : null;
 }
@@ -47,10 +50,14 @@ export function isScaled({ scale, offset }: Scale): boolean {
   return scale !== 1 || offset !== 0;
 }
 
-function scaled(by: Scale, raw: number): number {
-  if (!isScaled(by)) return raw;
-  // 3 times 0.1 is 0.30000000000000004 in binary: 15 digits are all that a double holds of a decimal fraction.
-  return Number((raw * by.scale + by.offset).toPrecision(15));
+/** Null when it is too large for a number. */
+function scaled(by: Scale, raw: number | bigint): number | null {
+  if (!isScaled(by)) return Number(raw);
+  const [number, scale, offset] = [decimalOf(raw), decimalOf(by.scale), decimalOf(by.offset)];
+  if (number === undefined || scale === undefined || offset === undefined) return null;
+  // 3 times 0.1 is 0.30000000000000004 in binary, and 3901 times 0.01 less 40 is -0.990000000000002.
+  const value = toNumber(plus(times(number, scale), offset));
+  return Number.isFinite(value) ? value : null;
 }
 
 export function readNumber(format: NumberFormat, bytes: Buffer): number | bigint {

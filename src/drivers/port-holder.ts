@@ -1,14 +1,24 @@
 import { readdir, readFile, readlink, realpath, stat } from 'node:fs/promises';
 
+/** Who has a port. */
+export interface PortHolder {
+  readonly pid: number;
+  /** `minicom (process 1234)`. */
+  readonly text: string;
+  /** Nobody else is let in; else it only has it open. */
+  readonly locked: boolean;
+}
+
 /**
- * The process that has a device locked, or else one that has it open, as `minicom (process 1234)`; undefined when none can
- * be seen: processes of other users show their open files only to root.
+ * The process that has a device locked, or else one that has it open; undefined when none can be seen: processes of other
+ * users show their open files only to root.
  */
-export async function portHolder(path: string): Promise<string | undefined> {
-  const id = (await lockHolder(path)) ?? (await opener(path));
+export async function portHolder(path: string): Promise<PortHolder | undefined> {
+  const locker = await lockHolder(path);
+  const id = locker ?? (await opener(path));
   if (id === undefined) return undefined;
   const name = await readFile(`/proc/${id}/comm`, 'utf8').catch(() => '?');
-  return `${name.trim()} (process ${id})`;
+  return { pid: Number(id), text: `${name.trim()} (process ${id})`, locked: locker !== undefined };
 }
 
 /** From the lines of /proc/locks: `1: FLOCK  ADVISORY  WRITE 1234 00:17:5 0 EOF`, with device and inode (proc_locks(5)). */

@@ -227,5 +227,7 @@ function openError(error: Error): Error {
   if (/Cannot lock port/i.test(what)) return new PortInUseError('is in use by another program');
   if (/No such file/i.test(what)) return new Error(ABSENT);
   if (/Inappropriate ioctl/i.test(what)) return new Error('is not a serial port');
+  // The kernel keeps names like /dev/ttyS0 whether there is a UART or not: opening works, nothing else does.
+  if (/Input\/output error/i.test(what)) return new Error('does not answer: there is no UART behind that name');
   return new Error(`cannot be opened: ${what}`);
 }

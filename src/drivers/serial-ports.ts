@@ -139,7 +139,7 @@ export class SerialPorts {
   async #holder(device: string): Promise<string> {
     const owner = this.#owners.get(device);
     if (owner !== undefined) return `the child ${owner()}`;
-    return (await portHolder(device)) ?? 'another program';
+    return (await portHolder(device))?.text ?? 'another program';
   }
 }
 

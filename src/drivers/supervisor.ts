@@ -68,6 +68,7 @@ export class DriverSupervisor {
   #starts = 0;
   #readings = 0;
   #lastReadingAt: number | null = null;
+  #heardAt: number | null = null;
   #lastError: string | null = null;
   #loggedAt = -Infinity;
   #retry: { readonly timer: Timer; readonly at: number } | undefined;
@@ -127,6 +128,11 @@ export class DriverSupervisor {
       this.#log.error({ err: error, command: name }, 'command failed');
       return { status: 500, payload: { error: error instanceof Error ? error.message : String(error) } };
     }
+  }
+
+  /** When the last reading came, monotonic ms: how long ago that is no jump of the wall clock changes. Null: none came yet. */
+  get heardAt(): number | null {
+    return this.#heardAt;
   }
 
   snapshot(): DriverSnapshot {
@@ -222,6 +228,7 @@ export class DriverSupervisor {
   #read(reading: Reading): void {
     this.#readings++;
     this.#lastReadingAt = this.#clock.wall();
+    this.#heardAt = this.#clock.monotonic();
     try {
       this.#options.onReading(this.#options.child, reading);
     } catch (error) {

@@ -85,12 +85,12 @@ export class WiredChildren {
     return child !== undefined;
   }
 
-  /** Of those that read at intervals: when each gave its last good reading, wall ms; null: it gave none yet. */
+  /** Of those that read at intervals: when each gave its last good reading, monotonic ms; null: it gave none yet. */
   lastReadings(): Record<string, number | null> {
-    const expected = this.snapshots().filter(
-      ({ id, state }) => this.#regular.has(id) && !['finished', 'stopped'].includes(state),
+    const expected = [...this.#supervisors].filter(
+      ([id, child]) => this.#regular.has(id) && !['finished', 'stopped'].includes(child.snapshot().state),
     );
-    return Object.fromEntries(expected.map(({ id, lastReadingAt }) => [id, lastReadingAt]));
+    return Object.fromEntries(expected.map(([id, { heardAt }]) => [id, heardAt]));
   }
 
   /** How many there are and run, and which do not. */

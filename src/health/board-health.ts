@@ -1,6 +1,7 @@
-import { readFile, statfs } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { freemem, totalmem } from 'node:os';
 import type { Logger } from 'pino';
+import { diskSpace, usedPercent, type DiskSpace } from '../board/disk-space.ts';
 import { StatusLed, type Pattern } from '../board/leds.ts';
 import { mediumOf } from '../board/medium.ts';
 import { lifeOf, mediumAge, type Life, type MediumAge } from '../board/medium-wear.ts';
@@ -17,13 +18,16 @@ const FINE_LOOKS = 3;
 const RATE_AFTER_SECS = 3_600;
 /** How often the LED follows how the gateway does, ms. */
 const LED_EVERY_MS = 2_000;
+/** How often it is tried: udev takes a moment to give the files of the LED's trigger to the gateway. */
+const LED_TRIES = 5;
 
 /** What a look at the board brings; null: nobody says. */
 export interface Vitals {
   readonly temperatureCelsius: number | null;
   readonly power: Power;
   readonly memory: { readonly totalBytes: number; readonly availableBytes: number } | null;
-  readonly disk: { readonly totalBytes: number; readonly availableBytes: number } | null;
+  /** Of `dataDir`. */
+  readonly disk: DiskSpace | null;
   readonly medium: Medium | null;
   readonly age: MediumAge;
 }
@@ -45,7 +49,7 @@ export interface Own {
   readonly hubFault: string | null;
   /** Anything but null: only the least was started, after crashes. */
   readonly safeMode: unknown;
-  /** Wired children that should say something: wall ms of the last good reading, or null for none yet. */
+  /** Wired children that should say something: monotonic ms of the last good reading, or null for none yet. */
   readonly lastReadings: Readonly<Record<string, number | null>>;
 }
 
@@ -75,6 +79,7 @@ export class BoardHealth {
   readonly #over = new Map<string, { over: Over; since: number; fine: number }>();
   #vitals: Vitals = NOTHING;
   #led: StatusLed | null = null;
+  #ledFailures = 0;
   #timers: Timer[] = [];
   #looking = false;
   readonly #startedAt: number;
@@ -137,7 +142,7 @@ export class BoardHealth {
   }
 
   #silence({ lastReadings }: Own): Readonly<Record<string, number>> {
-    const now = this.#options.clock.wall();
+    const now = this.#options.clock.monotonic();
     const secs = (last: number | null) => (last === null ? this.#upSecs : Math.max(0, Math.round((now - last) / 1000)));
     return Object.fromEntries(Object.entries(lastReadings).map(([child, last]) => [child, secs(last)]));
   }
@@ -162,8 +167,11 @@ export class BoardHealth {
   #show(): void {
     try {
       this.#led?.show(patternOf(this.#options.own()));
+      this.#ledFailures = 0;
     } catch (error) {
+      if (++this.#ledFailures < LED_TRIES) return;
       this.#options.log.info({ err: error }, 'the LED may not be written: a udev rule gives it to the gateway');
+      this.#led?.release();
       this.#led = null;
     }
   }
@@ -202,13 +210,11 @@ export function judged(
   if (power.underVoltage === true)
     add('power', 'the supply gives too little voltage: a stronger one, or a shorter cable');
   else if (power.throttled === true) add('power', 'the processor is slowed down, by heat or by a weak supply');
-  for (const [what, space, most] of [
-    ['memory', memory, limits.memoryPercent],
-    ['disk', disk, limits.diskPercent],
+  for (const [what, used, most] of [
+    ['memory', memory && Math.round((1 - memory.availableBytes / memory.totalBytes) * 100), limits.memoryPercent],
+    ['disk', disk && usedPercent(disk), limits.diskPercent],
   ] as const) {
-    if (space === null || space.totalBytes === 0) continue;
-    const used = Math.round((1 - space.availableBytes / space.totalBytes) * 100);
-    if (used > most) add(what, `${used} % of the ${what} is in use, over ${most} %`);
+    if (used !== null && used > most) add(what, `${used} % of the ${what} is in use, over ${most} %`);
   }
   if (limits.rssBytes !== null && rssBytes > limits.rssBytes)
     add(
@@ -246,15 +252,6 @@ async function memorySpace(): Promise<Vitals['memory']> {
   // `freemem` leaves out what the kernel would give back at once.
   const available = /^MemAvailable: +(\d+) kB$/m.exec(await readFile('/proc/meminfo', 'latin1').catch(() => ''))?.[1];
   return { totalBytes: totalmem(), availableBytes: available === undefined ? freemem() : Number(available) * 1024 };
-}
-
-async function diskSpace(folder: string): Promise<Vitals['disk']> {
-  try {
-    const { blocks, bavail, bsize } = await statfs(folder);
-    return { totalBytes: blocks * bsize, availableBytes: bavail * bsize };
-  } catch {
-    return null;
-  }
 }
 
 function mebibytes(bytes: number): string {

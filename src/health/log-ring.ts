@@ -4,6 +4,8 @@ import type { LogLevel } from './log-level.ts';
 
 /** Lines kept in memory for `holdfast logs`; on a board whose journal is in RAM too this is a second look, not an archive. */
 const LINES_MAX = 2000;
+/** Their length, characters: what a child answers may stand in a line. Usual ones come to a quarter of it. */
+const LENGTH_MAX = 2 * 2 ** 20;
 
 /** Within so long, ms, a line that comes again right after itself is counted instead ... */
 const FOLD_MS = 60_000;
@@ -33,6 +35,8 @@ export class LogRing implements DestinationStream {
   readonly #format: LogFormat;
   readonly #out: (text: string) => void;
   readonly #lines: LogLine[] = [];
+  readonly #lengths: number[] = [];
+  #length = 0;
   readonly #followers = new Set<(line: LogLine) => void>();
   /** The last minute's lines, in the order in which they were said, and how often each has come again since. */
   readonly #recent = new Map<string, Recent>();
@@ -60,7 +64,10 @@ export class LogRing implements DestinationStream {
     this.#unfold(line.time);
     // Who asked for those wants them all.
     if (line.level === 'trace' || line.level === 'debug') return this.#say(line, json);
-    const key = `${line.level}\n${line.child ?? ''}\n${line.message}\n${line.level === 'info' ? JSON.stringify(line.fields) : ''}`;
+    // Of a warning the figures may differ; whom it is of may not.
+    const { module, gateway } = line.fields;
+    const fields = line.level === 'info' ? line.fields : { module, gateway };
+    const key = `${line.level}\n${line.child ?? ''}\n${line.message}\n${JSON.stringify(fields)}`;
     const source = line.child ?? '';
     const recent = this.#recent.get(key);
     if (recent !== undefined && (this.#lastOf.get(source) === key || recent.said >= AMONG_OTHERS_MAX)) {
@@ -75,6 +82,11 @@ export class LogRing implements DestinationStream {
     this.#say(line, json);
   }
 
+  /** Nothing more will be said: how often lines came again is, also of those whose minute is not over. */
+  end(): void {
+    this.#unfold(null);
+  }
+
   /** Says how often lines came again whose minute is over by `now`; null: all that did. */
   #unfold(now: number | null): void {
     for (const [key, { since, again, last }] of this.#recent) {
@@ -87,12 +99,21 @@ export class LogRing implements DestinationStream {
   }
 
   #say(line: LogLine, json = jsonText(line)): void {
-    this.#lines.push(line);
-    if (this.#lines.length > LINES_MAX) this.#lines.shift();
+    this.#keep(line, json.length);
     if (this.#format === 'json') this.#out(json);
     else if (this.#format === 'journald') this.#out(`<${SYSLOG_LEVEL[line.level]}>${bodyText(line)}\n`);
     else this.#out(`${lineText(line)}\n`);
     for (const follower of this.#followers) follower(line);
+  }
+
+  #keep(line: LogLine, length: number): void {
+    this.#lines.push(line);
+    this.#lengths.push(length);
+    this.#length += length;
+    while (this.#lines.length > LINES_MAX || (this.#length > LENGTH_MAX && this.#lines.length > 1)) {
+      this.#lines.shift();
+      this.#length -= this.#lengths.shift()!;
+    }
   }
 
   /** The last `count` lines, oldest first; of one child if it is named. */

@@ -1,3 +1,4 @@
+import { REASONS } from '../above/rejections.ts';
 import { DROP_REASONS, REFUSAL_REASONS } from '../message/loss.ts';
 import { droppedOf } from '../spool/ledger.ts';
 import type { AccountStats, SpoolStats } from '../spool/stats.ts';
@@ -20,6 +21,7 @@ export function metricsText(status: Status, stats: SpoolStats): string {
   lanes(text, stats);
   children(text, stats);
   hub(text, status);
+  commands(text, status);
   modules(text, status);
   storage(text, status, stats);
   upstream(text, status);
@@ -111,11 +113,21 @@ function hub(text: Exposition, { hub: now }: Status): void {
   text.gauge('hub_registered', 'Children that may connect, their modules included.', [[now.registered]]);
   text.gauge('hub_connected', 'Children and modules that are connected.', [[now.connected]]);
   text.gauge('hub_queued', 'Messages that wait for children.', [[now.queued]]);
+  text.gauge('hub_full', 'Children and modules whose mailbox has no room for more.', [[now.fullCount]]);
   text.counter('hub_dropped_total', 'Messages for children that were let go since the start.', [[now.dropped]]);
   text.counter(
     'hub_refused_total',
     'What was refused to those who connect, by what it was, since the start.',
     Object.entries(now.refused).map(([what, count]) => [count, { what }]),
+  );
+}
+
+function commands(text: Exposition, { commands: now }: Status): void {
+  if (now === null) return;
+  text.counter(
+    'commands_refused_total',
+    'Messages from above for children that were refused for good since the start.',
+    REASONS.map((reason) => [now.refused[reason], { reason }]),
   );
 }
 
@@ -126,6 +138,8 @@ function modules(text: Exposition, { modules: all }: Status): void {
     ['in', 'Messages that a module was fed.', (module) => module.in],
     ['out', 'Messages that a module put out.', (module) => module.out],
     ['late', 'Messages that came later than lateArrival allows.', (module) => module.late],
+    ['early', 'Messages from the future, that came more than 5 min before they happened.', (module) => module.early],
+    ['unordered', 'Messages that came out of order by more than outOfOrder allows.', (module) => module.unordered],
     ['dropped', 'Messages or results that a module could not work out.', (module) => module.dropped],
     ['refused', "Messages that found no room within a module's limits.", (module) => module.bounded],
   ] as const satisfies readonly (readonly [string, string, (module: (typeof all)[number]) => number])[];
@@ -197,6 +211,7 @@ function board(text: Exposition, { board: now }: Status): void {
     [memory?.availableBytes ?? null],
   ]);
   text.gauge('board_disk_available_bytes', 'What is free where dataDir is.', [[disk?.availableBytes ?? null]]);
+  text.gauge('board_disk_used_bytes', 'What is in use where dataDir is.', [[disk?.usedBytes ?? null]]);
   text.gauge('board_medium_used_percent', 'How much of its life an eMMC says it has used.', [[age.usedPercent]]);
   text.gauge('board_filesystem_errors', "Errors that dataDir's filesystem has met.", [[age.filesystemErrors]]);
   text.gauge('board_medium_days_left', 'Days until the rated endurance is used up at this rate.', [[life.daysLeft]]);

@@ -24,7 +24,7 @@ export interface Asked extends TwinsAsked {
   restart(id: string): Promise<boolean>;
   readonly spoolDesk: Pick<
     SpoolDesk,
-    'stats' | 'peek' | 'verify' | 'deadLetters' | 'orderLetters' | 'compact' | 'takeIn'
+    'stats' | 'peek' | 'acceptedTime' | 'verify' | 'deadLetters' | 'orderLetters' | 'compact' | 'takeIn'
   >;
   /** About children that connect; rejects with a {@link RegistryRefusal} when it cannot be done. */
   readonly reception: { carryOut(order: unknown): Promise<unknown> };
@@ -108,13 +108,16 @@ export function requests({ live, ring, reload, endToBeStartedAgain }: Answerer):
     'spool stats': (_, { send }) => send(gateway().spoolDesk.stats()),
     'spool peek': ({ count, lane }, { send }) => {
       const most = Math.min(typeof count === 'number' ? count : 10, PEEK_COUNT_MAX);
-      for (const stored of gateway().spoolDesk.peek(most, typeof lane === 'number' ? lane : undefined))
-        send(peeked(stored));
+      const { spoolDesk } = gateway();
+      for (const stored of spoolDesk.peek(most, typeof lane === 'number' ? lane : undefined))
+        send(peeked(stored, spoolDesk.acceptedTime));
     },
     'spool verify': async (_, { send }) => send(await gateway().spoolDesk.verify()),
     'spool dead-letters': ({ after }, { send }) => {
       const from = typeof after === 'number' ? after : 0;
-      for (const letter of gateway().spoolDesk.deadLetters(from, LETTERS_BYTES_MAX)) send(shownLetter(letter));
+      const { spoolDesk } = gateway();
+      for (const letter of spoolDesk.deadLetters(from, LETTERS_BYTES_MAX))
+        send(shownLetter(letter, spoolDesk.acceptedTime));
     },
     'spool dead-letters order': async ({ order, numbers }, { send }) => {
       if (order !== 'retry' && order !== 'drop') throw new RequestRefused('dead letters are retried or dropped');

@@ -1,3 +1,4 @@
+import type { CommandsStatus } from '../above/liaison.ts';
 import type { BelowStatus } from '../above/relay.ts';
 import type { SettingsReport } from '../above/settings.ts';
 import type { HubStatus } from '../hub/front.ts';
@@ -50,6 +51,8 @@ export interface Status {
   } | null;
   /** What came from above and lies over the configuration's file. */
   readonly settings: SettingsReport;
+  /** Null without an upstream. */
+  readonly commands: CommandsStatus | null;
   readonly spool: SpoolSnapshot;
   readonly ledger: SpoolStats['ledger'];
   readonly children: { readonly total: number; readonly running: number; readonly failing: readonly string[] };
@@ -63,7 +66,7 @@ export interface Status {
   readonly below: BelowStatus;
   readonly modules: readonly ModuleShown[];
   readonly memory: { readonly rssBytes: number };
-  /** Of wired children that read at intervals: when each gave its last good reading, wall ms; null: none yet. */
+  /** Of wired children that read at intervals: when each gave its last good reading, monotonic ms; null: none yet. */
   readonly lastReadings: Readonly<Record<string, number | null>>;
   /** The board: what it says of itself, and what is beyond its limit. */
   readonly board: BoardStatus;

@@ -10,6 +10,9 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 /** `sun_path` of `struct sockaddr_un` (unix(7)), bytes, with its closing NUL. */
 const SUN_PATH_BYTES = 108;
+/** A start that goes on says so this often, ms, and is given so much more, us: a card may be busy with one write for long. */
+const STARTING_EVERY_MS = 10_000;
+const STARTING_USEC = 300_000_000;
 
 interface Libc {
   socket(domain: number, type: number, protocol: number): number;
@@ -29,6 +32,7 @@ export class SystemdNotifier {
   readonly #address: Buffer;
   readonly #log: Logger;
   #failing = false;
+  #startingAt = -Infinity;
 
   private constructor(libc: Libc, socket: number, address: Buffer, watchdogIntervalMs: number | null, log: Logger) {
     this.#libc = libc;
@@ -65,6 +69,13 @@ export class SystemdNotifier {
   ready(status?: string): void {
     // The one message that must not be lost to a full queue: systemd would kill us at the end of TimeoutStartSec.
     this.#send(status === undefined ? 'READY=1' : `READY=1\nSTATUS=${oneLine(status)}`, 0);
+  }
+
+  /** The start goes on: where TimeoutStartSec is over, systemd waits longer. May be called as often as one likes. `now`: monotonic ms. */
+  starting(now: number): void {
+    if (now < this.#startingAt + STARTING_EVERY_MS) return;
+    this.#startingAt = now;
+    this.#send(`EXTEND_TIMEOUT_USEC=${STARTING_USEC}`, MSG_DONTWAIT);
   }
 
   /** One line for `systemctl status`. */

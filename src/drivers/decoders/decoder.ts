@@ -21,18 +21,41 @@ export function utf8Text(line: Buffer): string | undefined {
 
 export const NOT_UTF8: Decoded = { malformed: 'not UTF-8' };
 
-const NUMBER = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/;
+/** What a piece of a line is said to be; left undefined, it is what it looks like. */
+export type ValueType = 'text' | 'number';
 
 /**
- * Decimal text, with or without spaces around it, as a number; anything else as it is. Text whose number JSON could not
- * carry unharmed (an integer past 2^53, which may be a serial number, or 1e999) stays text.
+ * What looks like a number and nothing else: no zero before another digit where there is no fraction, and no exponent of bare
+ * digits, since `004120` and `412E5` are serial numbers, articles or times of day, and would not come back from a number as
+ * they were. `+00123.4` is what a scale says.
  */
+const PLAIN_NUMBER = /^[+-]?(?:(?:\d+\.\d+|(?:0|[1-9]\d*)\.|\.\d+)(?:[eE][+-]?\d+)?|(?:0|[1-9]\d*)(?:[eE][+-]\d+)?)$/;
+/** What may be read as a number where it is known to be one. */
+const ANY_NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
+
+/** A plain decimal number, with or without spaces around it, as a number; anything else as it is. */
 export function numberOrText(text: string): number | string {
   const trimmed = text.trim();
-  if (!NUMBER.test(trimmed)) return text;
-  const value = Number(trimmed);
-  const exact = Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value));
-  return exact ? value : text;
+  const value = PLAIN_NUMBER.test(trimmed) ? carried(trimmed) : text;
+  return typeof value === 'number' ? value : text;
+}
+
+/**
+ * A piece of a line as what it is said to be. A number that cannot be read as one is null, like a register's or a
+ * sentence's; an integer past 2^53 is text, like a register's.
+ */
+export function valueOf(text: string, type: ValueType | undefined): number | string | null {
+  if (type === undefined) return numberOrText(text);
+  if (type === 'text') return text;
+  const trimmed = text.trim();
+  return ANY_NUMBER.test(trimmed) ? carried(trimmed) : null;
+}
+
+/** The number that this says as JSON carries it: an integer that would lose digits as text, what is too large as null. */
+function carried(text: string): number | string | null {
+  const value = Number(text);
+  if (!Number.isFinite(value)) return null;
+  return Number.isInteger(value) && !Number.isSafeInteger(value) && !/e/i.test(text) ? text : value;
 }
 
 /** A JSON object of these fields. It has no prototype, so that a column named `__proto__` is a column. */

@@ -1,4 +1,4 @@
-import type { Clock } from '../../clock/clock.ts';
+import type { Clock, Timer } from '../../clock/clock.ts';
 import { type Checksum, checksum, CHECKSUM_BYTES } from '../checksum.ts';
 import { NUMBER_BYTES, type NumberFormat, readScaled } from '../number.ts';
 import { jsonObject } from './decoder.ts';
@@ -54,13 +54,20 @@ export interface FrameSink {
   malformed(why: string, sample: Buffer): void;
 }
 
-/** What stands at the front of the bytes held: too little to know, none, or a frame of so many bytes on the wire. */
-type Front = 'more' | { readonly malformed: string } | { readonly wire: number; readonly frame: Buffer };
+/**
+ * What stands at the front of the bytes held: too little to know, none (`upToEnd`: nor in any of the bytes up to the next
+ * end), or a frame of so many bytes on the wire.
+ */
+type Front =
+  | 'more'
+  | { readonly malformed: string; readonly upToEnd?: boolean }
+  | { readonly wire: number; readonly frame: Buffer };
 
 /**
  * Cuts a stream of bytes into binary frames, whatever the chunks it arrives in. Where a frame turns out not to be one, the next is
  * looked for one byte further on, so that a start that is only data, a cut frame or a wrong length costs as little as can
- * be; each stretch of such bytes is reported once.
+ * be; each stretch of such bytes is reported once. What was waited for in vain is searched in the same way. Only where an end
+ * is all that tells frames apart, one that is too long is passed over up to its end: its tail would look like a frame.
  */
 export class FrameReader {
   readonly #options: FrameOptions;
@@ -71,7 +78,10 @@ export class FrameReader {
   #garbage: Buffer = Buffer.alloc(0);
   #garbageBytes = 0;
   #why = '';
-  #heardAt = -Infinity;
+  /** Inside a frame that is too long: everything up to the next end is dropped. */
+  #passing = false;
+  /** Runs while something is held that may become a frame. */
+  #pause: Timer | undefined;
 
   constructor(options: FrameOptions, clock: Clock, sink: FrameSink) {
     this.#options = options;
@@ -80,41 +90,94 @@ export class FrameReader {
   }
 
   push(chunk: Buffer): void {
-    const now = this.#clock.monotonic();
-    if (now - this.#heardAt > PAUSE_MS_MAX) this.#giveUp('a frame was cut off');
-    this.#heardAt = now;
+    this.#pause?.cancel();
+    this.#pause = undefined;
     this.#held = Buffer.concat([this.#held, chunk]);
-    let at = 0;
-    for (;;) {
-      at = this.#toStart(at);
-      const front = this.#front(this.#held.subarray(at));
-      if (front === 'more') break;
-      if ('malformed' in front) {
-        this.#note(front.malformed, this.#held.subarray(at, at + 1));
-        at++;
-        continue;
-      }
-      this.#report();
-      if (front.frame.length > 0) this.#deliver(front.frame);
-      at += front.wire;
-    }
-    if (at >= this.#held.length) this.#report();
-    // A copy: what is held must not keep a whole read of the port alive.
-    this.#held = Buffer.from(this.#held.subarray(at));
+    this.#search();
+    if (this.#held.length === 0 && !this.#passing) return;
+    // Not when the next bytes come: whole frames may be held behind a false start, and be the last for a long time.
+    this.#pause = this.#clock.after(PAUSE_MS_MAX, () => this.#giveUp('a frame was cut off'));
   }
 
-  /** The stream ended here: what is held of a frame is reported as malformed. */
+  /** The stream ended here: what is held and no frame is reported as malformed. */
   cutOff(why: string): void {
     this.#giveUp(why);
-    this.#report();
     this.reset();
   }
 
   /** Forgets what is held. */
   reset(): void {
+    this.#pause?.cancel();
+    this.#pause = undefined;
     this.#held = Buffer.alloc(0);
+    this.#passing = false;
     this.#forgetGarbage();
-    this.#heardAt = -Infinity;
+  }
+
+  /** Takes the frames out of what is held. `over`: nothing more will come, for this reason; so what may have become a frame is none. */
+  #search(over?: string): void {
+    let at = 0;
+    for (;;) {
+      if (this.#passing) at = this.#behindEnd(at);
+      if (this.#passing) break;
+      at = this.#toStart(at);
+      const front = this.#front(this.#held.subarray(at));
+      if (front === 'more') {
+        if (over === undefined || this.#isEmptyFrom(at)) break;
+        // Without a start only an end makes a frame, and there is none.
+        const bytes = this.#isOnlyEnded() ? this.#held.length - at : 1;
+        this.#note(over, this.#held.subarray(at, at + bytes));
+        at += bytes;
+      } else if ('wire' in front) {
+        this.#report();
+        if (front.frame.length > 0) this.#deliver(front.frame);
+        at += front.wire;
+      } else if (front.upToEnd === true) {
+        this.#report();
+        this.#passing = true;
+        const behind = this.#behindEnd(at);
+        this.#sink.malformed(front.malformed, this.#held.subarray(at, Math.min(behind, at + SAMPLE_BYTES)));
+        at = behind;
+      } else {
+        this.#note(front.malformed, this.#held.subarray(at, at + 1));
+        at++;
+      }
+    }
+    if (over !== undefined || at >= this.#held.length) this.#report();
+    // A copy: what is held must not keep a whole read of the port alive.
+    this.#held = Buffer.from(this.#held.subarray(at));
+  }
+
+  /** Searches what is held for the last time. */
+  #giveUp(why: string): void {
+    if (this.#passing) this.reset();
+    else this.#search(why);
+  }
+
+  /** Whether nothing is left, or only a flag, which is the end of the frame before and may begin the next. */
+  #isEmptyFrom(at: number): boolean {
+    const { start, end } = this.#options;
+    const rest = this.#held.subarray(at);
+    return rest.length === 0 || (end !== undefined && start.equals(end) && rest.equals(start));
+  }
+
+  #isOnlyEnded(): boolean {
+    return this.#options.end !== undefined && this.#options.start.length === 0;
+  }
+
+  /** Position behind the end of what is passed over, which is over then; or of the bytes that may be the beginning of that end. */
+  #behindEnd(from: number): number {
+    const { end, escape } = this.#options;
+    if (end === undefined) throw new Error('only frames with an end are passed over');
+    for (let at = from; ;) {
+      if (isAt(this.#held, at, end)) {
+        this.#passing = false;
+        return at + end.length;
+      }
+      const step = escape !== undefined && this.#held[at] === escape.byte ? 2 : 1;
+      if (at + Math.max(step, end.length) > this.#held.length) return at;
+      at += step;
+    }
   }
 
   /** Position of the next start, or of what may become one; bytes before it are no frame. */
@@ -132,7 +195,7 @@ export class FrameReader {
 
   #front(bytes: Buffer): Front {
     const { start, end, size, length, frameBytesMax } = this.#options;
-    if (bytes.length <= start.length) return 'more';
+    if (bytes.length === 0 || bytes.length < start.length) return 'more';
     if (end !== undefined) return this.#upToEnd(bytes, end);
     let whole = size;
     if (length !== undefined) {
@@ -149,19 +212,20 @@ export class FrameReader {
   #upToEnd(bytes: Buffer, end: Buffer): Front {
     const { start, escape, frameBytesMax } = this.#options;
     const isFlag = start.equals(end);
+    const tooLong = { malformed: `longer than ${frameBytesMax} bytes`, upToEnd: this.#isOnlyEnded() };
     // Most often the answer without a look at each byte; escapes make a frame at most twice as long.
     if (bytes.indexOf(end, start.length) < 0) {
       const wireMax = escape === undefined ? frameBytesMax : 2 * frameBytesMax;
-      return bytes.length < wireMax ? 'more' : { malformed: `longer than ${frameBytesMax} bytes` };
+      return bytes.length < wireMax ? 'more' : tooLong;
     }
     const plain: number[] = [...start];
     for (let at = start.length; at < bytes.length; at++) {
-      if (bytes[at] === end[0] && bytes.subarray(at, at + end.length).equals(end)) {
+      if (isAt(bytes, at, end)) {
         // One flag may end a frame and begin the next (HDLC, ISO/IEC 13239); two with nothing between are no frame.
         if (isFlag && plain.length === start.length) return { wire: start.length, frame: Buffer.alloc(0) };
         return this.#checked(Buffer.from(plain), isFlag ? at : at + end.length);
       }
-      if (plain.length + end.length >= frameBytesMax) return { malformed: `longer than ${frameBytesMax} bytes` };
+      if (plain.length + end.length >= frameBytesMax) return tooLong;
       if (escape !== undefined && bytes[at] === escape.byte) {
         if (at + 1 >= bytes.length) return 'more';
         plain.push(bytes[++at]! ^ escape.xor);
@@ -174,7 +238,8 @@ export class FrameReader {
     const { checksum: sum } = this.#options;
     if (sum === undefined) return { wire, frame };
     const place = frame.length - CHECKSUM_BYTES[sum.kind];
-    if (place < sum.from) return { malformed: 'too short for its checksum' };
+    // Of nothing many a sum is 0, and zeros are what a break on the line sounds like.
+    if (place <= sum.from) return { malformed: 'too short for its checksum' };
     const said =
       sum.byteOrder === 'big'
         ? frame.readUIntBE(place, frame.length - place)
@@ -200,14 +265,6 @@ export class FrameReader {
     this.#sink.body(jsonObject(values), 'application/json');
   }
 
-  /** What is held of a frame is no frame. A flag alone is the end of the one before. */
-  #giveUp(why: string): void {
-    const { start, end } = this.#options;
-    if (this.#held.length === 0 || (end !== undefined && start.equals(end) && this.#held.equals(start))) return;
-    this.#note(why, this.#held);
-    this.#held = Buffer.alloc(0);
-  }
-
   /** Adds to the stretch that is no frame; the first reason is the one that is reported. */
   #note(why: string, bytes: Buffer): void {
     if (this.#garbageBytes === 0) this.#why = why;
@@ -228,6 +285,10 @@ export class FrameReader {
     this.#garbage = Buffer.alloc(0);
     this.#garbageBytes = 0;
   }
+}
+
+function isAt(bytes: Buffer, at: number, wanted: Buffer): boolean {
+  return bytes[at] === wanted[0] && bytes.subarray(at, at + wanted.length).equals(wanted);
 }
 
 function fieldBytes({ format, length = 1 }: FrameField): number {

@@ -125,13 +125,13 @@ function dateTime(date: string | undefined, time: string | undefined): string | 
 
 function fullDateTime(year?: string, month?: string, day?: string, time?: string): string | null {
   const clock = timeParts(time);
-  if (clock === null || !/^\d{4}$/.test(year ?? '') || number(month) === null || number(day) === null) return null;
+  const date = `${year}-${month?.padStart(2, '0')}-${day?.padStart(2, '0')}`;
+  if (clock === null || !/^\d{4}-\d{2}-\d{2}$/.test(date)) return null;
+  const midnight = Date.parse(`${date}T00:00Z`);
+  // The 31st of February would be another day. Asked of the day alone: a leap second belongs to the day before.
+  if (Number.isNaN(midnight) || !new Date(midnight).toISOString().startsWith(date)) return null;
   const [hours, minutes, secs] = clock;
-  const ms = Date.UTC(Number(year), Number(month) - 1, Number(day), hours, minutes, 0, Math.round(secs * 1000));
-  const made = new Date(ms);
-  // The 31st of February is another day.
-  if (Number(month) !== made.getUTCMonth() + 1 && secs < 60) return null;
-  return Number.isFinite(ms) ? made.toISOString() : null;
+  return new Date(midnight + (hours * 60 + minutes) * 60_000 + Math.round(secs * 1000)).toISOString();
 }
 
 function satellites(fields: readonly string[]): SentenceFields[] {

@@ -53,7 +53,7 @@ export class NmeaLineDecoder implements LineDecoder {
     const values = fields.split(',');
     if (this.#isPassedOver(address, sentence, values)) return { skipped: true };
     const named = Object.hasOwn(SENTENCES, sentence) && talker !== 'P' ? SENTENCES[sentence]!(values) : undefined;
-    const raw = { fields: values.map((value) => (value === '' ? null : numberOrText(value))) };
+    const raw = { fields: values.map((value) => (value === '' ? null : fieldOf(value))) };
     const body = jsonObject(Object.entries({ talker, sentence, ...(named ?? raw) }));
     const time = named !== undefined && sentence === 'RMC' && named['valid'] === true ? named['time'] : null;
     return typeof time === 'string' ? { body, eventTime: Date.parse(time) } : { body };
@@ -71,4 +71,9 @@ export class NmeaLineDecoder implements LineDecoder {
     this.#passed.set(kind, now);
     return false;
   }
+}
+
+/** Times of day and angles have leading zeros, also before a fraction. */
+function fieldOf(text: string): number | string {
+  return /^[+-]?0\d/.test(text) ? text : numberOrText(text);
 }

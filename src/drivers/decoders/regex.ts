@@ -1,5 +1,5 @@
 import { Script } from 'node:vm';
-import { type Decoded, jsonObject, type LineDecoder, NOT_UTF8, numberOrText, utf8Text } from './decoder.ts';
+import { type Decoded, jsonObject, type LineDecoder, NOT_UTF8, utf8Text, valueOf, type ValueType } from './decoder.ts';
 
 /** Longest that one line may keep the event loop in a pattern, ms. */
 const MATCH_MS_MAX = 50;
@@ -15,9 +15,15 @@ const MATCH = Symbol.for('holdfast.drivers.regex.match');
 const globals = globalThis as unknown as Record<symbol, (() => RegExpExecArray | null) | undefined>;
 const runMatch = new Script(`globalThis[Symbol.for(${JSON.stringify(MATCH.description)})]()`);
 
+export interface RegexOptions {
+  readonly pattern: string;
+  /** Group to what it is; of the others plain numbers become numbers. */
+  readonly types?: Readonly<Record<string, ValueType>> | undefined;
+}
+
 /**
- * Each line is matched against a pattern with named groups; the body is a JSON object of the groups, numeric text as
- * numbers, null for a group that took no part.
+ * Each line is matched against a pattern with named groups; the body is a JSON object of the groups, as `types` says or
+ * else plain numbers as numbers, null for a group that took no part.
  *
  * A pattern like `(a+)+b` takes time exponential in the length of a line that does not match, and would stop the whole
  * process. It cannot be told from a good one by looking, so the match runs under V8's own time limit, which costs some
@@ -25,13 +31,15 @@ const runMatch = new Script(`globalThis[Symbol.for(${JSON.stringify(MATCH.descri
  */
 export class RegexLineDecoder implements LineDecoder {
   readonly #pattern: RegExp;
+  readonly #types: ReadonlyMap<string, ValueType>;
   /** Lines still to be refused unseen, and how many the next overrun will cost. */
   #resting = 0;
   #nextRest = REST_LINES_MIN;
 
   /** Throws SyntaxError when `pattern` is no regular expression, RangeError when it has no named group. */
-  constructor(options: { readonly pattern: string }) {
+  constructor(options: RegexOptions) {
     this.#pattern = new RegExp(options.pattern);
+    this.#types = new Map(Object.entries(options.types ?? {}));
     if (!NAMED_GROUP.test(options.pattern))
       throw new RangeError('the pattern has no named group like (?<temperature>...)');
   }
@@ -48,7 +56,9 @@ export class RegexLineDecoder implements LineDecoder {
     if (match === null) return { malformed: 'does not match the pattern' };
     const groups = Object.entries(match.groups ?? {});
     return {
-      body: jsonObject(groups.map(([name, value]) => [name, value === undefined ? null : numberOrText(value)])),
+      body: jsonObject(
+        groups.map(([name, text]) => [name, text === undefined ? null : valueOf(text, this.#types.get(name))]),
+      ),
     };
   }
 

@@ -1,12 +1,12 @@
 import type { Clock } from '../../clock/clock.ts';
 import type { Reading } from '../../message/message.ts';
-import { CsvLineDecoder } from './csv.ts';
+import { type CsvColumn, CsvLineDecoder } from './csv.ts';
 import type { LineDecoder } from './decoder.ts';
 import { type FrameOptions, FrameReader } from './frame.ts';
 import { JsonLineDecoder } from './json.ts';
 import { LineSplitter } from './lines.ts';
 import { NmeaLineDecoder, type NmeaOptions } from './nmea.ts';
-import { RegexLineDecoder } from './regex.ts';
+import { RegexLineDecoder, type RegexOptions } from './regex.ts';
 
 /** A sentence has at most 82 characters (NMEA 0183 section 5.3); some devices send more. */
 const NMEA_LINES: LineOptions = { lineBytesMax: 1_024, delimiter: '\n' };
@@ -19,8 +19,8 @@ export interface LineOptions {
 
 type LineDecoderOptions =
   | (LineOptions & { readonly kind: 'json' })
-  | (LineOptions & { readonly kind: 'csv'; readonly columns: readonly string[]; readonly separator: string })
-  | (LineOptions & { readonly kind: 'regex'; readonly pattern: string })
+  | (LineOptions & { readonly kind: 'csv'; readonly columns: readonly CsvColumn[]; readonly separator: string })
+  | (LineOptions & RegexOptions & { readonly kind: 'regex' })
   | (NmeaOptions & { readonly kind: 'nmea' });
 
 export type StreamDecoderOptions = LineDecoderOptions | (FrameOptions & { readonly kind: 'frame' });

@@ -57,6 +57,7 @@ export class ModbusDriver implements Driver {
   #seat: LineSeat | undefined;
   #polling = false;
   #slow = false;
+  #late = false;
   /** Counts starts and stops, so that what was begun before a stop has no effect after it. */
   #turn = 0;
 
@@ -100,7 +101,8 @@ export class ModbusDriver implements Driver {
 
   /**
    * `write` with `{name, value}`, or a list of them, sets registers that are `writable`; with `readBack: true` the answer
-   * has what the device then says. `read` polls now and answers with the values.
+   * has what the device then says. `read` polls now and answers with the values; where some cannot be read, with these as
+   * `values` beside the error.
    */
   async command(name: string, payload: unknown): Promise<CommandResult> {
     if (name !== 'write' && name !== 'read') {
@@ -109,14 +111,7 @@ export class ModbusDriver implements Driver {
     try {
       return name === 'read' ? await this.#readAll() : await this.#write(payload);
     } catch (error) {
-      if (error instanceof ModbusException) {
-        return { status: 502, payload: { error: error.message, exception: error.code } };
-      }
-      if (error instanceof ModbusLineError) {
-        const status = error.reason === 'closed' || error.reason === 'busy' ? 503 : 504;
-        return { status, payload: { error: error.message } };
-      }
-      throw error;
+      return failed(error, (why) => why);
     }
   }
 
@@ -144,8 +139,26 @@ export class ModbusDriver implements Driver {
 
   async #readAll(): Promise<CommandResult> {
     const values: [string, RegisterValue][] = [];
-    for (const { group } of this.#groups.slice()) values.push(...(await this.#read(group, true)));
-    return { status: 200, payload: Object.fromEntries(values) };
+    const refused: [Group, ModbusException][] = [];
+    for (const { group } of this.#groups.slice()) {
+      try {
+        values.push(...(await this.#read(group, true)));
+      } catch (error) {
+        // A device that refuses one register has the others; one that does not answer is not asked for them.
+        if (!(error instanceof ModbusException)) {
+          const { status, payload } = failed(error, (why) => `${groupText(group)}: ${why}`);
+          return {
+            status,
+            payload: values.length === 0 ? payload : { ...payload, values: Object.fromEntries(values) },
+          };
+        }
+        refused.push([group, error]);
+      }
+    }
+    const [first] = refused;
+    if (first === undefined) return { status: 200, payload: Object.fromEntries(values) };
+    const error = refused.map(([group, { message }]) => `${groupText(group)}: ${message}`).join('; ');
+    return { status: 502, payload: { error, exception: first[1].code, values: Object.fromEntries(values) } };
   }
 
   async #poll(turn: number): Promise<void> {
@@ -172,6 +185,7 @@ export class ModbusDriver implements Driver {
       this.#polling = false;
     }
     if (wellBefore) this.#lookWhetherSlow(clock.monotonic() - begunAt);
+    this.#lookWhetherLate();
     if (measuredAt === undefined) return;
     this.#context.emit({
       body: jsonObject(values),
@@ -190,6 +204,17 @@ export class ModbusDriver implements Driver {
     this.#context.log.warn(`a poll took ${Math.round(tookMs)} ms, longer than the ${everyMs} ms from one to the next`);
   }
 
+  /** Says once that the device is not waited for long enough: nothing wrong is read, but it takes its time. */
+  #lookWhetherLate(): void {
+    const { unit, timeoutMs } = this.#options.decoder;
+    const lateMs = this.#seat?.line.lateMs(unit) ?? 0;
+    if (this.#late || lateMs === 0) return;
+    this.#late = true;
+    this.#context.log.warn(
+      `unit ${unit} answers up to ${Math.round(lateMs)} ms after it is asked: the timeoutMs of ${timeoutMs} is too short`,
+    );
+  }
+
   /** The values of a group, or undefined after its failure has been counted. */
   async #tryGroup(polled: Polled, turn: number): Promise<[string, RegisterValue][] | undefined> {
     const { log } = this.#context;
@@ -201,7 +226,7 @@ export class ModbusDriver implements Driver {
       return values;
     } catch (error) {
       if (turn !== this.#turn || !(error instanceof Error)) return undefined;
-      if (this.#withoutGaps(polled, error)) return undefined;
+      if (this.#splits(polled, error)) return undefined;
       if (!(error instanceof ModbusException || error instanceof ModbusLineError)) throw error;
       if (error instanceof ModbusLineError && error.reason === 'closed') return undefined;
       const sample = error instanceof ModbusLineError ? error.sample : Buffer.alloc(0);
@@ -213,12 +238,19 @@ export class ModbusDriver implements Driver {
     }
   }
 
-  /** A device may refuse the addresses between its registers: then they are not read along any more. */
-  #withoutGaps(polled: Polled, error: Error): boolean {
+  /**
+   * A device may refuse the addresses between its registers: then they are not read along any more. Or one of the registers: then
+   * each half is asked for by itself, until that one stands alone.
+   */
+  #splits(polled: Polled, error: Error): boolean {
     if (!(error instanceof ModbusException)) return false;
     if (error.code !== ILLEGAL_ADDRESS && error.code !== ILLEGAL_VALUE) return false;
-    const parts = pollGroups(polled.group.registers, 0);
-    if (parts.length === 1) return false;
+    const { registers } = polled.group;
+    if (registers.length === 1) return false;
+    const withoutGaps = pollGroups(registers, 0);
+    const middle = Math.ceil(registers.length / 2);
+    const halves = [registers.slice(0, middle), registers.slice(middle)];
+    const parts = withoutGaps.length > 1 ? withoutGaps : halves.flatMap((half) => pollGroups(half, 0));
     const what = groupText(polled.group);
     this.#context.log.info(`${what}: ${error.message}; read in ${parts.length} parts from now on`);
     this.#groups = this.#groups.flatMap((each) =>
@@ -249,4 +281,19 @@ export class ModbusDriver implements Driver {
       });
     }
   }
+}
+
+/** What a command answers that came to nothing. */
+function failed(
+  error: unknown,
+  told: (why: string) => string,
+): { status: number; payload: { error: string; exception?: number } } {
+  if (error instanceof ModbusException) {
+    return { status: 502, payload: { error: told(error.message), exception: error.code } };
+  }
+  if (!(error instanceof ModbusLineError)) throw error;
+  return {
+    status: error.reason === 'closed' || error.reason === 'busy' ? 503 : 504,
+    payload: { error: told(error.message) },
+  };
 }

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../../clock/clock.ts';
 import type { OpenSerialPort, SerialLine, SerialPortEvents } from '../serial-port.ts';
 import { type Answer, answerBytes, type FoundAnswer, findAnswer, FRAME_BYTES_MAX, framed } from './pdu.ts';
+import { Unanswered } from './unanswered.ts';
 
 /** Most requests that wait at one line. */
 const WAITING_MAX = 256;
@@ -8,9 +9,8 @@ const WAITING_MAX = 256;
 const SILENCE_CHARACTERS = 3.5;
 const SILENCE_FAST_MS = 1.75;
 const FAST_BAUD = 19_200;
-/** How long the line must be quiet after the first answer of a unit that was late before, ms, and how often it is asked again. */
-const LATE_MS = 100;
-const SUSPECTS_MAX = 5;
+/** How often a unit is asked again whose answers could be to something else. */
+const DOUBTS_MAX = 5;
 /** Bytes kept while an answer is awaited: one frame, its echo, and noise. */
 const HELD_BYTES_MAX = 4 * FRAME_BYTES_MAX;
 /** A line on which every request for so long got not a byte is opened again where nothing else is said, ms. */
@@ -41,11 +41,15 @@ export interface LineSettings extends Pick<SerialLine, 'baudRate' | 'dataBits' |
 }
 
 interface Waiting {
+  /** Where it waits: commands go before polls. */
+  readonly queue: Waiting[];
   readonly unit: number;
   readonly pdu: Buffer;
   readonly patience: Patience;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: Error) => void;
+  attempts: number;
+  doubts: number;
 }
 
 interface Awaited {
@@ -67,17 +71,19 @@ export class ModbusLine {
   readonly #stuckMs: number;
   readonly #gone: (error: Error) => void;
   #port: LinePort | undefined;
-  /** Commands go before polls. */
   readonly #urgent: Waiting[] = [];
   readonly #waiting: Waiting[] = [];
   #busy = false;
   #awaited: Awaited | undefined;
-  /** Units that did not answer in time, and whose next answer may be to what they were asked before. */
-  readonly #late = new Set<number>();
+  /** By unit: the next answer may be to what it was asked before. */
+  readonly #unanswered = new Map<number, Unanswered>();
+  #restTimer: Timer | undefined;
   #held: Buffer = Buffer.alloc(0);
   /** When the line was last in use, and when a byte last came, monotonic ms. */
   #usedAt: number;
   #heardAt: number;
+  /** When the last request was sent. */
+  #sentAt = 0;
   #closed = false;
 
   private constructor(line: LineSettings, clock: Clock, gone: (error: Error) => void) {
@@ -114,7 +120,7 @@ export class ModbusLine {
       throw new ModbusLineError('busy', `${WAITING_MAX} requests wait at this line already`);
     }
     return new Promise((resolve, reject) => {
-      queue.push({ unit, pdu, patience, resolve, reject });
+      queue.push({ queue, unit, pdu, patience, resolve, reject, attempts: 0, doubts: 0 });
       if (!this.#busy) void this.#work();
     });
   }
@@ -124,77 +130,109 @@ export class ModbusLine {
     await this.#port?.close();
   }
 
+  /** How late a unit's answers were at the most, ms, where it is certain that they were; else 0. */
+  lateMs(unit: number): number {
+    return this.#unanswered.get(unit)?.lateMs ?? 0;
+  }
+
   async #work(): Promise<void> {
     this.#busy = true;
     for (let next = this.#next(); next !== undefined; next = this.#next()) {
       try {
-        next.resolve(await this.#ask(next));
+        const answer = await this.#ask(next);
+        if (answer !== undefined) next.resolve(answer);
+        // The first again when its unit has rested; others go meanwhile.
+        else next.queue.unshift(next);
       } catch (error) {
         next.reject(error as Error);
       }
     }
     this.#busy = false;
+    this.#workAfterRest();
   }
 
+  /** The next request to a unit that does not rest. */
   #next(): Waiting | undefined {
-    return this.#urgent.shift() ?? this.#waiting.shift();
+    const now = this.#clock.monotonic();
+    for (const queue of [this.#urgent, this.#waiting]) {
+      const at = queue.findIndex((waiting) => this.#mayBeAsked(waiting, now));
+      if (at >= 0) return queue.splice(at, 1)[0];
+    }
+    return undefined;
   }
 
-  async #ask({ unit, pdu, patience: { timeoutMs, retries } }: Waiting): Promise<Answer> {
-    for (let attempt = 0, doubts = 0; ;) {
-      const found = await this.#exchange(unit, pdu, timeoutMs);
+  #mayBeAsked(waiting: Waiting, now: number): boolean {
+    const unanswered = this.#unanswered.get(waiting.unit);
+    if (unanswered === undefined) return true;
+    unanswered.expect(waiting.pdu, now);
+    if (!unanswered.resting) return true;
+    if (now < unanswered.restsUntil) return false;
+    // One that does not come to rest is asked for the last time.
+    if (!unanswered.rested(now)) waiting.doubts = DOUBTS_MAX - 1;
+    return true;
+  }
+
+  #workAfterRest(): void {
+    this.#restTimer?.cancel();
+    const waiting = [...this.#urgent, ...this.#waiting];
+    if (waiting.length === 0 || this.#closed) return;
+    const until = Math.min(...waiting.map(({ unit }) => this.#unanswered.get(unit)?.restsUntil ?? 0));
+    this.#restTimer = this.#clock.after(Math.max(1, Math.ceil(until - this.#clock.monotonic())), () => {
+      if (!this.#busy) void this.#work();
+    });
+  }
+
+  /** Undefined: what came could be an answer to something else, and it is to be asked again. */
+  async #ask(asked: Waiting): Promise<Answer | undefined> {
+    const { unit, pdu, patience } = asked;
+    const unanswered = this.#unanswered.get(unit) ?? new Unanswered();
+    this.#unanswered.set(unit, unanswered);
+    for (;;) {
+      const found = await this.#exchange(unit, pdu, patience.timeoutMs);
       if (this.#closed) throw new ModbusLineError('closed', 'the serial port was closed');
+      const now = this.#clock.monotonic();
       if (found !== undefined) {
-        if (!this.#late.has(unit) || (await this.#isLast(found))) {
-          this.#late.delete(unit);
-          return found.answer;
-        }
-        if (++doubts < SUSPECTS_MAX) continue;
-        throw new ModbusLineError('garbled', `unit ${unit} answers more often than it is asked`);
+        if (unanswered.believes(pdu, this.#sentAt, found.answer, now)) return found.answer;
+        if (++asked.doubts < DOUBTS_MAX) return undefined;
+        const why = 'may be late answers to something else, or more than one to each request';
+        throw new ModbusLineError('garbled', `unit ${unit}: its answers ${why}: is timeoutMs long enough?`);
       }
-      this.#late.add(unit);
-      if (attempt++ < retries) continue;
+      unanswered.missed(pdu, this.#sentAt, patience.timeoutMs);
+      if (asked.attempts++ < patience.retries) continue;
       const sample = this.#held;
       this.#lookWhetherStuck();
-      const times = retries === 0 ? '' : ` after ${retries + 1} requests`;
+      const times = patience.retries === 0 ? '' : ` after ${patience.retries + 1} requests`;
       throw sample.length === 0
         ? new ModbusLineError('timeout', `unit ${unit} does not answer${times}`)
         : new ModbusLineError('garbled', `unit ${unit}: what came is no sound answer${times}`, sample);
     }
   }
 
-  /**
-   * Whether nothing comes after an answer. A unit that did not answer in time may do so later, and what it read then does not
-   * say which addresses it is of: as long as more comes than was asked for, none of it is believed.
-   */
-  async #isLast({ surplus }: FoundAnswer): Promise<boolean> {
-    let last = surplus === 0;
-    for (let heardAt = Number.NaN; heardAt !== this.#heardAt && !this.#closed;) {
-      if (!Number.isNaN(heardAt)) last = false;
-      heardAt = this.#heardAt;
-      await this.#pause(LATE_MS);
-    }
-    return last;
-  }
-
   /** One request and its answer; undefined when none came in time or the port is closed. */
   async #exchange(unit: number, pdu: Buffer, timeoutMs: number): Promise<FoundAnswer | undefined> {
     const frame = framed(unit, pdu);
+    // Somebody who talks all the time must not have us wait for ever, and say nothing.
+    const until = this.#clock.monotonic() + timeoutMs + FRAME_BYTES_MAX * this.#characterMs;
     for (;;) {
-      const restMs = this.#usedAt + this.#silenceMs - this.#clock.monotonic();
+      const now = this.#clock.monotonic();
+      const restMs = this.#usedAt + this.#silenceMs - now;
       if (restMs <= 0) break;
+      if (now >= until) {
+        throw new ModbusLineError('garbled', `unit ${unit} cannot be asked: the line is never quiet`, this.#held);
+      }
       await this.#pause(Math.ceil(restMs));
     }
     const port = this.#port;
     if (this.#closed || port === undefined) return undefined;
     this.#held = Buffer.alloc(0);
+    this.#sentAt = this.#clock.monotonic();
     let timer: Timer | undefined;
     try {
       return await new Promise<FoundAnswer | undefined>((resolve) => {
         this.#awaited = { unit, pdu, resolve };
         port.write(frame).then(
           () => {
-            this.#usedAt = this.#clock.monotonic();
+            this.#usedAt = this.#sentAt = this.#clock.monotonic();
             // The answer's own time on the wire is not the device's fault.
             const wireMs = answerBytes(pdu) * this.#characterMs;
             timer = this.#clock.after(Math.ceil(timeoutMs + wireMs), () => resolve(undefined));
@@ -212,8 +250,13 @@ export class ModbusLine {
   #hear(chunk: Buffer): void {
     this.#usedAt = this.#heardAt = this.#clock.monotonic();
     const awaited = this.#awaited;
-    if (awaited === undefined) return;
     this.#held = Buffer.concat([this.#held, chunk]).subarray(-HELD_BYTES_MAX);
+    for (const [unit, unanswered] of this.#unanswered) {
+      if (unit === awaited?.unit) continue;
+      const rest = unanswered.hear(this.#held, unit, this.#heardAt);
+      if (rest < this.#held.length) this.#held = this.#held.subarray(this.#held.length - rest);
+    }
+    if (awaited === undefined) return;
     const answer = findAnswer(this.#held, awaited.unit, awaited.pdu);
     if (answer !== undefined) awaited.resolve(answer);
   }
@@ -233,6 +276,7 @@ export class ModbusLine {
 
   #end(): void {
     this.#closed = true;
+    this.#restTimer?.cancel();
     this.#awaited?.resolve(undefined);
     for (const { reject } of [...this.#urgent.splice(0), ...this.#waiting.splice(0)]) {
       reject(new ModbusLineError('closed', 'the serial port was closed'));

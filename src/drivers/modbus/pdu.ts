@@ -130,6 +130,17 @@ export function findAnswer(bytes: Buffer, unit: number, request: Buffer): FoundA
   return undefined;
 }
 
+/**
+ * Whether what answers `request` could as well be an answer to `other`. Reads are alike that ask for as many bytes, writes that
+ * are answered with the same words, and exceptions of one function; without an answer: whether any answer could.
+ */
+export function couldAnswer(answer: Answer | null, request: Buffer, other: Buffer): boolean {
+  if (request[0] !== other[0]) return false;
+  if (answer === null || 'exception' in answer) return true;
+  const bytes = dataBytes(request);
+  return bytes === undefined ? other.subarray(0, 5).equals(request.subarray(0, 5)) : dataBytes(other) === bytes;
+}
+
 function isSound(bytes: Buffer, at: number, length: number): boolean {
   const end = at + length;
   return (

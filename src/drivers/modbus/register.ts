@@ -1,3 +1,4 @@
+import { decimalOf, negated, plus, quotient } from '../decimal.ts';
 import { isScaled, NUMBER_BYTES, type NumberFormat, readScaled, writeNumber } from '../number.ts';
 
 /** The four tables of a Modbus device ("MODBUS Application Protocol" V1.1b3, section 4.3). */
@@ -72,7 +73,7 @@ export function encodeWords(register: Register, value: unknown): Buffer | string
     return ordered(register, bytes);
   }
   const raw = rawNumber(register, value);
-  if (raw === undefined) return `${name} takes a number`;
+  if (typeof raw === 'string') return `${name} takes ${raw}`;
   try {
     writeNumber(format, bytes, raw);
   } catch {
@@ -81,19 +82,24 @@ export function encodeWords(register: Register, value: unknown): Buffer | string
   return ordered(register, bytes);
 }
 
-function rawNumber(register: Register, value: unknown): number | bigint | undefined {
-  const whole = !register.format.startsWith('float');
-  if (typeof value === 'string') {
-    // A 64-bit integer travels as text in both directions.
-    return register.format.endsWith('int64') && !isScaled(register) && /^-?\d{1,20}$/.test(value)
-      ? BigInt(value)
-      : undefined;
+/** What is to be written, or what the register takes instead. */
+function rawNumber(register: Register, value: unknown): number | bigint | string {
+  const { format, scale, offset } = register;
+  const whole = !format.startsWith('float');
+  // A 64-bit integer travels as text in both directions, since a JSON number may have lost digits of it.
+  const asText = typeof value === 'string' && format.endsWith('int64') && /^-?\d{1,20}(\.\d{1,20})?$/.test(value);
+  if (!asText && (typeof value !== 'number' || !Number.isFinite(value))) return 'a number';
+  if (isScaled(register)) {
+    const [wanted, by, from] = [decimalOf(value), decimalOf(scale), decimalOf(offset)];
+    // A fraction is rounded where a scale makes it one, and refused where it was written.
+    if (whole && wanted && by && from) return quotient(plus(wanted, negated(from)), by);
+    return Number(((Number(value) - offset) / scale).toPrecision(15));
   }
-  if (typeof value !== 'number' || !Number.isFinite(value)) return undefined;
-  const raw = isScaled(register) ? Number(((value - register.offset) / register.scale).toPrecision(15)) : value;
-  if (!whole) return raw;
-  // A fraction is rounded where a scale makes it one, and refused where it was written.
-  return Number.isInteger(raw) || isScaled(register) ? Math.round(raw) : undefined;
+  if (asText) return value.includes('.') ? 'a whole number' : BigInt(value);
+  if (!whole) return value;
+  if (!Number.isInteger(value)) return 'a whole number';
+  if (format.endsWith('int64') && !Number.isSafeInteger(value)) return `so large a number as text, "${BigInt(value)}"`;
+  return value;
 }
 
 /** Text ends at the first zero byte, and blanks fill it up. What is not UTF-8 is taken for Latin-1. */

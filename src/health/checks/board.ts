@@ -1,4 +1,5 @@
 import { recognise, thisMachine } from '../../board/recognition.ts';
+import type { LoadedConfig } from '../../config/load.ts';
 import { defaultProfileDirs, listProfiles, readProfile } from '../../config/profile.ts';
 import type { Profile } from '../../config/profile-schema.ts';
 import { ok, skip, warn, type Check, type Finding } from './check.ts';
@@ -11,7 +12,7 @@ export function boardChecks({ loaded, gateway, machine = thisMachine() }: Scene)
       id: 'board',
       about: "the profile is this board's",
       needs: ['config'],
-      run: () => ('config' in loaded ? profileFinding(loaded.profile, machine) : skip('no configuration')),
+      run: () => ('config' in loaded ? profileFinding(loaded, machine) : skip('no configuration')),
     },
     {
       id: 'limits',
@@ -27,11 +28,20 @@ export function boardChecks({ loaded, gateway, machine = thisMachine() }: Scene)
   ];
 }
 
-function profileFinding(named: Profile, machine: ReturnType<typeof thisMachine>): Finding {
+function profileFinding(
+  { profile: named, profileNamed }: LoadedConfig,
+  machine: ReturnType<typeof thisMachine>,
+): Finding {
   const others = readable().filter(({ name }) => name !== named.name);
   const found = recognise(machine, [named, ...others]);
   const called = machine.model ?? machine.dmi ?? `a machine with a processor of the kind ${machine.processor}`;
   if (found?.profile.name === named.name) return ok(`profile ${named.name}: ${found.because}`);
+  if (found !== null && !profileNamed) {
+    return warn(
+      `gateway.profile is left out, so the profile is ${named.name}, which knows no ports, lines or storage medium; ${found.profile.name} fits: ${found.because}`,
+      `write gateway.profile: ${found.profile.name}, or gateway.profile: ${named.name} if that is meant`,
+    );
+  }
   if (found?.by === 'model') {
     const what = `${found.because}, and the profile is ${named.name}`;
     return warn(what, `write gateway.profile: ${found.profile.name}, if ports and lines are to be this board's`);

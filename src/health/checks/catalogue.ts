@@ -4,6 +4,7 @@ import { childChecks } from './children.ts';
 import { configurationChecks } from './configuration.ts';
 import { hubChecks } from './hub.ts';
 import { machineChecks } from './machine.ts';
+import { mailboxChecks } from './mailboxes.ts';
 import type { Scene } from './scene.ts';
 import { registryChecks } from './registry.ts';
 import { storageChecks } from './storage.ts';
@@ -19,6 +20,7 @@ export function allChecks(scene: Scene): Check[] {
     machine.gateway,
     ...childChecks(scene),
     ...hubChecks(scene),
+    ...mailboxChecks(scene),
     ...upstreamChecks(scene),
     ...registryChecks(scene),
     ...machine.others,

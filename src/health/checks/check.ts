@@ -51,7 +51,7 @@ export function means(name: string, id: string): boolean {
 
 /**
  * Runs checks one after the other, in their order, and yields each that was selected. What a selected one needs is run as
- * well and not shown; what is skipped by name is not run, and nothing that needs it minds.
+ * well and not shown: where that fails, so has the selected one. What is skipped by name is not run, and nothing that needs it minds.
  */
 export async function* runChecks(
   checks: readonly Check[],
@@ -63,12 +63,20 @@ export async function* runChecks(
     (check) => !isSkipped(check) && (only.length === 0 || only.some((name) => means(name, check.id))),
   );
   const wanted = withNeeds(checks, shown).filter((check) => !isSkipped(check));
-  const results = new Map<string, Result>();
+  const reports = new Map<string, Report>();
+  /** Of what was not looked at: the check that has failed, or was left out by itself. */
+  const causes = new Map<string, string>();
   for (const check of wanted) {
-    const blocker = check.needs.find((id) => ['FAIL', 'SKIP'].includes(results.get(id) ?? 'OK'));
-    const finding = blocker === undefined ? await bounded(check, clock) : skip(`not looked at, because of ${blocker}`);
-    results.set(check.id, finding.result);
-    if (shown.includes(check)) yield { id: check.id, ...finding, fix: finding.fix ?? null };
+    const blocker = check.needs.find((id) => ['FAIL', 'SKIP'].includes(reports.get(id)?.result ?? 'OK'));
+    const cause = blocker === undefined ? undefined : (causes.get(blocker) ?? blocker);
+    if (cause !== undefined) causes.set(check.id, cause);
+    const finding = cause === undefined ? await bounded(check, clock) : skip(`not looked at, because of ${cause}`);
+    const report = { id: check.id, ...finding, fix: finding.fix ?? null };
+    reports.set(check.id, report);
+    if (!shown.includes(check)) continue;
+    const unseen = shown.some(({ id }) => id === cause) ? undefined : reports.get(cause ?? '');
+    if (unseen?.result === 'FAIL') yield { ...unseen, id: check.id, message: `${unseen.id}: ${unseen.message}` };
+    else yield report;
   }
 }
 

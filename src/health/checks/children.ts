@@ -2,18 +2,20 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { gpioLine, serialDevice } from '../../config/profile.ts';
 import type { PortName } from '../../drivers/serial-ports.ts';
+import { portHolder } from '../../drivers/port-holder.ts';
+import { isTty } from '../../drivers/tty-drivers.ts';
 import { usbPortPath } from '../../drivers/usb-port.ts';
 import { groupName } from './accounts.ts';
-import { fail, ok, type Check, type Finding } from './check.ts';
+import { fail, ok, skip, type Check, type Finding } from './check.ts';
 import { gpioLineFinding } from './gpio.ts';
-import type { Scene } from './scene.ts';
+import type { Neighbour, Scene } from './scene.ts';
 
 /** The group that Debian gives serial ports to. */
 const SERIAL_GROUP = 'dialout';
 
 /** Whether the hardware of each wired child is there. Nothing is opened: a port that is opened resets some devices. */
 export function childChecks(scene: Scene): Check[] {
-  const { loaded, user } = scene;
+  const { loaded, user, gateway } = scene;
   // Without a configuration nobody knows the children.
   if (!('config' in loaded)) return [];
   const { config, profile } = loaded;
@@ -26,7 +28,7 @@ export function childChecks(scene: Scene): Check[] {
           id: `serial:${id}`,
           about: `the serial port of ${id} can be used`,
           needs: ['config'],
-          run: () => serialPort(named, user),
+          run: () => serialPort(named, user, gateway),
         },
       ];
     }
@@ -45,7 +47,7 @@ export function childChecks(scene: Scene): Check[] {
   });
 }
 
-async function serialPort(named: PortName, user: string): Promise<Finding> {
+async function serialPort(named: PortName, user: string, gateway: Neighbour): Promise<Finding> {
   let port: string;
   try {
     port = typeof named === 'string' ? named : await usbPortPath(named.usb);
@@ -62,14 +64,24 @@ async function serialPort(named: PortName, user: string): Promise<Finding> {
         : `plug it in, or name another: ${there.join(', ')}`,
     );
   }
-  if (!found.isCharacterDevice())
-    return fail(`${port} is not a device`, 'name the path of a serial port, for example /dev/ttyUSB0');
+  const path = 'name the path of a serial port, for example /dev/ttyUSB0';
+  if (!found.isCharacterDevice()) return fail(`${port} is not a device`, path);
+  if (!isTty(found.rdev)) return fail(`${port} is not a serial port`, path);
   try {
     fs.accessSync(port, fs.constants.R_OK | fs.constants.W_OK);
   } catch {
     return fail(`${user} may not read and write ${port}`, joinGroup(groupName(found.gid) ?? SERIAL_GROUP, user));
   }
-  return ok(`${port} is there, readable and writable`);
+  return (await taken(port, gateway)) ?? ok(`${port} is there, readable and writable`);
+}
+
+/** Null when nobody has locked the port, or the gateway itself has. Who only has it open, as a terminal that looks on, keeps nobody out. */
+async function taken(port: string, gateway: Neighbour): Promise<Finding | null> {
+  const holder = await portHolder(port);
+  if (holder?.locked !== true || (gateway.is === 'running' && gateway.status.pid === holder.pid)) return null;
+  const what = `${port} is in use by ${holder.text}`;
+  if (gateway.is === 'silent') return skip(`${what}, which may be the gateway: it does not say`);
+  return fail(what, 'stop that program, or name another port');
 }
 
 function joinGroup(group: string, user: string): string {

@@ -1,6 +1,8 @@
-import { accessSync, constants, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { ConfigError, type LoadedConfig } from '../../config/load.ts';
+import { tlsFiles } from '../../config/credentials.ts';
+import { KeyFileFault } from '../../config/key-files.ts';
 import { resolveSecret } from '../../config/secret.ts';
 import { fail, ok, skip, warn, type Check, type Finding } from './check.ts';
 import type { Scene } from './scene.ts';
@@ -48,14 +50,12 @@ function secrets({ config: { upstream }, path }: LoadedConfig, online: boolean):
       named.push(name);
       exposed.push(...resolveSecret(name, dirname(path)).warnings);
     }
-    for (const file of [clientKey, clientCert, ca].filter((each) => each !== undefined)) {
-      named.push(file);
-      accessSync(file, constants.R_OK);
-      if (file === clientKey && (statSync(file).mode & 0o004) !== 0) {
-        exposed.push(`${file}: can be read by every user of this machine; run: chmod o-r ${file}`);
-      }
-    }
+    tlsFiles(upstream);
+    named.push(...[clientKey, clientCert, ca].filter((each) => each !== undefined));
+    if (clientKey !== undefined && (statSync(clientKey).mode & 0o004) !== 0)
+      exposed.push(`${clientKey}: can be read by every user of this machine; run: chmod o-r ${clientKey}`);
   } catch (error) {
+    if (error instanceof KeyFileFault && !error.unread) return fail(error.message, error.fix);
     // systemd hands credentials to the service alone: that the gateway is online says that they are right.
     if (online) return ok(`not all can be read by this user, but the running gateway is online with them`);
     return fail(

@@ -1,8 +1,8 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import type { Clock } from '../../clock/clock.ts';
+import { KeyFileFault, keyPairIn } from '../../config/key-files.ts';
 import type { LoadedConfig } from '../../config/load.ts';
 import type { HubConfig } from '../../config/schema.ts';
 import { keysDir } from '../../registry/enrolment.ts';
@@ -14,7 +14,7 @@ import { PageFile } from '../../store/page-file.ts';
 import { namesIn } from '../../store/state.ts';
 import { StoreError } from '../../store/store-error.ts';
 import { fail, ok, skip, warn, type Check, type Finding } from './check.ts';
-import type { Neighbour, Scene } from './scene.ts';
+import { certainTime, type Neighbour, type Scene } from './scene.ts';
 
 /** Days before a certificate ends when it is time to think of it. */
 const EXPIRY_WARNING_DAYS = 30;
@@ -23,7 +23,8 @@ const DAY_MS = 86_400_000;
 const TRIES_MAX = 5;
 
 /** Whether children can connect: what decides who may, and what the hub shows of itself. None without a hub. */
-export function hubChecks({ loaded, gateway, clock, user }: Scene): Check[] {
+export function hubChecks(scene: Scene): Check[] {
+  const { loaded, gateway } = scene;
   if (!('config' in loaded) || loaded.config.hub === undefined) return [];
   const { hub } = loaded.config;
   const { clientCa, revoked } = hub;
@@ -32,12 +33,12 @@ export function hubChecks({ loaded, gateway, clock, user }: Scene): Check[] {
     check('hub-key', "the key to the children's credentials is there", () => sealKey(loaded, gateway)),
     check('hub-certificate', "the hub's server certificate suits", () =>
       hub.cert === undefined || hub.key === undefined
-        ? ownCertificate(loaded, hub, gateway, clock, user)
-        : certificateFiles(hub, hub.cert, hub.key, clock),
+        ? ownCertificate(loaded, hub, scene)
+        : certificateFiles(hub, hub.cert, hub.key, scene),
     ),
   ];
   if (clientCa !== undefined)
-    checks.push(check('hub-client-ca', 'the authorities of children can be used', () => authorities(clientCa, clock)));
+    checks.push(check('hub-client-ca', 'the authorities of children can be used', () => authorities(clientCa, scene)));
   if (revoked !== undefined)
     checks.push(check('hub-revoked', 'the list of what is revoked can be used', () => revokedList(revoked)));
   return [...checks, check('hub', 'children can connect', () => listening(gateway))];
@@ -95,19 +96,13 @@ function keyPlace(file: string, keys: string): string | null {
   }
 }
 
-function certificateFiles({ hostName }: HubConfig, cert: string, key: string, clock: Clock): Finding {
+function certificateFiles({ hostName }: HubConfig, cert: string, key: string, scene: Scene): Finding {
   let certificate: X509Certificate;
   try {
-    certificate = new X509Certificate(readFileSync(cert));
+    certificate = keyPairIn({ file: cert, setting: 'hub.cert' }, { file: key, setting: 'hub.key' }).first;
   } catch (error) {
-    return fail(`${cert}: ${unusable(error, 'a certificate (PEM)')}`, 'put it there, and let the gateway read it');
-  }
-  try {
-    if (!certificate.checkPrivateKey(createPrivateKey(readFileSync(key)))) {
-      return fail(`${key} is not the key of ${cert}`, 'name the two that belong together in hub.cert and hub.key');
-    }
-  } catch (error) {
-    return fail(`${key}: ${unusable(error, 'a private key (PEM)')}`, 'put it there, and let the gateway read it');
+    if (error instanceof KeyFileFault) return fail(error.message, error.fix);
+    throw error;
   }
   const fits =
     isIP(hostName) === 0 ? certificate.checkHost(hostName, { subject: 'never' }) : certificate.checkIP(hostName);
@@ -117,19 +112,22 @@ function certificateFiles({ hostName }: HubConfig, cert: string, key: string, cl
       'have one made with that name as a subject alternative name, or change hub.hostName',
     );
   }
-  const dated = dates(cert, certificate, clock);
+  const dated = dates(cert, certificate, scene);
   if (dated !== null) return dated;
   if ((statSync(key).mode & 0o004) !== 0)
     return warn(`${key}: can be read by every user of this machine`, `take that from them: chmod o-r ${key}`);
   return ok(`${cert} is for ${hostName}, until ${day(certificate.validTo)}`);
 }
 
-/** Null: it counts now and for a while. While the time is not known nobody can say. */
-function dates(name: string, { validFrom, validTo }: X509Certificate, clock: Clock): Finding | null {
-  if (!clock.known()) return null;
-  const now = clock.wall();
+/** Null: it counts now and for a while. While the time is not known, only that it has ended can be certain. */
+function dates(name: string, { validFrom, validTo }: X509Certificate, scene: Scene): Finding | null {
+  const now = certainTime(scene);
+  const known = scene.clock.known();
   const renew = 'have it renewed; the gateway reads the file again within the hour, or at once at `holdfast reload`';
-  if (Date.parse(validTo) <= now) return fail(`${name} has expired at ${validTo}`, renew);
+  if (Date.parse(validTo) <= now) {
+    return fail(`${name} has expired at ${validTo}${known ? '' : ', before this program was built'}`, renew);
+  }
+  if (!known) return null;
   if (Date.parse(validFrom) > now)
     return fail(`${name} is not valid before ${validFrom}`, 'look at the clock of this machine, and at who made it');
   if (Date.parse(validTo) - now < EXPIRY_WARNING_DAYS * DAY_MS) return warn(`${name} expires at ${validTo}`, renew);
@@ -137,17 +135,11 @@ function dates(name: string, { validFrom, validTo }: X509Certificate, clock: Clo
 }
 
 /** Made by the gateway's own authority, which sees to everything itself. */
-function ownCertificate(
-  { config }: LoadedConfig,
-  { hostName }: HubConfig,
-  gateway: Neighbour,
-  clock: Clock,
-  user: string,
-): Finding {
+function ownCertificate({ config }: LoadedConfig, { hostName }: HubConfig, scene: Scene): Finding {
   const read = (name: string) => new X509Certificate(readFileSync(join(keysDir(config), name)));
   try {
     const [server, authority] = [read('server.pem'), read('ca.pem')];
-    if (clock.known() && Date.parse(authority.validTo) <= clock.wall()) {
+    if (Date.parse(authority.validTo) <= certainTime(scene)) {
       return fail(
         `the gateway's own authority has expired at ${authority.validTo}`,
         'make another: holdfast provision ca --renew; then give its certificate to all children',
@@ -159,7 +151,7 @@ function ownCertificate(
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return ok("the gateway's own authority makes it at the first start");
-    if (isOpen(gateway)) return ok(`${user} may not read it, but the running gateway shows one`);
+    if (isOpen(scene.gateway)) return ok(`${scene.user} may not read it, but the running gateway shows one`);
     return fail(
       `the gateway's own certificate: ${(error as Error).message}`,
       'look as the user that the gateway runs as',
@@ -167,11 +159,11 @@ function ownCertificate(
   }
 }
 
-function authorities(file: string, clock: Clock): Finding {
+function authorities(file: string, scene: Scene): Finding {
   const consequence = 'children with certificates of an authority are not let in';
   try {
     const found = authoritiesIn(readFileSync(file, 'utf8'));
-    const over = clock.known() ? found.filter(({ notAfter }) => notAfter <= clock.wall()) : [];
+    const over = found.filter(({ notAfter }) => notAfter <= certainTime(scene));
     const names = (of: typeof found) =>
       of.map(({ commonNames }) => commonNames.join(' ') || 'without a name').join(', ');
     const renew = `put those that children have now into ${file}`;
@@ -210,11 +202,11 @@ function listening(gateway: Neighbour): Finding {
   return ok(`on ${ports.join(', ')}; ${hub.connected} of ${hub.registered} are connected`);
 }
 
-function unusable(error: unknown, what?: string): string {
+function unusable(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'ENOENT') return 'is not there';
   if (code === 'EACCES' || code === 'EPERM') return 'may not be read by this user';
-  return what === undefined ? message : `is not ${what}`;
+  return message;
 }
 
 function day(text: string): string {

@@ -1,6 +1,7 @@
 import type { Machine } from '../../board/recognition.ts';
 import type { Clock } from '../../clock/clock.ts';
 import type { ConfigError, LoadedConfig } from '../../config/load.ts';
+import { BUILT_AT } from '../../config/version.ts';
 import type { GpioKernel } from '../../drivers/gpio-kernel.ts';
 import type { SpoolStats } from '../../spool/stats.ts';
 import type { GatewayStatus } from '../status.ts';
@@ -22,6 +23,13 @@ export interface Scene {
   readonly gpioKernel?: () => GpioKernel;
   /** What it says of itself; the machine that we run on when left out. */
   readonly machine?: Machine;
+  /** When this program was built, wall ms; what the build says when left out. */
+  readonly builtAt?: number;
+}
+
+/** The latest time that has certainly passed, wall ms: now, or when this program was built while nobody knows what time it is. */
+export function certainTime({ clock, builtAt = BUILT_AT ?? 0 }: Scene): number {
+  return clock.known() ? clock.wall() : builtAt;
 }
 
 /** The gateway that may be running: not there, there and in good order, or there and without an answer. */

@@ -3,7 +3,8 @@ import { dirname, join } from 'node:path';
 import type { Clock } from '../../clock/clock.ts';
 import type { LoadedConfig } from '../../config/load.ts';
 import { QUOTA_BYTES_MAX } from '../../config/storage.ts';
-import { statsFromFiles } from '../../spool/files.ts';
+import { spoolFile, statsFromFiles } from '../../spool/files.ts';
+import { probe } from '../../spool/probe.ts';
 import type { Amount } from '../../spool/quota.ts';
 import type { SpoolStats } from '../../spool/stats.ts';
 import { StoreError } from '../../store/store-error.ts';
@@ -39,7 +40,7 @@ export function storageChecks(scene: Scene): Check[] {
       id: 'spool',
       about: 'the spool opens, and its books are even',
       needs: ['config', 'data-dir'],
-      run: () => spool(loaded, gateway.is === 'running' ? gateway.spoolStats : null),
+      run: () => spool(gateway.is === 'running' ? gateway.spoolStats : () => stopped(loaded, scene)),
     },
     {
       id: 'storage',
@@ -108,7 +109,7 @@ function dataDir(dir: string, user: string, clock: Clock): Finding {
   const ms = Math.round(clock.monotonic() - began);
   if (fs.existsSync(join(dir, 'quarantine'))) {
     return warn(
-      `${join(dir, 'quarantine')} holds a spool that could not be read; what waited in it is booked as dropped, quarantined`,
+      `${join(dir, 'quarantine')} holds a spool that could not be used; what could be read of it went on in a fresh one, the rest is booked as dropped, quarantined`,
       `find out why (a failing card?), keep it for a report, then: sudo rm -r ${join(dir, 'quarantine')}`,
     );
   }
@@ -146,11 +147,18 @@ function diskSpace({ config: { gateway, storeAndForward } }: LoadedConfig): Find
   return ok(`${have}; the spool may grow by ${mib(grow)}`);
 }
 
-async function spool(loaded: LoadedConfig, running: (() => Promise<SpoolStats>) | null): Promise<Finding> {
-  const { dataDir: dir } = loaded.config.gateway;
+/** Looks at the files as a start would. */
+function stopped({ config }: LoadedConfig, { gateway, clock }: Scene): Promise<SpoolStats> {
+  const { dataDir } = config.gateway;
+  // One that does not answer may be writing all the same: its pages change while they are looked at.
+  if (gateway.is === 'absent') probe(spoolFile(dataDir), clock.bootId);
+  return statsFromFiles(dataDir, 0);
+}
+
+async function spool(look: () => Promise<SpoolStats>): Promise<Finding> {
   let stats: SpoolStats;
   try {
-    stats = running === null ? await statsFromFiles(dir, 0) : await running();
+    stats = await look();
   } catch (error) {
     const message = (error as Error).message;
     if (!(error instanceof StoreError)) {
@@ -160,7 +168,7 @@ async function spool(loaded: LoadedConfig, running: (() => Promise<SpoolStats>) 
     if (error.fault === 'damaged' && !message.includes('EACCES')) {
       return fail(
         message,
-        'at its next start the gateway moves it to quarantine and begins afresh; copy it first if what waits in it matters',
+        'at its next start the gateway sets it aside, and what can be read of it goes on in a fresh one; copy it first if it matters',
       );
     }
     return fail(message, 'look at who may read it: it belongs to the user that the gateway runs as');

@@ -5,16 +5,16 @@ import type { Clock } from '../../clock/clock.ts';
 import { readCredentials } from '../../config/credentials.ts';
 import { ConfigError, type LoadedConfig } from '../../config/load.ts';
 import type { UpstreamConfig } from '../../config/schema.ts';
-import { BUILT_AT } from '../../config/version.ts';
-import { DialFailed } from '../../upstream/dial-failed.ts';
+import { codeOf, DialFailed } from '../../upstream/dial-failed.ts';
 import { Dialer } from '../../upstream/dialer.ts';
 import { Resolver } from '../../upstream/resolver.ts';
 import { tlsOptions } from '../../upstream/secure-socket.ts';
 import { DATE_FAULTS, faultWhileUncertain, shownBy } from '../../upstream/server-trust.ts';
+import { dayText, daysText, NAME_AUTHORITY, tlsFault, type TlsFault } from '../../upstream/tls-fault.ts';
 import { placeOf, type WayOut } from '../../upstream/way-out.ts';
 import { CHECK_MS_MAX, fail, ok, skip, warn, type Check, type Finding } from './check.ts';
 import { visit, type GuestRefused } from '../../upstream/guest.ts';
-import type { Scene } from './scene.ts';
+import { certainTime, type Scene } from './scene.ts';
 
 /** Days before a certificate ends when it is time to think of it. */
 const EXPIRY_WARNING_DAYS = 30;
@@ -34,14 +34,18 @@ class Walk {
   readonly upstream: UpstreamConfig;
   readonly dialer: Dialer;
   readonly clock: Clock;
+  /** See {@link certainTime}. */
+  readonly certain: number;
   readonly #path: string;
 
-  constructor(upstream: UpstreamConfig, path: string, clock: Clock) {
+  constructor(upstream: UpstreamConfig, path: string, scene: Scene) {
+    const { clock } = scene;
     this.upstream = upstream;
     this.clock = clock;
+    this.certain = certainTime(scene);
     this.#path = path;
     const resolver = new Resolver({ servers: upstream.dnsServers, clock, book: null });
-    const time = { known: clock.known(), now: () => BUILT_AT ?? 0 };
+    const time = { known: clock.known(), now: () => this.certain };
     this.dialer = new Dialer({ clock, resolver, time });
   }
 
@@ -86,7 +90,7 @@ export function upstreamChecks(scene: Scene): Check[] {
       const { upstream } = loaded.config;
       return upstream === undefined
         ? skip('no upstream is configured')
-        : run(new Walk(upstream, loaded.path, scene.clock), signal);
+        : run(new Walk(upstream, loaded.path, scene), signal);
     },
   });
   const proxied = !(scene.loaded instanceof ConfigError) && scene.loaded.config.upstream?.proxy !== undefined;
@@ -143,13 +147,13 @@ async function proxy(walk: Walk, signal: AbortSignal): Promise<Finding> {
   const { authority } = placeOf(url);
   const error = await walk.reached(signal);
   if (error === null) return ok(`proxy ${authority} lets us through`);
-  const { status, message } = error;
+  const { status, message, advice } = error;
   if (status !== undefined && BEYOND_THE_PROXY.includes(status)) return ok(`proxy ${authority} takes us`);
   if (status === 407)
     return fail(message, 'correct the user in upstream.proxy and what is in upstream.proxyPasswordFile');
   if (status !== undefined)
     return fail(message, `have the proxy allow CONNECT to ${placeOf(broker).authority}: many allow port 443 only`);
-  return fail(message, 'check upstream.proxy, and whether an HTTP proxy listens there');
+  return fail(message, advice ?? 'check upstream.proxy, and whether an HTTP proxy listens there');
 }
 
 async function tcp(walk: Walk, signal: AbortSignal): Promise<Finding> {
@@ -173,23 +177,29 @@ interface Judged {
   readonly chain: PeerCertificate[];
   readonly version: string;
   /** Why it would not do either while the time is not known; null when it would. */
-  readonly fault: string | null;
+  readonly fault: TlsFault | null;
 }
 
 /** A handshake in which everything is taken, so that what is wrong can be told. Null, or why there was none. */
-function handshake(raw: Socket, host: string, { tls: keys }: WayOut, signal: AbortSignal): Promise<Judged | Error> {
+function handshake(
+  raw: Socket,
+  host: string,
+  { tls: keys }: WayOut,
+  certain: number,
+  signal: AbortSignal,
+): Promise<Judged | Error> {
   return new Promise<Judged | Error>((resolve) => {
     const socket = connectTls({ ...tlsOptions(raw, host, keys), rejectUnauthorized: false });
     socket.setTimeout(CONNECT_MS_MAX, () => resolve(new Error(`no answer within ${CONNECT_MS_MAX / 1000} s`)));
     socket.on('error', resolve);
-    socket.once('close', () => resolve(new Error('the connection was closed')));
+    socket.once('close', () => resolve(Object.assign(new Error('the connection was closed'), { code: 'ECONNRESET' })));
     socket.once('secureConnect', () =>
       resolve({
         authorized: socket.authorized,
         why: String(socket.authorizationError ?? ''),
         chain: shownBy(socket),
         version: socket.getProtocol() ?? 'TLS',
-        fault: faultWhileUncertain(socket, host, keys.ca, BUILT_AT ?? 0),
+        fault: faultWhileUncertain(socket, host, keys.ca, certain),
       }),
     );
     signal.addEventListener('abort', () => resolve(new Error('no answer in time')));
@@ -201,46 +211,56 @@ async function tls(walk: Walk, signal: AbortSignal): Promise<Finding> {
   const { host, authority, encrypted } = placeOf(url);
   if (!encrypted) return ok(`not used: ${new URL(url).protocol}// is without TLS`);
   const { way, clock } = walk;
-  const judged = await handshake(await walk.dialer.reach(way, CONNECT_MS_MAX, signal), host, way, signal);
+  const judged = await handshake(await walk.dialer.reach(way, CONNECT_MS_MAX, signal), host, way, walk.certain, signal);
+  const scene = { host, ownCa: way.tls.ca !== undefined, minVersion: way.tls.minVersion };
+  const here = { now: clock.wall(), known: clock.known() };
   if (judged instanceof Error) {
-    const { code } = judged as NodeJS.ErrnoException;
-    if (code === 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION' || code === 'ERR_SSL_UNSUPPORTED_PROTOCOL')
-      return fail(
-        `${authority}: it does not speak TLS ${way.tls.minVersion ?? '1.2'} or newer`,
-        'have the broker speak a newer TLS, or lower upstream.tlsMinVersion (1.2 at the least)',
-      );
-    return fail(
-      `${authority}: TLS does not come about: ${judged.message}`,
-      'check that the port is the one for TLS, and whether the broker wants a client certificate (upstream.clientCert)',
-    );
+    const fault = tlsFault(codeOf(judged).code ?? '', scene);
+    if (fault !== null) return fail(`${authority}: ${fault.what}`, fault.advice);
+    return fail(`${authority}: TLS does not come about: ${judged.message}`, 'check that the port is the one for TLS');
   }
   const { authorized, why, chain, version, fault } = judged;
   const pardoned = !authorized && !clock.known() && DATE_FAULTS.has(why) && fault === null;
-  if (!authorized && !pardoned) return fail(`${authority}: ${why}`, remedy(why, host, clock));
+  if (!authorized && !pardoned) {
+    // A date hides what else there is, and while the time is not known it is not the date.
+    const code = clock.known() || fault === null ? why : fault.code;
+    const words = tlsFault(code ?? '', { ...scene, ...here, shown: chain }) ?? fault;
+    return fail(`${authority}: ${words?.what ?? why}`, words?.advice ?? NAME_AUTHORITY);
+  }
+  const own = way.tls.cert === undefined ? null : new X509Certificate(way.tls.cert);
+  const over = own === null ? null : outOfDate(own, walk);
+  if (over !== null) return over;
   if (pardoned)
     return warn(
       `${host}: ${why} by the clock here, ${new Date(clock.wall()).toISOString()}, which nobody has set; the gateway lets it pass until the time is known`,
       'let a time server be reached, or set the clock',
     );
-  const own = way.tls.cert === undefined ? [] : [new X509Certificate(way.tls.cert)];
   const ends = [
     ...chain.map(({ subject, valid_to: to }) => ({ whose: String(subject.CN ?? host), at: Date.parse(to) })),
-    ...own.map(({ validTo }) => ({ whose: 'our client certificate', at: Date.parse(validTo) })),
+    ...(own === null ? [] : [{ whose: 'our client certificate', at: Date.parse(own.validTo) }]),
   ];
   const first = ends.reduce((earliest, each) => (each.at < earliest.at ? each : earliest));
-  const days = Math.floor((first.at - clock.wall()) / DAY_MS);
-  const valid = `${host}: valid, the name matches, ${version.replace('TLSv', 'TLS ')}; ${first.whose} ends in ${days} days`;
-  return days < EXPIRY_WARNING_DAYS ? warn(valid, 'have it renewed before it ends') : ok(valid);
+  const valid = `${host}: valid, the name matches, ${version.replace('TLSv', 'TLS ')}; ${first.whose} ends in ${daysText(first.at - clock.wall())}`;
+  const soon = first.at - clock.wall() < EXPIRY_WARNING_DAYS * DAY_MS;
+  return soon ? warn(valid, 'have it renewed before it ends') : ok(valid);
 }
 
-function remedy(why: string, host: string, clock: Clock): string {
-  if (DATE_FAULTS.has(why)) {
-    const now = new Date(clock.wall()).toISOString();
-    return `it is ${now} here${clock.known() ? '' : ', and nobody has said that this is right'}: correct the clock if that is wrong, else have the certificate renewed`;
+/** What we show of ourselves, when it does not count now: whether the broker looks at that is its own business, and may change. */
+function outOfDate({ validFrom, validTo }: X509Certificate, { upstream, clock, certain }: Walk): Finding | null {
+  const what = `our client certificate, ${upstream.clientCert}`;
+  const [begins, ends, now] = [Date.parse(validFrom), Date.parse(validTo), clock.wall()];
+  if (ends <= certain) {
+    const ago = clock.known() ? `${daysText(now - ends)} ago` : 'before this program was built';
+    return fail(
+      `${what}, ended on ${dayText(ends)} (${ago})`,
+      'have it renewed and put it there: it is read anew for each attempt to connect',
+    );
   }
-  if (why === 'ERR_TLS_CERT_ALTNAME_INVALID')
-    return `use the name that stands in its certificate, or have one made out for ${host}`;
-  return 'name the certificate of the authority that signed it in upstream.ca';
+  if (begins <= now || !clock.known()) return null;
+  return fail(
+    `${what}, begins on ${dayText(begins)} (${daysText(begins - now)} from now)`,
+    `it is ${new Date(now).toISOString()} here: correct the clock if that is wrong, else ask who made it`,
+  );
 }
 
 async function webSocket(walk: Walk, signal: AbortSignal): Promise<Finding> {
@@ -253,9 +273,10 @@ async function webSocket(walk: Walk, signal: AbortSignal): Promise<Finding> {
     stream.destroy();
     return ok(`${authority} takes the upgrade at ${pathname}`);
   } catch (error) {
+    const { message, advice } = error as DialFailed;
     return fail(
-      `${authority}: ${(error as Error).message}`,
-      'check the path in upstream.url (many brokers want /mqtt), and that the port is the one for WebSockets',
+      `${authority}: ${message}`,
+      advice ?? 'check the path in upstream.url (many brokers want /mqtt), and that the port is the one for WebSockets',
     );
   }
 }
@@ -293,7 +314,7 @@ async function mqtt(walk: Walk, online: boolean, signal: AbortSignal, names: rea
         'topic, the other makes two levels of one; other brokers take them',
     );
   } catch (error) {
-    const { message, refusal } = error as GuestRefused;
+    const { message, refusal, advice } = error as GuestRefused;
     const guest = 'the check comes under a client id of its own, so that a running gateway is not thrown out';
     if (online)
       return warn(
@@ -315,9 +336,10 @@ async function mqtt(walk: Walk, online: boolean, signal: AbortSignal, names: rea
     }
     return fail(
       message,
-      refusal === null
-        ? 'check that an MQTT broker listens there, and whether it wants a client certificate'
-        : "look at the broker's log",
+      advice ??
+        (refusal === null
+          ? 'check that an MQTT broker listens there, and whether it wants a client certificate'
+          : "look at the broker's log"),
     );
   }
 }
