@@ -4,6 +4,7 @@ import { mayInvoke, mayObserve, maySend } from './grants.ts';
 import { PREFIX, propertyLevel } from './holdfast.ts';
 import { lowerCommand, lowerFilter, lowerSaid } from './holdfast-below.ts';
 import { covers, isFilter, isName } from './topic-filter.ts';
+import { readJson } from '../message/json.ts';
 
 /*
  * The `holdfast` dialect as a child speaks it: the topics of holdfast.ts from the other end, for any MQTT client. A child's own
@@ -172,7 +173,7 @@ function methodBody(payload: Buffer): Pick<InvokeSaid, 'body' | 'responseTimeout
 
 function jsonObject(bytes: Buffer): Record<string, unknown> | null {
   try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
+    const value = readJson(bytes.toString('utf8'));
     return typeof value === 'object' && value !== null && !Array.isArray(value)
       ? (value as Record<string, unknown>)
       : null;
@@ -195,6 +196,13 @@ function withoutBag(topic: string): { path: string; bag: string | null } {
   return topic[at + 1] === '?' ? { path: topic.slice(0, at), bag: topic.slice(at + 2) } : { path: topic, bag: null };
 }
 
+/** How a time begins; `Date.parse` reads much else as well, such as `12` for a December. */
+const DATE_AND_TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d/i;
+
+function isTime(text: string): boolean {
+  return DATE_AND_TIME.test(text) && !Number.isNaN(Date.parse(text));
+}
+
 /** What stands beside a body; null when the bag cannot be read. */
 function beside({ properties: mqtt5 }: Heard, bag: string | null): Beside | null {
   const pairs: (readonly [string, string])[] | null = bag === null ? [] : bagPairs(bag);
@@ -208,7 +216,8 @@ function beside({ properties: mqtt5 }: Heard, bag: string | null): Beside | null
   for (const [name, value] of pairs) {
     if (name === 'content-type') contentType ??= value;
     else if (name === 'content-encoding') contentEncoding = value;
-    else if (name === 't') eventTime = Date.parse(value);
+    // What is no time is what it says, and not lost.
+    else if (name === 't' && isTime(value)) eventTime = Date.parse(value);
     else properties[name.startsWith('p-') ? name.slice(2) : name] = value;
   }
   return {

@@ -18,6 +18,7 @@ import type {
   MethodFromAbove,
   UpstreamDialect,
 } from './upstream-dialect.ts';
+import { readJson } from '../message/json.ts';
 
 /** Longest request id that is given back, characters. */
 const REQUEST_ID_LENGTH_MAX = 256;
@@ -66,8 +67,8 @@ export function holdfastUpstream(gateway: string): UpstreamDialect {
 
     will: (body) => ({ topic: statusTopic(gateway), body, retain: true }),
 
-    methodResponse: ({ child, module, method, requestId }, status, payload) => ({
-      topic: `${base(child, module)}/methods/${encoded(method)}/res/${requestId}`,
+    methodResponse: ({ child, module, method, written = encoded(method), requestId }, status, payload) => ({
+      topic: `${base(child, module)}/methods/${written}/res/${requestId}`,
       body: Buffer.concat([
         Buffer.from(`{"status":${status},"payload":`),
         payload.length === 0 ? Buffer.from('null') : payload,
@@ -101,7 +102,9 @@ function ofChild(publication: DownPublication, levels: readonly string[]): FromA
   if (first === 'twin' && second === 'desired' && rest.length === 2)
     return { kind: 'desired', child, module, body: publication.body };
   if (first === 'methods' && third === 'req' && second !== undefined && isRequestId(requestId) && rest.length === 4) {
-    return { kind: 'method', child, module, method: decoded(second), requestId, ...methodRequest(publication.body) };
+    const method = decoded(second);
+    const written = encoded(method) === second ? {} : { written: second };
+    return { kind: 'method', child, module, method, requestId, ...written, ...methodRequest(publication.body) };
   }
   const bag = second === undefined ? '' : second.startsWith('?') ? second.slice(1) : null;
   if (first === 'commands' && rest.length <= 2 && bag !== null) return command(publication, child, module, bag);
@@ -114,7 +117,7 @@ function methodRequest(body: Buffer): Pick<MethodFromAbove, 'payload' | 'respons
   if (body.length === 0) return nothingSaid;
   let request: { payload?: unknown; responseTimeoutSecs?: unknown; sentAt?: unknown };
   try {
-    request = (JSON.parse(body.toString('utf8')) as typeof request | null) ?? {};
+    request = (readJson(body.toString('utf8')) as typeof request | null) ?? {};
   } catch (error) {
     return { ...nothingSaid, fault: `the request is not JSON: ${(error as Error).message}` };
   }

@@ -1,5 +1,5 @@
 import type { LossRow } from '../message/loss.ts';
-import type { Source, Stored } from '../message/message.ts';
+import { eventTimeOf, type Source, type Stored } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
 import { encoded } from './bag.ts';
 
@@ -60,11 +60,8 @@ export function eventProperties(stored: Stored, known: KnownTime): string[] {
     'seq',
     String(stored.seq),
   ];
-  if (message.eventTime !== undefined) {
-    // Read from the same clock as the time of acceptance, it was wrong by as much.
-    const wrongBy = message.eventTimeOurs === true ? message.acceptedAt.wall - known.at : 0;
-    pairs.push('t', rfc3339(message.eventTime - wrongBy));
-  }
+  const eventTime = eventTimeOf(message, known.at);
+  if (eventTime !== undefined) pairs.push('t', rfc3339(eventTime));
   pairs.push('at', rfc3339(known.at), 'clock', known.clock);
   if (known.tMin !== undefined) pairs.push('tMin', rfc3339(known.tMin));
   if (known.tMax !== undefined) pairs.push('tMax', rfc3339(known.tMax));

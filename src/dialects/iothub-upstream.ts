@@ -1,6 +1,6 @@
 import { lossBody, ORIGIN, rfc3339, type KnownTime } from './holdfast.ts';
 import { bagPairs, encoded } from './bag.ts';
-import type { Stored } from '../message/message.ts';
+import { eventTimeOf, type Stored } from '../message/message.ts';
 import { ulidText } from '../message/ulid.ts';
 import { readBag, writeBag } from './iothub-bag.ts';
 import { ownDown, ownUp } from './iothub-own.ts';
@@ -88,10 +88,9 @@ function said(events: string, type: string, body: Buffer): UpPublication {
 
 /** System properties, the child's own, then ours: whose it is, and its place in the account. */
 function eventBag({ message, epoch, lane, seq }: Stored, known: KnownTime): string {
-  const { source, contentType, contentEncoding, eventTime } = message;
+  const { source, contentType, contentEncoding } = message;
   const { tMin, tMax } = known;
-  // Read from the same clock as the time of acceptance, it was wrong by as much.
-  const wrongBy = message.eventTimeOurs === true ? message.acceptedAt.wall - known.at : 0;
+  const eventTime = eventTimeOf(message, known.at);
   const { [ORIGIN]: origin, ...own } = message.properties ?? {};
   const properties: Record<string, string> = {
     ...ownUp(own),
@@ -109,7 +108,7 @@ function eventBag({ message, epoch, lane, seq }: Stored, known: KnownTime): stri
     ...(tMax === undefined ? {} : { 'holdfast-tMax': rfc3339(tMax) }),
     ...(message.hops > 0 ? { 'holdfast-hops': String(message.hops) } : {}),
   };
-  if (eventTime !== undefined) properties['creationTime'] ??= rfc3339(eventTime - wrongBy);
+  if (eventTime !== undefined) properties['creationTime'] ??= rfc3339(eventTime);
   return writeBag({
     properties,
     messageId: ulidText(message.id),

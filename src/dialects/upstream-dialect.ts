@@ -51,6 +51,8 @@ export interface MethodFromAbove {
   readonly child: string;
   readonly module: string | null;
   readonly method: string;
+  /** Its name as it stood in the topic, where that was not percent-encoded as we do: who asked waits under that one. */
+  readonly written?: string;
   readonly requestId: string;
   /** JSON; empty: none. */
   readonly payload: Buffer;

@@ -10,7 +10,6 @@ import { Wire } from './wire.ts';
 /** CONNACK, in MQTT 3.1.1 (section 3.2.2.3) and 5 (section 3.2.2.2). */
 const REFUSALS: Readonly<Record<Refusal | 'full' | 'no room', readonly [number, number]>> = {
   unavailable: [3, 0x88],
-  'bad credentials': [4, 0x86],
   'not authorised': [5, 0x87],
   'bad client id': [2, 0x85],
   full: [3, 0x89],
@@ -74,8 +73,15 @@ export class Arrival {
       admission = { refused: 'unavailable', why: 'nobody could say' };
     }
     if (!this.#wire.open) return;
-    if ('refused' in admission) this.#refuse(admission.refused, admission.why, admission.said);
-    else this.#admitted(admission.client, connect);
+    try {
+      if ('refused' in admission) this.#refuse(admission.refused, admission.why, admission.said);
+      else this.#admitted(admission.client, connect);
+    } catch (error) {
+      // A fault of ours costs this one its connection, and nobody else.
+      this.#house.log.error({ err: error }, 'a client could not be taken in');
+      this.#timer.cancel();
+      this.#cut('a fault of ours');
+    }
   }
 
   #admitted(client: Client, connect: Connect): void {

@@ -8,6 +8,7 @@ import { Conversation } from './conversation.ts';
 import type { Client } from './gatekeeper.ts';
 import type { House, Newcomer, Origin, Testament } from './house.ts';
 import * as limits from './limits.ts';
+import { PacketTooLarge } from './packet-stream.ts';
 import type { ClientPacket, Connect, Publish } from './packets.ts';
 import type { Line, Session } from './session.ts';
 import { isFilter } from './topics.ts';
@@ -75,10 +76,14 @@ export class Connection implements Line {
       packet: (packet) => this.#packet(packet),
       malformed: (error) => {
         session.counts.refused++;
+        if (error instanceof PacketTooLarge && error.isMessage) house.services.tooLarge();
         if (error.cause !== undefined) house.log.error({ ...this.#who(), err: error.cause }, error.message);
         this.#fail(error.message, error.reason);
       },
-      drained: () => this.#room(),
+      drained: () => {
+        session.pump();
+        this.#room();
+      },
       closed: () => this.#gone(true),
     };
     wire.bytesMax = limits.PACKET_BYTES_MAX;
@@ -141,7 +146,8 @@ export class Connection implements Line {
   /** The house's limits are others now. */
   limitsChanged(): void {
     const now = this.#house.clock.monotonic();
-    const { messagesPerSec, bytesPerSec } = this.#house.limits;
+    const messagesPerSec = this.#house.limits.messagesPerSec * this.#share;
+    const bytesPerSec = this.#house.limits.bytesPerSec * this.#share;
     this.#messages.change(messagesPerSec, now);
     this.#bytes.change(bytesPerSec, now, Math.max(bytesPerSec, BODY_BYTES_MAX));
     // How long it waits was reckoned by the rate of before.
@@ -197,7 +203,7 @@ export class Connection implements Line {
         break;
       case 'puback':
         // One for nothing is the echo of a session that we no longer have.
-        if (this.session.acknowledged(packet.id)) this.onRoom();
+        if (this.session.acknowledged(packet.id)) this.#room();
         break;
       case 'subscribe':
         this.#subscribe(packet.id, packet.filters);
@@ -248,6 +254,7 @@ export class Connection implements Line {
     }
     if (payload.length > BODY_BYTES_MAX) {
       this.session.counts.refused++;
+      this.#house.services.tooLarge();
       this.#fail(`a body of ${payload.length} bytes`, 0x95);
       return;
     }
@@ -280,7 +287,7 @@ export class Connection implements Line {
   }
 
   #room(): void {
-    this.session.pump();
+    this.#conversation.room();
     this.onRoom();
   }
 

@@ -24,6 +24,8 @@ export class Conversation {
   readonly #answered: (rid: string, status: number, body: Buffer) => boolean;
   readonly #log: Logger;
   #invoked = 0;
+  /** There was no room for its desired document. */
+  #desiredWaits = false;
   /** The last telemetry without properties of MQTT 5, and what it was: a device says most on one topic. */
   #heard: { readonly topic: string; readonly retain: boolean; readonly said: EventSaid } | null = null;
   /** What telemetry waits for, and what comes of it: all that one commit carries share both. */
@@ -85,14 +87,23 @@ export class Conversation {
 
   /** A client that has a desired document as from a retained message gets it. */
   async desired(): Promise<void> {
+    this.#desiredWaits = false;
     try {
       const { desired } = await this.#services.twinGet(this.#client);
       const version = (desired as { $version?: unknown }).$version;
       const body = Buffer.from(JSON.stringify(desired), 'utf8');
-      this.#session.say(this.#dialect.desiredPatch(this.#client, typeof version === 'number' ? version : 0, body));
+      const document = this.#dialect.desiredPatch(this.#client, typeof version === 'number' ? version : 0, body);
+      // Without it a child would go on with the one before until it connects again.
+      if (this.#session.ready(document.topic)) this.#session.say(document);
+      else this.#desiredWaits = true;
     } catch (error) {
       this.#log.warn({ err: error }, 'a client could not be given its desired properties');
     }
+  }
+
+  /** There is room again for what is said to the client. */
+  room(): void {
+    if (this.#desiredWaits) void this.desired();
   }
 
   async #act(said: Exclude<Said, EventSaid>): Promise<Outcome> {

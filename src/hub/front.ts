@@ -9,7 +9,7 @@ import type { ToChild } from '../dialects/child-dialect.ts';
 import type { Message } from '../message/message.ts';
 import type { Enrolment } from '../registry/enrolment.ts';
 import type { TwinChange, Twins } from '../twins/twins.ts';
-import { Hub } from './hub.ts';
+import { Hub, type Presence } from './hub.ts';
 import { LIMITS, type HubLimits } from './limits.ts';
 import type { Address, ListenOptions } from './listeners.ts';
 import { methodsListener } from './methods-https.ts';
@@ -21,6 +21,8 @@ const EVERYWHERE = '::';
 const CHAIN_MAX = 8;
 /** How many seconds' worth of connections may come at once. */
 const BURST_SECS = 10;
+/** Full mailboxes that are named in the status. */
+const FULL_NAMED_MAX = 100;
 
 export interface FrontOptions {
   readonly config: Config;
@@ -33,6 +35,7 @@ export interface FrontOptions {
   readonly age: () => number;
   readonly accept: SwitchboardOptions['accept'];
   readonly hasRoom: SwitchboardOptions['hasRoom'];
+  readonly tooLarge: SwitchboardOptions['tooLarge'];
   readonly noticesWanted: SwitchboardOptions['noticesWanted'];
   /** Takes care of gateways below us. `open` is told what there is, before anybody is let in. */
   readonly below?: (Below & { open(house: BelowHouse): void }) | undefined;
@@ -40,7 +43,7 @@ export interface FrontOptions {
 
 /** What there is to serve gateways below us with. */
 export interface BelowHouse {
-  readonly registry: Pick<Enrolment['registry'], 'all' | 'find' | 'onRevoked'>;
+  readonly registry: Pick<Enrolment['registry'], 'all' | 'find' | 'onRevoked' | 'onRemoved'>;
   readonly store: Enrolment['store'];
   readonly hub: Pick<Hub, 'deliver' | 'tell'>;
 }
@@ -56,6 +59,19 @@ export interface HubStatus {
   /** Messages that wait for children, and those let go since the start. */
   readonly queued: number;
   readonly dropped: number;
+  /** How many mailboxes have no room for more, and the first of them, by name. */
+  readonly fullCount: number;
+  readonly full: readonly FullMailbox[];
+}
+
+/** A mailbox that has no room for more. */
+export interface FullMailbox {
+  /** `child`, or `child/module`. */
+  readonly child: string;
+  readonly connected: boolean;
+  /** Messages that wait in it, and those that found no room, since the start. */
+  readonly queued: number;
+  readonly overflow: number;
 }
 
 /** A child that connects, as `list` shows it. */
@@ -101,6 +117,7 @@ export class Front {
       hub: () => this.#hub,
       accept: options.accept,
       hasRoom: options.hasRoom,
+      tooLarge: options.tooLarge,
       isWired: (child) => wired.has(child),
       isRegistered: (child, module) => {
         const found = enrolment.registry.find(child);
@@ -134,9 +151,7 @@ export class Front {
       settled: (child, _, message, fate) => this.#switchboard.settled(child, message, fate),
     });
     // Whoever is gone for good leaves nothing behind.
-    const removed = gatekeeper.onRevoked((child, module) => {
-      const found = enrolment.registry.find(child);
-      if (found !== undefined && (module === null || found.modules.some(({ id }) => id === module))) return;
+    const removed = enrolment.registry.onRemoved((child, module) => {
       this.#hub.forget(child, module);
       options.twins.forget(child, module).catch((error: unknown) => log.error({ err: error, child }, 'its twin stays'));
     });
@@ -166,6 +181,7 @@ export class Front {
   status(): HubStatus {
     const clients = this.#hub.clients();
     const registered = this.#options.enrolment.registry.all();
+    const full = clients.filter((client) => client.full).map(fullMailbox);
     return {
       ports: this.#hub.ports,
       connected: clients.filter(({ connected }) => connected).length,
@@ -173,6 +189,8 @@ export class Front {
       refused: this.#hub.refused,
       queued: clients.reduce((sum, { queued }) => sum + queued, 0),
       dropped: clients.reduce((sum, { dropped }) => sum + dropped, 0),
+      fullCount: full.length,
+      full: full.toSorted((a, b) => (a.child < b.child ? -1 : 1)).slice(0, FULL_NAMED_MAX),
     };
   }
 
@@ -211,7 +229,7 @@ export class Front {
     this.#switchboard.twinChanged(change);
   }
 
-  /** Queues a message from above. Resolves when it is durable; rejects when there is no room for it. */
+  /** Queues a message from above. Resolves when it is durable; rejects with a `MailboxFull` when there is no room for it. */
   queue(child: string, module: string | null, message: ToChild, expiresAfterSecs: number): Promise<void> {
     return this.#hub.deliver(child, module, 'command', message, expiresAfterSecs);
   }
@@ -228,10 +246,12 @@ export class Front {
   /** The same to a module of a connected child: of each that has one of that name. */
   async moduleInput(module: string, input: string, message: Message): Promise<void> {
     const lower = module.toLowerCase();
-    for (const { id, modules } of this.#options.enrolment.registry.all()) {
+    const deliveries = this.#options.enrolment.registry.all().flatMap(({ id, modules }) => {
       const own = modules.find((each) => each.id.toLowerCase() === lower);
-      if (own !== undefined) await this.#deliver(id, own.id, input, message);
-    }
+      return own === undefined ? [] : [this.#deliver(id, own.id, input, message)];
+    });
+    // All at once: one that has no room, or waits for the medium, is no reason for the others to go without.
+    await Promise.all(deliveries);
   }
 
   #deliver(child: string, module: string | null, input: string, message: Message): Promise<void> {
@@ -273,6 +293,10 @@ function chainOf(socket: TLSSocket): Buffer[] {
     chain.push(raw);
   }
   return chain;
+}
+
+function fullMailbox({ child, module, connected, queued, overflow }: Presence): FullMailbox {
+  return { child: nameOf(child, module), connected, queued, overflow };
 }
 
 function nameOf(child: string, module: string | null): string {

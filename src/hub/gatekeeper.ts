@@ -26,7 +26,7 @@ export interface Client extends Speaker {
  */
 export type RevokedListener = (child: string, module: string | null, stays?: (client: Client) => boolean) => void;
 
-export type Refusal = 'unavailable' | 'bad credentials' | 'not authorised' | 'bad client id';
+export type Refusal = 'unavailable' | 'not authorised' | 'bad client id';
 
 export type Admission =
   | { readonly client: Client }

@@ -10,7 +10,7 @@ import type { Admission, Client, Gatekeeper, Presented } from './gatekeeper.ts';
 import { carryOut, type House, type Newcomer, type Testament } from './house.ts';
 import { LIMITS, type HubLimits } from './limits.ts';
 import { Listeners, type ListenOptions, type ServerCertificate } from './listeners.ts';
-import { MailboxFull, type Errand } from './mailbox.ts';
+import type { Errand } from './mailbox.ts';
 import { Observers } from './observers.ts';
 import { failure, Questions, type MethodResult } from './questions.ts';
 import { Refusals } from './refusals.ts';
@@ -66,6 +66,9 @@ export interface Presence {
   /** Messages that wait for it, and those that went without being delivered. */
   readonly queued: number;
   readonly dropped: number;
+  /** Messages for it that found no room, and whether there is none now. */
+  readonly overflow: number;
+  readonly full: boolean;
 }
 
 /** Where children are connected. Not a general broker: what a client says goes where {@link Services} bring it. */
@@ -218,7 +221,7 @@ export class Hub {
 
   /**
    * Brings a message to a client, now or when it comes: a command, or a message for an input. Resolves when it is durable or
-   * delivered. Rejects with {@link MailboxFull}. `expiresAfterSecs` null: the hub's own limit.
+   * delivered. Rejects with a `MailboxFull`. `expiresAfterSecs` null: the hub's own limit.
    */
   async deliver(
     child: string,
@@ -275,6 +278,8 @@ export class Hub {
         ...session.counts,
         queued: session.mailbox.count,
         dropped: session.mailbox.dropped,
+        overflow: session.mailbox.overflow,
+        full: session.mailbox.full,
       };
     });
   }
@@ -300,7 +305,8 @@ export class Hub {
     if (this.#stopping) return 'full';
     if (older === undefined && this.#connections.size >= this.#house.limits.clientsMax) return 'full';
     if (!connect.mqtt5 && session.turnedAway && !this.#house.services.hasRoom()) return 'no room';
-    session.turnedAway = false;
+    // With MQTT 5 each message is told by itself, so a connection with that says nothing of whether there is room.
+    if (!connect.mqtt5) session.turnedAway = false;
     older?.close('it is connected elsewhere', 0x8e, true);
     this.#wills.get(session)?.cancel();
     this.#wills.delete(session);
@@ -388,8 +394,6 @@ export class Hub {
     });
   }
 }
-
-export { MailboxFull };
 
 function nameOf(child: string, module: string | null): string {
   return module === null ? child : `${child}/${module}`;

@@ -282,6 +282,8 @@ export class Listeners {
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       talk.deadline.cancel();
       if (webSocket.protocol !== 'mqtt') {
+        // It may still send what is no frame: an error that nobody listens to ends the process.
+        webSocket.on('error', () => socket.destroy());
         webSocket.close(1002, 'the subprotocol is mqtt');
         return;
       }

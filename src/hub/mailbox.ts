@@ -29,6 +29,8 @@ export interface Letter {
 export interface Weight {
   bytes: number;
   readonly max: number;
+  /** Number of the next one: a child that is added again must not take up a record that is still to go. */
+  next: number;
 }
 
 /** Told of each letter that goes. Its record stays on the medium until what is given back resolves; null: it goes at once. */
@@ -46,6 +48,8 @@ const NUMBER_DIGITS = 12;
 export class Mailbox {
   /** Expired, or of no form that the client can receive. */
   dropped = 0;
+  /** Messages that found no room. */
+  overflow = 0;
   readonly #name: string;
   readonly #pen: Pen;
   readonly #weight: Weight;
@@ -53,7 +57,8 @@ export class Mailbox {
   readonly #settled: Settled;
   #letters: Letter[] = [];
   #bytes = 0;
-  #next = 1;
+  /** Bytes of the last one that found no room. */
+  #overflowBytes = 0;
 
   /** `name` begins the names of its records; `limits` are looked at each time. */
   constructor(
@@ -78,23 +83,32 @@ export class Mailbox {
     return this.#letters.length;
   }
 
+  /** No more messages find room, or none like the last that found none. */
+  get full(): boolean {
+    // Limits may have been lowered since: one of the largest that may wait at all.
+    return this.#obstacle(Math.min(this.#overflowBytes, this.#limits.queuedBytesMax)) !== null;
+  }
+
   /** A record that was found; in order. */
   found(record: Buffer, number: number): void {
     const letter = decode(record, this.#record(number), number);
-    this.#next = Math.max(this.#next, number + 1);
+    this.#weight.next = Math.max(this.#weight.next, number + 1);
     this.#keep(letter);
   }
 
   /** Resolves when it is durable, or delivered if that is sooner. Throws {@link MailboxFull}. */
   add(errand: Errand, message: ToChild, expiresAt: number): Promise<void> {
-    const number = this.#next;
+    const number = this.#weight.next;
     const record = encode(errand, message, expiresAt);
     const bytes = record.length;
-    const { queuedMax, queuedBytesMax } = this.#limits;
-    if (this.#letters.length >= queuedMax) throw new MailboxFull(`${queuedMax} messages wait already`);
-    if (this.#bytes + bytes > queuedBytesMax || this.#weight.bytes + bytes > this.#weight.max)
-      throw new MailboxFull('too many bytes wait already');
-    this.#next++;
+    const obstacle = this.#obstacle(bytes);
+    if (obstacle !== null) {
+      this.overflow++;
+      // One that is too large for an empty mailbox does not make it full.
+      if (bytes <= this.#limits.queuedBytesMax) this.#overflowBytes = bytes;
+      throw new MailboxFull(obstacle);
+    }
+    this.#weight.next++;
     const name = this.#record(number);
     // Its body is a piece of what came from a socket or out of the spool: the copy holds nothing else alive.
     this.#keep(decode(record, name, number));
@@ -110,6 +124,16 @@ export class Mailbox {
   drop(letter: Letter, fate: 'expired' | 'dropped'): void {
     this.dropped++;
     this.#goes(letter, fate);
+  }
+
+  /** Why there is no room for so many bytes more; null: there is. */
+  #obstacle(bytes: number): string | null {
+    const { queuedMax, queuedBytesMax } = this.#limits;
+    if (this.#letters.length >= queuedMax) return `${queuedMax} messages wait already`;
+    if (bytes > queuedBytesMax) return `it takes ${bytes} bytes, of ${queuedBytesMax} that may wait`;
+    if (this.#bytes + bytes > queuedBytesMax) return `${this.#bytes} bytes wait already`;
+    const { bytes: all, max } = this.#weight;
+    return all + bytes > max ? `${all} bytes wait already for all children together` : null;
   }
 
   #goes(letter: Letter, fate: Fate): void {

@@ -64,7 +64,6 @@ export interface MethodsOptions {
 
 const REFUSED: Readonly<Record<Refusal, readonly [status: number, code: string]>> = {
   unavailable: [503, 'ServiceUnavailable'],
-  'bad credentials': [401, 'IotHubUnauthorizedAccess'],
   'not authorised': [401, 'IotHubUnauthorizedAccess'],
   'bad client id': [401, 'IotHubUnauthorizedAccess'],
 };

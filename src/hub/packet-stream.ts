@@ -11,6 +11,19 @@ export class Malformed extends Error {
   }
 }
 
+const PUBLISH = 3;
+
+/** A packet claims to be larger than any may be. */
+export class PacketTooLarge extends Malformed {
+  /** It is, or would be, a message. */
+  readonly isMessage: boolean;
+
+  constructor(size: number, bytesMax: number, firstByte: number) {
+    super(`a packet of ${size} bytes, at most ${bytesMax}`, 0x95);
+    this.isMessage = firstByte >> 4 === PUBLISH;
+  }
+}
+
 /**
  * Cuts a stream of bytes into packets before anybody parses them: the library behind reads from whatever it has been given,
  * so it is given exactly one packet, and one that claims to be too large is refused at its first bytes.
@@ -53,7 +66,7 @@ export class PacketStream {
     while (this.#chunks.length > 1 && this.#chunks[0]!.length - this.#at < HEADER_BYTES_MAX) this.#join(2);
     const size = sizeOf(this.#chunks[0]!, this.#at);
     if (size !== null && size > this.bytesMax)
-      throw new Malformed(`a packet of ${size} bytes, at most ${this.bytesMax}`, 0x95);
+      throw new PacketTooLarge(size, this.bytesMax, this.#chunks[0]![this.#at]!);
     return size;
   }
 

@@ -18,6 +18,7 @@ export class Pen {
   #notes = new Map<string, Note>();
   #writing: Promise<void> | null = null;
   #failing = false;
+  #said = false;
 
   constructor(store: Store, clock: Clock, log: Logger) {
     this.#store = store;
@@ -75,9 +76,11 @@ export class Pen {
     try {
       await this.#store.put([...notes].map(([name, { value }]) => [name, value] as const));
       this.#failing = false;
+      this.#said = false;
       for (const { written } of notes.values()) for (const tell of written) tell();
     } catch (error) {
-      if (!this.#failing) this.#log.error({ err: error }, 'sessions cannot be written; tried again until they can');
+      if (!this.#said) this.#log.error({ err: error }, 'sessions cannot be written; tried again until they can');
+      this.#said = true;
       this.#failing = true;
       // What came meanwhile is newer.
       for (const [name, note] of this.#notes) {
@@ -86,11 +89,28 @@ export class Pen {
         notes.delete(name);
         notes.set(name, note);
       }
+      this.#forgetUnkept(notes);
       this.#notes = notes;
       this.#clock.after(AGAIN_MS, () => {
         this.#failing = false;
         this.#write();
       });
+    }
+  }
+  /** What goes and never came to the medium needs no writing: a medium may take nothing for weeks. */
+  #forgetUnkept(notes: Map<string, Note>): void {
+    for (const [name, { value, written }] of notes) {
+      if (value !== null || this.#mayBeKept(name)) continue;
+      notes.delete(name);
+      for (const tell of written) tell();
+    }
+  }
+
+  #mayBeKept(name: string): boolean {
+    try {
+      return this.#store.get(name) !== null;
+    } catch {
+      return true;
     }
   }
 }

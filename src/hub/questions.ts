@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock, Timer } from '../clock/clock.ts';
+import { readJson } from '../message/json.ts';
 
 /** Methods that are waited for at once. */
 const WAITING_MAX = 1000;
@@ -65,12 +66,12 @@ export function failure(status: number, error: string): MethodResult {
   return { status, payload: { error }, failed: true };
 }
 
-/** JSON, or as it is when it is none. */
+/** JSON, or as it is when it is none that can be read. */
 function payloadOf(body: Buffer): unknown {
   if (body.length === 0) return null;
   const text = body.toString('utf8');
   try {
-    return JSON.parse(text) as unknown;
+    return readJson(text);
   } catch {
     return text;
   }

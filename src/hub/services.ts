@@ -24,6 +24,8 @@ export interface Services {
    * `{reason: 'rejected'}` when there is no room, and with anything else when it will never be taken.
    */
   event(client: Client, event: EventSaid): Promise<void>;
+  /** A message was turned away unseen, since it is larger than any may be. */
+  tooLarge(): void;
   /** Whether what {@link event} rejects for want of room has room again. */
   hasRoom(): boolean;
   twinGet(client: Client): Promise<{ readonly desired: object; readonly reported: object }>;

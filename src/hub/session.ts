@@ -179,7 +179,7 @@ export class Session {
     }
     const { publication, granted } = wanted;
     const id = granted === 0 ? 0 : letter.packetId || this.#newId();
-    const sent = line.publish(publication, id, letter.packetId > 0);
+    const sent = line.publish(publication, id, id > 0 && letter.packetId > 0);
     if (sent && id > 0) {
       letter.packetId = id;
       letter.sent = true;

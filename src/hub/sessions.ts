@@ -26,7 +26,7 @@ export class Sessions {
   readonly #limits: HubLimits;
   readonly #settled: (child: string, module: string | null, ...gone: Parameters<Settled>) => ReturnType<Settled>;
   readonly #all = new Map<string, Session>();
-  readonly #weight: Weight = { bytes: 0, max: QUEUED_BYTES_TOTAL_MAX };
+  readonly #weight: Weight = { bytes: 0, max: QUEUED_BYTES_TOTAL_MAX, next: 1 };
 
   constructor(
     store: Store,
@@ -137,9 +137,18 @@ export class Sessions {
   #save(session: Session, before: Buffer): void {
     if (session.keeping === 'not') {
       // Nothing of it was kept before, or what was is no more.
-      if (this.#store.get(nameOf(session)) !== null) void this.#pen.set(nameOf(session), null);
-    } else if (!recordOf(session).equals(before) || this.#store.get(nameOf(session)) === null) {
+      if (this.#isKept(session)) void this.#pen.set(nameOf(session), null);
+    } else if (!recordOf(session).equals(before) || !this.#isKept(session)) {
       void this.#pen.set(nameOf(session), recordOf(session));
+    }
+  }
+
+  #isKept(session: Session): boolean {
+    try {
+      return this.#store.get(nameOf(session)) !== null;
+    } catch {
+      // What cannot be read has been said, and gives way to the next one.
+      return true;
     }
   }
 
@@ -177,4 +186,12 @@ function nameOf({ child, module }: Session): string {
 function recordOf({ subscriptions, keeping, goneAt }: Session): Buffer {
   const saved: Saved = { version: VERSION, subscriptions: Object.fromEntries(subscriptions), keeping, goneAt };
   return Buffer.from(JSON.stringify(saved), 'utf8');
+}
+
+/** The names of what is kept of a child that there is no more, or of one module of it: for where no hub runs. */
+export function sessionRecords(store: Pick<Store, 'names'>, child: string, module: string | null): string[] {
+  const key = keyOf(child, module);
+  const session = store.names(`${SESSION}${key}`).filter((name) => name === `${SESSION}${key}`);
+  const ofModules = module === null ? store.names(`${SESSION}${key}/`) : [];
+  return [...session, ...ofModules, ...store.names(`${LETTER}${key}/`)];
 }

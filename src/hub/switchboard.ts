@@ -1,7 +1,7 @@
 import type { Clock } from '../clock/clock.ts';
 import { commandMessage } from '../commands/command-message.ts';
 import type { CommandResult } from '../commands/commands.ts';
-import { feedback, type Fate } from '../commands/feedback.ts';
+import { feedback, FEEDBACK_OUTPUT, type Fate } from '../commands/feedback.ts';
 import type { EventSaid, ToChild } from '../dialects/child-dialect.ts';
 import { ORIGIN } from '../dialects/holdfast.ts';
 import type { Message, Reading, Source } from '../message/message.ts';
@@ -15,8 +15,6 @@ import type { Below, Services } from './services.ts';
 
 /** How long a child waits for another's answer when it does not say, seconds. */
 const RESPONSE_TIMEOUT_SECS = 30;
-/** The gateway's own output on which senders of queued messages hear what became of them. */
-const FEEDBACK_OUTPUT = 'feedback';
 
 export interface SwitchboardOptions {
   /** The gateway's id. */
@@ -35,6 +33,8 @@ export interface SwitchboardOptions {
     senderWaits: boolean,
   ) => Promise<void>;
   readonly hasRoom: () => boolean;
+  /** See {@link Services.tooLarge}. */
+  readonly tooLarge: () => void;
   /** Children that are wired: they take methods, and no messages. */
   readonly isWired: (child: string) => boolean;
   /** Whether it may connect at all. */
@@ -63,6 +63,10 @@ export class Switchboard implements Services, MethodServices {
     // Where it comes from is not a child's to say.
     if (ORIGIN in said.properties) delete said.properties[ORIGIN];
     return this.#options.accept(source, said, true);
+  }
+
+  tooLarge(): void {
+    this.#options.tooLarge();
   }
 
   hasRoom(): boolean {
@@ -118,7 +122,8 @@ export class Switchboard implements Services, MethodServices {
   settled(child: string, message: ToChild, fate: Fate): Promise<void> | null {
     const { gateway, clock, accept } = this.#options;
     const content = feedback(child, message, fate, clock.wall());
-    return content === null ? null : accept({ child: gateway, output: FEEDBACK_OUTPUT }, content, false);
+    // Its record stays on the medium until this one is there.
+    return content === null ? null : accept({ child: gateway, output: FEEDBACK_OUTPUT }, content, true);
   }
 
   present({ child, module }: Client, connected: boolean): void {

@@ -8,7 +8,7 @@ import { clientName, type ClientName } from './client-name.ts';
 import { DerError } from './der.ts';
 import { credentialName, type Auth } from './identity.ts';
 import type { KnownTime } from './known-time.ts';
-import type { Passwords } from './password.ts';
+import { NOBODYS_PASSWORD, passwordFault, type Passwords } from './password.ts';
 import type { Registry } from './registry.ts';
 import type { Trust } from './trust.ts';
 
@@ -37,6 +37,11 @@ export interface Policy {
 interface Verdict {
   readonly refused: Refusal;
   readonly why: string;
+}
+
+/** How many passwords were reckoned for somebody who wants in. */
+interface Effort {
+  reckoned: number;
 }
 
 /** Until when somebody is let in, wall ms; null for ever. */
@@ -109,30 +114,60 @@ export class Doorkeeper implements Gatekeeper {
   }
 
   async #judged(presented: Presented, name: ClientName): Promise<Judged> {
-    const { registry, hubNames } = this.#options;
+    const { hubNames } = this.#options;
     if (name.hub !== null && !hubNames.includes(name.hub)) return no('the user name is of another hub');
-    const child = registry.find(name.child);
+    const effort: Effort = { reckoned: 0 };
+    const judged = await this.#byRecord(presented, name, effort);
+    if (!('refused' in judged) || judged.refused === 'unavailable') return judged;
+    return this.#evenly(judged, presented, name, effort);
+  }
+
+  async #byRecord(presented: Presented, name: ClientName, effort: Effort): Promise<Judged> {
+    const child = this.#options.registry.find(name.child);
     if (child === undefined) return no('there is no such child with credentials');
     const module = name.module === null ? null : child.modules.find(({ id }) => id === name.module);
     if (module === undefined) return no('the child has no such module');
     if (child.status === 'disabled') return no('the child is disabled');
     const own = (module ?? child).auth;
-    const judged = await this.#byAuth(own, presented, name, false);
+    const judged = await this.#byAuth(own, presented, name, effort, false);
     // A module may also show what its child would.
     if (!('refused' in judged) || module === null || judged.refused === 'unavailable') return judged;
-    const asChild = await this.#byAuth(child.auth, presented, name, true);
+    const asChild = await this.#byAuth(child.auth, presented, name, effort, true);
     return 'refused' in asChild ? judged : asChild;
   }
 
+  /**
+   * Refuses after as much reckoning, and in as many words, as a wrong password of a child that has one: else who knocks could
+   * tell which ids there are. A module's name stands for two passwords, its own and its child's.
+   */
+  async #evenly(verdict: Verdict, presented: Presented, name: ClientName, effort: Effort): Promise<Verdict> {
+    if (!this.#options.registry.hasPasswords) return verdict;
+    const most = name.module === null ? 1 : 2;
+    while (effort.reckoned < most) {
+      const before = effort.reckoned;
+      const right = await this.#reckoned(NOBODYS_PASSWORD, presented, name, effort);
+      if (typeof right !== 'boolean') return before === 0 ? right : verdict;
+      // Nothing that could be a password was shown.
+      if (effort.reckoned === before) return verdict;
+    }
+    return verdict;
+  }
+
   /** `standsIn`: it is a module that wants in, and these are the credentials of its child. */
-  async #byAuth(auth: Auth, presented: Presented, name: ClientName, standsIn: boolean): Promise<Judged> {
+  async #byAuth(
+    auth: Auth,
+    presented: Presented,
+    name: ClientName,
+    effort: Effort,
+    standsIn: boolean,
+  ): Promise<Judged> {
     if ('sas' in auth) return this.#bySas(auth.sas, presented, name, standsIn);
     if ('x509' in auth) {
       const again = () => this.#byCertificate(auth.x509, presented, name, standsIn);
       const judged = again();
       return 'refused' in judged ? judged : { ...judged, again };
     }
-    return this.#byPassword(auth.password, presented, name);
+    return this.#byPassword(auth.password, presented, name, effort);
   }
 
   #bySas(
@@ -226,22 +261,37 @@ export class Doorkeeper implements Gatekeeper {
     return { refused: 'unavailable', why: 'the time is not known, and tokenExpiry is strict' };
   }
 
-  async #byPassword(hash: string, { password, address }: Presented, { child }: ClientName): Promise<Judged> {
-    const { passwords, attempts } = this.#options;
-    if (password === undefined) return { refused: 'bad credentials', why: 'there is no password' };
+  async #byPassword(hash: string, presented: Presented, name: ClientName, effort: Effort): Promise<Judged> {
+    const { password } = presented;
+    if (password === undefined) return no('there is no password');
     const letIn = { expiresAt: null, credential: credentialName(hash) };
-    if (passwords.knows(password, hash)) return letIn;
-    if (!attempts.mayGuess(address, child)) return { refused: 'unavailable', why: 'too many wrong passwords' };
-    const right = await passwords.matches(password, hash);
-    if (right === null) return { refused: 'unavailable', why: 'too many passwords wait to be reckoned' };
-    if (!right) return { refused: 'bad credentials', why: 'the password is wrong' };
+    if (this.#options.passwords.knows(password, hash)) return letIn;
+    const right = await this.#reckoned(hash, presented, name, effort);
+    if (typeof right !== 'boolean') return right;
+    if (!right) return no('the password is wrong');
     // It may have been changed, or the child removed, while this one was reckoned.
-    const now = this.#options.registry.find(child);
+    const now = this.#options.registry.find(name.child);
     if (now?.status !== 'enabled') return no('the child is disabled');
     const hashes = [now.auth, ...now.modules.map(({ auth }) => auth)].map(
       (auth) => 'password' in auth && auth.password,
     );
     return hashes.includes(hash) ? letIn : no('the password was changed');
+  }
+
+  /** Whether the password is right, or why that is not reckoned now. What can be no password costs nothing, and is wrong. */
+  async #reckoned(
+    hash: string,
+    { password, address }: Presented,
+    { child }: ClientName,
+    effort: Effort,
+  ): Promise<boolean | Verdict> {
+    const { passwords, attempts } = this.#options;
+    if (password === undefined || passwordFault(password) !== null) return false;
+    if (!attempts.mayGuess(address, child)) return { refused: 'unavailable', why: 'too many wrong passwords' };
+    const right = await passwords.matches(password, hash);
+    if (right === null) return { refused: 'unavailable', why: 'too many passwords wait to be reckoned' };
+    effort.reckoned++;
+    return right;
   }
 }
 

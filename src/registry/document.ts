@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { CompactEncrypt, CompactSign, compactVerify, errors, flattenedDecrypt, GeneralEncrypt } from 'jose';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { GatewayKey } from './gateway-key.ts';
 import { identityFault, IdentitySchema, REGISTERED_MAX } from './identity.ts';
 import { privateJwkIn, publicJwkIn, type PrivateJwk, type PublicJwk } from './jwk.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { identityFault, IdentitySchema, type Identity } from './identity.ts';
 
 /** A child that was read, or why not; `id` when that much could be read. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { isPasswordHash } from './password.ts';
 
 /** Most children with credentials. */

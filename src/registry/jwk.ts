@@ -1,6 +1,6 @@
 import { createECDH, createHash, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Largest file that is read as a key, bytes. */
 const FILE_BYTES_MAX = 16_384;

@@ -1,3 +1,4 @@
+import { parseSasToken } from '../dialects/sas-token.ts';
 import { createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 
 /*
@@ -21,6 +22,9 @@ const WAITING_MAX = 32;
 const REMEMBERED_MS = 600_000;
 const REMEMBERED_MAX = 1000;
 
+/** A hash that no password has: what is held against it takes as long as against one that is made here. */
+export const NOBODYS_PASSWORD = hashText(randomBytes(SALT_BYTES), randomBytes(HASH_BYTES));
+
 interface Parsed {
   readonly options: { readonly N: number; readonly r: number; readonly p: number; readonly maxmem: number };
   readonly salt: Buffer;
@@ -39,6 +43,8 @@ export function passwordFault(password: Buffer): string | null {
   // HMAC, inside scrypt, fills short keys up with NULs (RFC 2104, section 2): one more of them would make no difference.
   if (password.includes(0))
     return 'a password has no NUL (zero byte) in it; text in UTF-16 is full of them: save it as UTF-8';
+  // Children with keys come with those: that none is reckoned keeps the SDKs' refusals cheap, and alike for all ids.
+  if (parseSasToken(password.toString('utf8')) !== null) return 'a shared access signature is no password';
   return null;
 }
 
@@ -47,6 +53,10 @@ export async function hashPassword(password: Buffer): Promise<string> {
   const salt = randomBytes(SALT_BYTES);
   const options = { ...COST, maxmem: memory(COST.N, COST.r, COST.p) };
   const hash = await reckoned(password, { options, salt, hash: Buffer.alloc(HASH_BYTES) });
+  return hashText(salt, hash);
+}
+
+function hashText(salt: Buffer, hash: Buffer): string {
   return `scrypt$${COST.N}$${COST.r}$${COST.p}$${salt.toString('base64')}$${hash.toString('base64')}`;
 }
 

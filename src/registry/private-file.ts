@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /**
@@ -11,12 +11,19 @@ export function writePrivate(path: string, bytes: Buffer | string): void {
   rmSync(fresh, { force: true });
   const file = openSync(fresh, 'wx', 0o600);
   try {
-    writeSync(file, typeof bytes === 'string' ? Buffer.from(bytes, 'utf8') : bytes);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
+    try {
+      // Not `writeSync`: where there is no room for all of it, that writes a part, and does not fail.
+      writeFileSync(file, bytes);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(fresh, path);
+  } catch (error) {
+    // A part of it would take what room there is.
+    rmSync(fresh, { force: true });
+    throw error;
   }
-  renameSync(fresh, path);
   syncFolder(dirname(path));
 }
 

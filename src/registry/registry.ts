@@ -14,18 +14,19 @@ import {
 } from './identity.ts';
 import { SealError } from './seal-key.ts';
 import {
+  absent,
   disturbed,
   documentDigest,
+  readSync,
   staysIn,
   successionFault,
-  SyncSchema,
+  SYNC,
   type RefusedChild,
+  type RemovedListener,
   type Sync,
 } from './sync.ts';
 
 const PREFIX = 'child/';
-/** The record of the last registry document that was taken. */
-const SYNC = 'registry/document';
 /** Bytes of a key that is made here: what the cloud makes, too. */
 const SAS_KEY_BYTES = 32;
 
@@ -68,6 +69,10 @@ export class Registry {
   readonly #taken: ReadonlySet<string>;
   readonly #children: Map<string, Registered>;
   readonly #listeners = new Set<RevokedListener>();
+  readonly #removedListeners = new Set<RemovedListener>();
+  /** Those whom a document leaves out, until one is durable. */
+  #leaving: Parameters<RemovedListener>[] = [];
+  readonly #greeters = new Set<() => void>();
   #queue: Promise<unknown> = Promise.resolve();
   #synced: Sync | null;
 
@@ -101,6 +106,13 @@ export class Registry {
   /** Whether it is not known yet who may be let in: nobody was added, and no registry document was ever taken. */
   get empty(): boolean {
     return this.#children.size === 0 && this.#synced === null;
+  }
+
+  /** Whether there is anybody whose password could be guessed. */
+  get hasPasswords(): boolean {
+    for (const { auth, modules } of this.#children.values())
+      if ('password' in auth || modules.some((module) => 'password' in module.auth)) return true;
+    return false;
   }
 
   /** The last registry document that was taken; null: none ever was. */
@@ -144,6 +156,7 @@ export class Registry {
       if (this.#children.size >= REGISTERED_MAX)
         throw new RegistryRefusal(`there are ${REGISTERED_MAX} children, the most there may be`);
       await this.#keep({ ...identity, origin: 'local' });
+      for (const greet of this.#greeters) greet();
     });
   }
 
@@ -155,6 +168,7 @@ export class Registry {
       if (found.modules.length >= MODULES_MAX)
         throw new RegistryRefusal(`${child} has ${MODULES_MAX} modules, the most there may be`);
       await this.#keep({ ...found, modules: [...found.modules, module] });
+      for (const greet of this.#greeters) greet();
     });
   }
 
@@ -165,11 +179,12 @@ export class Registry {
       if (module === null) {
         this.#children.delete(child);
         this.#revoked(found, null);
-        await this.#store.put([[PREFIX + child, null]]);
-        return;
+        await this.#write(child, null, found);
+      } else {
+        mustHave(found, module);
+        await this.#change({ ...found, modules: found.modules.filter(({ id }) => id !== module) }, found, module);
       }
-      mustHave(found, module);
-      await this.#change({ ...found, modules: found.modules.filter(({ id }) => id !== module) }, found, module);
+      this.#removed([[child, module]]);
     });
   }
 
@@ -241,7 +256,7 @@ export class Registry {
         const after = next.get(child.id);
         if (after === undefined) this.#children.delete(child.id);
         else this.#children.set(child.id, after);
-        // What the gateway reads itself now is nobody's to cut off: the twin of that id is another's.
+        this.#leaving.push(...absent(child, after));
         if (this.#taken.has(child.id)) continue;
         for (const module of disturbed(child, after))
           this.#tell(child.id, module, (client) => staysIn(child, after, client));
@@ -249,6 +264,7 @@ export class Registry {
       await this.#store.put([...changes, [SYNC, Buffer.from(JSON.stringify(synced), 'utf8')]]);
       for (const [id, child] of next) this.#children.set(id, child);
       this.#synced = synced;
+      this.#removed(this.#leaving.splice(0));
       return true;
     });
   }
@@ -259,10 +275,31 @@ export class Registry {
     return () => void this.#listeners.delete(listener);
   }
 
+  /** Calls `listener` with a child (null), or a module of one, that is gone for good: what belongs to it may go, too. */
+  onRemoved(listener: RemovedListener): () => void {
+    this.#removedListeners.add(listener);
+    return () => void this.#removedListeners.delete(listener);
+  }
+
+  /** Calls `listener` when a child, or a module of one, has been added from here. */
+  onAdded(listener: () => void): void {
+    this.#greeters.add(listener);
+  }
+
   async #change(next: Registered, before: Registered, module: string | null): Promise<void> {
     this.#children.set(next.id, next);
     this.#revoked(before, module);
-    await this.#store.put([[PREFIX + next.id, Buffer.from(JSON.stringify(next), 'utf8')]]);
+    await this.#write(next.id, next, before);
+  }
+
+  /** What is in effect already. If the medium does not take it it has not happened: else it could not be asked for again. */
+  async #write(id: string, next: Registered | null, before: Registered): Promise<void> {
+    try {
+      await this.#store.put([[PREFIX + id, next === null ? null : Buffer.from(JSON.stringify(next), 'utf8')]]);
+    } catch (error) {
+      this.#children.set(id, before);
+      throw error;
+    }
   }
 
   /** Nobody is worse off by it: it counts once it is durable. */
@@ -278,6 +315,17 @@ export class Registry {
 
   #tell(...revoked: Parameters<RevokedListener>): void {
     for (const listener of this.#listeners) listener(...revoked);
+  }
+
+  /** They are no more, and that is durable by now. */
+  #removed(gone: readonly Parameters<RemovedListener>[]): void {
+    for (const [child, module] of gone) {
+      const found = this.#children.get(child);
+      // The twin of an id that the gateway reads itself now is another's; and a child may have come back meanwhile.
+      if (this.#taken.has(child)) continue;
+      if (found !== undefined && (module === null || found.modules.some(({ id }) => id === module))) continue;
+      for (const listener of this.#removedListeners) listener(child, module);
+    }
   }
 
   /** Why a child from upstream cannot have this id; null when it can. */
@@ -330,20 +378,6 @@ const NONE: Grants = { invoke: [], send: [], observe: [] };
 
 function jsonOf(value: Buffer | null): unknown {
   return JSON.parse(value?.toString('utf8') ?? 'null');
-}
-
-function readSync(store: RegistryStore, log: Logger): Sync | null {
-  try {
-    const kept = store.get(SYNC);
-    if (kept === null) return null;
-    const found = SyncSchema.safeParse(jsonOf(kept));
-    if (found.success) return found.data;
-    log.error(`which registry document was taken last cannot be read: ${identityFault(found.error)}`);
-  } catch (error) {
-    if (!(error instanceof SealError)) throw error;
-    log.error(`which registry document was taken last cannot be read, any version is taken now: ${error.message}`);
-  }
-  return null;
 }
 
 /** A fresh shared access key, base64. */

@@ -44,6 +44,13 @@ export interface Authority {
   readonly file: string;
 }
 
+/** The same with what it signs with. */
+interface LocalAuthority {
+  readonly name: string;
+  readonly certificate: string;
+  readonly privateKey: KeyObject;
+}
+
 export interface CertificatesOptions {
   /** `dataDir/keys`. */
   readonly keysDir: string;
@@ -130,7 +137,7 @@ export class Certificates {
 
   /** The local one as it is kept, or a new one when it is not there, runs out, or names and addresses are not in it. */
   #made(): ServerCertificate {
-    const { time, hostName, addresses } = this.#options;
+    const { hostName, addresses, log } = this.#options;
     const authority = this.#authority();
     const names = [...new Set([hostName, 'localhost', '127.0.0.1', '::1', ...addresses().slice(0, ADDRESSES_MAX)])];
     const [cert, key] = [this.#path('server.pem'), this.#path('server.key')];
@@ -138,6 +145,21 @@ export class Certificates {
       const kept = { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') };
       if (this.#isGood(kept, authority.certificate, names)) return kept;
     }
+    const before = this.#current as ServerCertificate | undefined;
+    const isGood = before !== undefined && this.#isGood(before, authority.certificate, names);
+    const made = isGood ? before : this.#fresh(authority, names);
+    try {
+      writePrivate(key, made.key);
+      writePrivate(cert, made.cert);
+    } catch (error) {
+      // It counts all the same: children need not stay outside for it.
+      log.error(`the server certificate cannot be kept: ${(error as Error).message}`);
+    }
+    return made;
+  }
+
+  #fresh(authority: LocalAuthority, names: readonly string[]): ServerCertificate {
+    const { time, hostName } = this.#options;
     const { publicKey, privateKey } = newKey();
     // While the time is not known its end would be anywhere: it lasts as long as its authority, until the time is known.
     const notAfter = time.known
@@ -151,10 +173,7 @@ export class Certificates {
       as: { serverNames: names },
     };
     const own = signedCertificate(wanted, { name: authority.name, privateKey: authority.privateKey });
-    const made = { cert: own + authority.certificate, key: pem(privateKey) };
-    writePrivate(key, made.key);
-    writePrivate(cert, made.cert);
-    return made;
+    return { cert: own + authority.certificate, key: pem(privateKey) };
   }
 
   #isGood({ cert, key }: ServerCertificate, authority: string, names: readonly string[]): boolean {
@@ -175,7 +194,7 @@ export class Certificates {
     }
   }
 
-  #authority(): { name: string; certificate: string; privateKey: KeyObject } {
+  #authority(): LocalAuthority {
     const [cert, key] = [this.#path('ca.pem'), this.#path('ca.key')];
     if (!existsSync(key)) this.#makeAuthority();
     const privateKey = createPrivateKey(readFileSync(key, 'utf8'));
@@ -222,7 +241,8 @@ export class Certificates {
     }
     const { time, log } = this.#options;
     const left = Date.parse(certificate.validTo) - time.now();
-    if (time.known && left < WARN_MS && !this.#warned) {
+    // While the time is not known it is later than that: what has ended by then has ended, how long the others last nobody knows.
+    if (left < (time.known ? WARN_MS : 0) && !this.#warned) {
       this.#warned = true;
       log.warn(
         `${files.cert} ${left < 0 ? 'has expired' : 'expires'} at ${new Date(Date.parse(certificate.validTo)).toISOString()}`,

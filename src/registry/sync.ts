@@ -1,7 +1,12 @@
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import type { Logger } from 'pino';
+import * as z from 'zod';
 import type { RegistryDocument } from './document.ts';
-import { credentialsOf, type Auth, type Identity } from './identity.ts';
+import { credentialsOf, identityFault, type Auth, type Identity } from './identity.ts';
+import { SealError } from './seal-key.ts';
+
+/** The record of the last registry document that was taken. */
+export const SYNC = 'registry/document';
 
 /** A child of a document that was not taken, and why. */
 export interface RefusedChild {
@@ -10,7 +15,7 @@ export interface RefusedChild {
 }
 
 /** The last registry document that was taken, as it is kept beside the children that came with it. */
-export const SyncSchema = z.strictObject({
+const SyncSchema = z.strictObject({
   version: z.int(),
   /** RFC 3339, by the clock of who issued it. */
   issuedAt: z.string(),
@@ -26,6 +31,21 @@ export const SyncSchema = z.strictObject({
 });
 
 export type Sync = z.output<typeof SyncSchema>;
+
+/** The last one taken; null when none ever was, or it is not known. */
+export function readSync(store: { get(name: string): Buffer | null }, log: Logger): Sync | null {
+  try {
+    const kept = store.get(SYNC);
+    if (kept === null) return null;
+    const found = SyncSchema.safeParse(JSON.parse(kept.toString('utf8')));
+    if (found.success) return found.data;
+    log.error(`which registry document was taken last cannot be read: ${identityFault(found.error)}`);
+  } catch (error) {
+    if (!(error instanceof SealError)) throw error;
+    log.error(`which registry document was taken last cannot be read, any version is taken now: ${error.message}`);
+  }
+  return null;
+}
 
 /** Names what a document says, in whatever order it says it: SHA-256, base64url. */
 export function documentDigest({ version, issuedAt, children }: RegistryDocument): string {
@@ -76,6 +96,16 @@ export function disturbed(before: Identity, after: Identity | undefined): readon
   // A module may have come in with its child's credential.
   if (loses(null, before.auth)) return [null, ...before.modules.map(({ id }) => id)];
   return before.modules.filter(({ id, auth }) => loses(id, auth)).map(({ id }) => id);
+}
+
+/** Hears of a child (null), or a module of one, that is gone for good. */
+export type RemovedListener = (child: string, module: string | null) => void;
+
+/** Whom there is no more after a change of a child: it (null), or modules of it. */
+export function absent(before: Identity, after: Identity | undefined): Parameters<RemovedListener>[] {
+  if (after === undefined) return [[before.id, null]];
+  const left = before.modules.filter(({ id }) => !after.modules.some((module) => module.id === id));
+  return left.map(({ id }) => [before.id, id]);
 }
 
 function subjectOf({ id }: Identity, module: string | null): string {

@@ -14,6 +14,7 @@ class WatchedFile<T> {
   readonly #log: Logger;
   #seen = '';
   #value: T | null = null;
+  #said = '';
 
   constructor(path: string, read: (text: string) => T, log: Logger) {
     this.#path = path;
@@ -23,19 +24,27 @@ class WatchedFile<T> {
 
   /** null when it cannot be read: said once for each state of the file. */
   get value(): T | null {
-    const found = statSync(this.#path, { throwIfNoEntry: false });
-    const seen = found === undefined ? 'absent' : `${found.dev}:${found.ino}:${found.size}:${found.mtimeMs}`;
-    if (seen === this.#seen) return this.#value;
-    this.#seen = seen;
+    let seen = '';
     try {
+      const found = statSync(this.#path, { throwIfNoEntry: false });
+      seen = found === undefined ? 'absent' : `${found.dev}:${found.ino}:${found.size}:${found.mtimeMs}`;
+      if (seen === this.#seen) return this.#value;
       if (found !== undefined && found.size > FILE_BYTES_MAX) throw new Error(`has more than ${FILE_BYTES_MAX} bytes`);
       this.#value = this.#read(readFileSync(this.#path, 'utf8'));
+      this.#said = '';
     } catch (error) {
       this.#value = null;
-      this.#log.error(
-        `${this.#path} cannot be used, children with certificates of an authority are not let in: ${(error as Error).message}`,
-      );
+      const { message, errno } = error as NodeJS.ErrnoException;
+      const fault = `${seen} ${message}`;
+      // What the filesystem says may pass (a permission, a bad moment of the card) without a change of the file.
+      if (errno !== undefined) seen = '';
+      if (fault !== this.#said)
+        this.#log.error(
+          `${this.#path} cannot be used, children with certificates of an authority are not let in: ${message}`,
+        );
+      this.#said = fault;
     }
+    this.#seen = seen;
     return this.#value;
   }
 }
