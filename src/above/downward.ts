@@ -5,7 +5,9 @@ import { holdfastUpstream } from '../dialects/holdfast-upstream.ts';
 import { covers } from '../dialects/topic-filter.ts';
 import type { DownPublication, MethodFromAbove, UpPublication } from '../dialects/upstream-dialect.ts';
 import type { BelowHouse } from '../hub/front.ts';
+import { MailboxFull } from '../hub/mailbox.ts';
 import { decodePublication, encodePublication, type KeptPublication } from './kept-publication.ts';
+import type { Rejection } from './rejections.ts';
 
 /** Documents that are kept for gateways below us, and their bytes: beyond it they are handed on, and not kept. */
 const DOCUMENTS_MAX = 10_000;
@@ -36,6 +38,7 @@ export class Downward {
   /** Topics that a child has yet to be told of. */
   readonly #due = new Map<string, Set<string>>();
   #bytes = 0;
+  #last: Promise<unknown> = Promise.resolve();
   #busy: Timer | null = null;
   #full = false;
 
@@ -56,14 +59,15 @@ export class Downward {
     }
   }
 
-  /** Resolves when it need not come again; rejects when it should. */
-  async receive(gateway: string, publication: DownPublication): Promise<void> {
+  /** Resolves when it need not come again, with a command that is refused for good; rejects when it should. */
+  async receive(gateway: string, publication: DownPublication): Promise<Rejection | null> {
     const way = this.#options.way(gateway);
-    if (way === null) return;
     const from = holdfastUpstream(gateway).heard(publication);
-    if (from.kind === 'registry' || from.kind === 'desired') await this.#document(way, publication);
-    else if (from.kind === 'command') await this.#command(way, publication);
+    if (from.kind === 'command') return this.#command(gateway, way, publication);
+    if (way === null) return null;
+    if (from.kind === 'registry' || from.kind === 'desired') await this.#turn(() => this.#document(way, publication));
     else if (from.kind === 'method') this.#method(gateway, way, publication, from);
+    return null;
   }
 
   /** A child has subscribed: it is told what is kept on these topics. */
@@ -78,17 +82,26 @@ export class Downward {
   }
 
   /** `isIts` tells topics of gateways that are not below us any more. */
-  async forget(isIts: (topic: string) => boolean): Promise<void> {
-    const gone = [...this.#documents.values()].filter(({ topic }) => isIts(topic));
-    for (const { topic, body } of gone) {
-      this.#documents.delete(topic);
-      this.#bytes -= body.length;
-    }
-    await this.#options.house.store.put(gone.map(({ topic }) => [DOCUMENT + topic, null] as const));
+  forget(isIts: (topic: string) => boolean): Promise<void> {
+    return this.#turn(async () => {
+      const gone = [...this.#documents.values()].filter(({ topic }) => isIts(topic));
+      for (const { topic, body } of gone) {
+        this.#documents.delete(topic);
+        this.#bytes -= body.length;
+      }
+      await this.#options.house.store.put(gone.map(({ topic }) => [DOCUMENT + topic, null] as const));
+    });
   }
 
   stop(): void {
     this.#busy?.cancel();
+  }
+
+  /** One thing at a time, as the store does it: each counts with what the one before it has left. */
+  #turn(act: () => Promise<void>): Promise<void> {
+    const done = this.#last.then(act);
+    this.#last = done.catch(() => undefined);
+    return done;
   }
 
   async #document(way: string, { topic, body, contentType }: DownPublication): Promise<void> {
@@ -114,7 +127,9 @@ export class Downward {
     this.#pump();
   }
 
-  #command(way: string, { topic, body, contentType, userProperties, messageExpirySecs }: DownPublication) {
+  async #command(gateway: string, way: string | null, publication: DownPublication): Promise<Rejection | null> {
+    if (way === null) return { child: gateway, reason: 'unknown', why: 'there is no way to that gateway' };
+    const { topic, body, contentType, userProperties, messageExpirySecs } = publication;
     const properties = Object.fromEntries(
       Object.entries(userProperties ?? {}).map(([name, value]) => [
         name,
@@ -123,7 +138,13 @@ export class Downward {
     );
     const message = { body, properties, ...(contentType === undefined ? {} : { contentType }) };
     const errand = { topic, expires: messageExpirySecs !== undefined };
-    return this.#options.house.hub.deliver(way, null, errand, message, messageExpirySecs ?? null);
+    try {
+      await this.#options.house.hub.deliver(way, null, errand, message, messageExpirySecs ?? null);
+      return null;
+    } catch (error) {
+      if (!(error instanceof MailboxFull)) throw error;
+      return { child: way, reason: 'full', why: `${error.message}, and it was for ${gateway}` };
+    }
   }
 
   #method(gateway: string, way: string, { topic, body }: DownPublication, request: MethodFromAbove): void {

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Clock } from '../clock/clock.ts';
+import type { Clock, Timer } from '../clock/clock.ts';
 import type {
   DownPublication,
   FromAbove,
@@ -12,10 +12,14 @@ import type { JsonObject } from '../twins/patch.ts';
 import type { Twins } from '../twins/twins.ts';
 import type { Errands } from './errands.ts';
 import { Inbox } from './inbox.ts';
+import type { Reason, Rejection } from './rejections.ts';
 import { TwinPost } from './twin-post.ts';
 
 /** IoT Edge's name of the module that stands for the hub itself. */
 const EDGE_HUB = '$edgeHub';
+
+/** After a child was added here, so long until its desired properties are asked for, ms: others may be added with it. */
+const NEWCOMERS_MS = 1000;
 
 /** Children that were refused in a registry document, of whom above is told by name. */
 const REFUSED_MAX = 20;
@@ -28,13 +32,21 @@ export interface Line {
 
 /** Takes the registry document; see registrar.ts. */
 export interface RegistryDesk {
+  /** Rejects when it could not be kept, and should come again. */
   receive(body: Buffer): Promise<void>;
   /** For the gateway's reported properties; null: nothing has come yet. */
-  report(): { readonly version: number | null; readonly refused: readonly unknown[] } | null;
+  report(): {
+    readonly version: number | null;
+    readonly refused: readonly unknown[];
+    readonly error: string | null;
+  } | null;
+  /** Calls `listener` when a child has been added here. */
+  onAdded(listener: () => void): void;
 }
 
 /** Takes the gateway's own desired properties; see settings.ts. */
 export interface SettingsDesk {
+  /** Rejects when they could not be kept, and should come again. */
   receive(desired: JsonObject, version: number, speaker: 'gateway' | '$edgeHub'): Promise<void>;
   report(): object | null;
 }
@@ -53,8 +65,14 @@ export interface BelowDesk {
   subscriptions(): readonly Subscription[];
   connected(line: Line, kept: boolean): void;
   lost(): void;
-  /** Resolves when it need not come again. */
-  receive(gateway: string, publication: DownPublication): Promise<void>;
+  /** Resolves when it need not come again: null, or a command that is refused for good. */
+  receive(gateway: string, publication: DownPublication): Promise<Rejection | null>;
+}
+
+/** What came of commands from above, for `status`. */
+export interface CommandsStatus {
+  /** Those that were refused for good since the start, by reason. */
+  readonly refused: Readonly<Record<Reason, number>>;
 }
 
 export interface LiaisonOptions {
@@ -81,10 +99,14 @@ export class Liaison {
   readonly #options: LiaisonOptions;
   readonly #inbox: Inbox;
   #line: Line | null = null;
-  /** The broker had kept our session. */
-  #kept = false;
+  /** The broker has kept our session since all was said over one. */
+  #kept = true;
   #stopping = false;
+  #hearsOfNewcomers = false;
+  #newcomers: Timer | null = null;
   #unknown = 0;
+  /** The registry document that came last: it takes the place of those before, also where one of them is tried again. */
+  #document: Buffer | null = null;
 
   constructor(options: LiaisonOptions) {
     const { gateway, dialect, clock, log, isOurs } = options;
@@ -110,7 +132,8 @@ export class Liaison {
 
   connected(line: Line, kept: boolean): void {
     this.#line = line;
-    this.#kept = kept;
+    // A connection that ends before all is said leaves the broker a session that brings nothing.
+    this.#kept &&= kept;
     this.#inbox.begin();
   }
 
@@ -130,7 +153,13 @@ export class Liaison {
   /** The gateway is stopping: what cannot be said or taken any more is no fault. */
   stop(): void {
     this.#stopping = true;
+    this.#newcomers?.cancel();
     this.#inbox.stop();
+    this.#options.errands.rejections.stop();
+  }
+
+  status(): CommandsStatus {
+    return { refused: this.#options.errands.rejections.counts };
   }
 
   lost(): void {
@@ -144,6 +173,7 @@ export class Liaison {
     const from = this.#options.dialect.heard(publication);
     switch (from.kind) {
       case 'registry':
+        this.#document = from.body;
         this.#inbox.put('registry', () => this.#registry(from.body), stored);
         return;
       case 'twin':
@@ -188,11 +218,18 @@ export class Liaison {
 
   async #registry(body: Buffer): Promise<void> {
     const { registry } = await this.#options.open();
-    const before = registry?.report()?.version;
-    await registry?.receive(body);
+    if (body !== this.#document) return;
+    const before = registry?.report();
+    try {
+      await registry?.receive(body);
+    } catch (error) {
+      // Not each time that it is tried again.
+      if (registry?.report()?.error !== before?.error) await this.#reportOwn();
+      throw error;
+    }
     await this.#reportOwn();
     // What was desired of children that were not ours yet has gone by: asked for again, it comes again.
-    if (registry?.report()?.version !== before) this.#askAgain('twins');
+    if (registry?.report()?.version !== before?.version) this.#askAgain('twins');
   }
 
   async #settings(module: string | null, desired: JsonObject, version: number): Promise<void> {
@@ -219,11 +256,22 @@ export class Liaison {
 
   /** Says who we are, and what has changed here meanwhile. Resolves when our own twin has come, where it has to be asked for. */
   async #greet(line: Line, kept: boolean): Promise<void> {
-    const { key } = await this.#options.open();
+    const { key, registry } = await this.#options.open();
+    if (!this.#hearsOfNewcomers) registry?.onAdded(() => this.#newcomer());
+    this.#hearsOfNewcomers = registry !== null;
     const publication = key === null ? null : this.#options.dialect.key(key);
     if (publication !== null) line.publish(publication);
     await this.#reportOwn();
     await this.twinPost.connected((publication, done) => line.publish(publication, done), kept);
+    if (this.#line === line) this.#kept = true;
+  }
+
+  /** What was desired of it before it was ours has gone by. */
+  #newcomer(): void {
+    this.#newcomers ??= this.#options.clock.after(NEWCOMERS_MS, () => {
+      this.#newcomers = null;
+      this.#askAgain('twins');
+    });
   }
 
   #askAgain(stage: Stage): void {
@@ -248,7 +296,13 @@ export class Liaison {
     if (below === null) {
       this.#notUnderstood(publication.topic, 'there are no gateways below us');
       stored();
-    } else this.#inbox.put('registry', () => below.receive(gateway, publication), stored);
+      return;
+    }
+    const act = async () => {
+      const rejection = await below.receive(gateway, publication);
+      if (rejection !== null) this.#options.errands.rejections.add(rejection);
+    };
+    this.#inbox.put('registry', act, stored);
   }
 
   #notUnderstood(topic: string, why: string): void {

@@ -50,7 +50,8 @@ export class Registrar {
 
   /**
    * Takes a document as it came. Resolves when it is durable and in force, when it was refused, or when a later one took its
-   * place; never rejects. The log hears what happened, of the same document only once.
+   * place; rejects when it, or that one, could not be kept: it should come again. The log hears what happened, of the same document
+   * only once.
    */
   receive(body: Buffer): Promise<void> {
     // It is a retained message: only the last one counts.
@@ -72,8 +73,15 @@ export class Registrar {
     return this.#options.registry.synced;
   }
 
+  /** Calls `listener` when a child has come that is in no document. */
+  onAdded(listener: () => void): void {
+    this.#options.registry.onAdded(listener);
+  }
+
   async #work(): Promise<void> {
-    for (let body = this.#next(); body !== null; body = this.#next()) await this.#take(body);
+    let unkept: Error | null = null;
+    for (let body = this.#next(); body !== null; body = this.#next()) unkept = await this.#take(body);
+    if (unkept !== null) throw unkept;
   }
 
   #next(): Buffer | null {
@@ -82,19 +90,21 @@ export class Registrar {
     return body;
   }
 
-  async #take(body: Buffer): Promise<void> {
+  /** Gives back why it could not be kept; null when it was, or was refused. */
+  async #take(body: Buffer): Promise<Error | null> {
     const { registry, key, trust, clock, log } = this.#options;
     if (body.length === 0) {
       log.info('there is no registry document above any more: the children stay as they are');
-      return;
+      return null;
     }
     try {
       const opened = await openDocument(body, key, trust());
       const news = await registry.takeDocument(opened, clock.known() ? clock.wall() : null);
       this.#error = null;
       if (news) this.#say(opened.document.version);
+      return null;
     } catch (error) {
-      this.#refuse(error as Error);
+      return this.#refuse(error as Error);
     }
   }
 
@@ -106,12 +116,14 @@ export class Registrar {
     if (refused.length > NAMED_MAX) log.warn(`and ${refused.length - NAMED_MAX} more were not taken from upstream`);
   }
 
-  #refuse(error: Error): void {
+  /** Gives the error back where it need not last. */
+  #refuse(error: Error): Error | null {
     const { log } = this.#options;
     const expected = [DocumentRefused, RegistryRefusal, JwkError].some((known) => error instanceof known);
     const why = expected ? error.message : `it cannot be kept: ${error.message}`;
-    if (why === this.#error) return;
+    if (why !== this.#error)
+      log.error(expected ? {} : { err: error }, `a registry document was not taken, the one before counts: ${why}`);
     this.#error = why;
-    log.error(expected ? {} : { err: error }, `a registry document was not taken, the one before counts: ${why}`);
+    return expected ? null : error;
   }
 }

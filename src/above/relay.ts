@@ -11,6 +11,7 @@ import { Claims } from './claims.ts';
 import { Downward } from './downward.ts';
 import { HopMarks } from './hop-marks.ts';
 import type { Line } from './liaison.ts';
+import type { Rejection } from './rejections.ts';
 import { Upward } from './upward.ts';
 
 /** How often it is looked for gateways that were registered meanwhile, ms. */
@@ -32,6 +33,8 @@ export interface RelayOptions {
   };
   /** Gives a message to the router. Takes its place in order at the call, and rejects when there is no room. */
   readonly accept: (source: Source, content: Omit<Reading, 'measuredAt' | 'output'>, hops: number) => Promise<void>;
+  /** Throws while there will be a hub and it is not known who may connect. */
+  readonly mustBeKnown: () => unknown;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -86,9 +89,19 @@ export class Relay implements Below {
     });
     this.#upward.open(house.store);
     this.#unhear();
-    this.#unhear = house.registry.onRevoked((child, module) => {
-      if (module === null && house.registry.find(child)?.gateway !== true) this.#gone(child);
+    const { registry } = house;
+    const changed = registry.onRevoked((child, module) => {
+      const found = registry.find(child);
+      // Who is removed is gone once that is durable.
+      if (module === null && found !== undefined && found.gateway !== true) this.#gone(child);
     });
+    const removed = registry.onRemoved((child, module) => {
+      if (module === null) this.#gone(child);
+    });
+    this.#unhear = () => {
+      changed();
+      removed();
+    };
     this.#looking ??= clock.every(LOOK_MS, () => this.#look());
   }
 
@@ -182,9 +195,10 @@ export class Relay implements Below {
     this.#upward.lost();
   }
 
-  /** Something from above for a gateway below us. Resolves when it need not come again; rejects when it should. */
-  async receive(gateway: string, publication: DownPublication): Promise<void> {
-    await this.#downward?.receive(gateway, publication);
+  /** Something from above for a gateway below us. Resolves when it need not come again, rejects when it should: {@link Downward.receive}. */
+  async receive(gateway: string, publication: DownPublication): Promise<Rejection | null> {
+    if (this.#downward === null) this.#options.mustBeKnown();
+    return (await this.#downward?.receive(gateway, publication)) ?? null;
   }
 
   get #speaksUp(): boolean {
@@ -216,6 +230,8 @@ export class Relay implements Below {
 
   #gone(child: string): void {
     const lost = this.#claims?.release(child) ?? [];
+    // What is kept of them goes: added anew, they are asked for anew.
+    for (const gateway of lost) this.#asked?.delete(gateway);
     this.marks.forget(child);
     const isIts = (topic: string) => lost.some((gateway) => topic.startsWith(`${PREFIX}/${gateway}/`));
     const forgotten = Promise.all([this.#downward?.forget(isIts) ?? Promise.resolve(), this.#upward.forget(isIts)]);

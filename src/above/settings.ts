@@ -63,6 +63,10 @@ export class Settings {
   readonly #keep: Keep;
   readonly #log: Logger;
   #good: AllWanted;
+  /** Of these, the ones that are on the medium. */
+  #durable: AllWanted;
+  /** That they could not be kept has been said. */
+  #said = false;
   #laid: Laid;
   #seen: AllWanted;
   #problems: readonly string[] = [];
@@ -74,7 +78,7 @@ export class Settings {
     this.#base = base;
     this.#keep = keep;
     this.#log = log;
-    this.#good = this.#kept();
+    this.#good = this.#durable = this.#kept();
     this.#seen = this.#good;
     this.#laid = this.#overFile();
   }
@@ -91,14 +95,14 @@ export class Settings {
   }
 
   /**
-   * Takes whole desired properties. Resolves when they are in force and kept, or refused: see {@link report}. Never rejects: what is
-   * in force and could not be kept is said.
+   * Takes whole desired properties. Resolves when they are in force and kept, or refused: see {@link report}. Rejects when they are in
+   * force and could not be kept: they should come again.
    */
   async receive(desired: JsonObject, version: number, speaker: Speaker = 'gateway'): Promise<void> {
     const wanted = { version, desired: withoutMarks(desired) };
     const before = this.#seen[speaker];
     // It is retained above, and comes again with each connection.
-    if (before?.version === version && same(before.desired, wanted.desired)) return;
+    if (before?.version === version && same(before.desired, wanted.desired)) return this.#remember();
     this.#seen = { ...this.#seen, [speaker]: wanted };
     const laid = settingsFromAbove(this.#base, ...said(this.#seen));
     if ('problems' in laid) {
@@ -117,7 +121,7 @@ export class Settings {
     const laid = this.#seen === this.#good ? null : settingsFromAbove(base, ...said(this.#seen));
     if (laid !== null && !('problems' in laid)) {
       const changed = this.#adopt(laid);
-      void this.#remember();
+      this.#remember().catch(() => undefined);
       return changed;
     }
     this.#laid = this.#overFile();
@@ -147,10 +151,20 @@ export class Settings {
     return this.#takenUp();
   }
 
+  /** Keeps the good ones where they are not kept yet. */
   async #remember(): Promise<void> {
-    await this.#keep.put(RECORD, { format: FORMAT, ...this.#good }).catch((error: unknown) => {
-      this.#log.error({ err: error }, 'settings from above are in force, and could not be kept for the next start');
-    });
+    const good = this.#good;
+    if (good === this.#durable) return;
+    try {
+      await this.#keep.put(RECORD, { format: FORMAT, ...good });
+    } catch (error) {
+      if (!this.#said)
+        this.#log.error({ err: error }, 'settings from above are in force, and could not be kept for the next start');
+      this.#said = true;
+      throw error;
+    }
+    this.#durable = good;
+    this.#said = false;
   }
 
   #takenUp(): Reconfigured {

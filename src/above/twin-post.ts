@@ -2,7 +2,8 @@ import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock/clock.ts';
 import type { FromAbove, UpPublication, UpstreamDialect } from '../dialects/upstream-dialect.ts';
 import { difference, isObject, merged, type JsonObject } from '../twins/patch.ts';
-import type { TwinChange, Twins } from '../twins/twins.ts';
+import type { TwinChange, Twins, TwinView } from '../twins/twins.ts';
+import { readJson } from '../message/json.ts';
 
 /** Reported properties that may be on their way at once. */
 const UNDER_WAY_MAX = 16;
@@ -171,7 +172,9 @@ export class TwinPost {
     const kept = await twins();
     const done = await kept.replaceDesired(child, module, bare(document), version);
     if ('errorCode' in done) {
-      if (done.status >= 500) throw new Error(done.message);
+      // One that is damaged stays so: unacknowledged, it would hold up all that comes from above behind it.
+      const readable = typeof readIn(kept, child, module) !== 'string';
+      if ((done.status === TOO_MANY || done.status >= BROKEN) && readable) throw new Error(done.message);
       return this.#say(`the desired properties of ${nameOf(child, module)} are not taken: ${done.message}`);
     }
     if (child === gateway) await own(module, bare(kept.read(child, module).desired), version);
@@ -245,7 +248,9 @@ export class TwinPost {
           // Its turn comes again when what is on its way has arrived.
           if ([...this.#underWay.values()].some((posted) => posted.name === name)) continue;
           this.#waiting.delete(name);
-          this.#send(publish, name, gone ? null : twins.read(...namedBy(name)).reported);
+          const twin = gone ? null : readIn(twins, ...namedBy(name));
+          if (typeof twin === 'string') this.#say(`the reported properties of ${name} cannot be read: ${twin}`);
+          else this.#send(publish, name, twin?.reported ?? null);
         }
       },
       // They cannot be opened: then none has changed either.
@@ -306,6 +311,15 @@ export class TwinPost {
   }
 }
 
+/** A twin, or why it cannot be read: its record may be damaged, or of a newer release. */
+function readIn(twins: Pick<Twins, 'read'>, child: string, module: string | null): TwinView | string {
+  try {
+    return twins.read(child, module);
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
 /** Without what the protocol puts in: `$version`, `$metadata`. */
 function bare(document: JsonObject): JsonObject {
   return Object.fromEntries(Object.entries(document).filter(([name]) => !name.startsWith('$')));
@@ -313,7 +327,7 @@ function bare(document: JsonObject): JsonObject {
 
 function jsonObject(body: Buffer): JsonObject | null {
   try {
-    const value: unknown = JSON.parse(body.toString('utf8'));
+    const value = readJson(body.toString('utf8'));
     return isObject(value) ? value : null;
   } catch {
     return null;

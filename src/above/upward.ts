@@ -118,8 +118,10 @@ export class Upward {
       throw Object.assign(new Error(why), { reason: 'rejected' });
     }
     const number = this.#next++;
-    await this.#store!.put([[lossName(number), encodePublication(publication)]]);
-    this.#losses.set(number, publication);
+    const record = encodePublication(publication);
+    await this.#store!.put([[lossName(number), record]]);
+    // Its body is a piece of what came from a socket: the copy holds nothing else alive.
+    this.#losses.set(number, decodePublication(record));
   }
 
   /** False: there is no room for it. */
@@ -129,7 +131,8 @@ export class Upward {
     const bytes = this.#bytes + body.length - (before?.publication.body.length ?? 0);
     if (bytes > TOPICS_BYTES_MAX || (before === undefined && this.#retained.size >= TOPICS_MAX)) return false;
     this.#bytes = bytes;
-    this.#retained.set(topic, { publication, due: true });
+    // A copy, as of a loss report.
+    this.#retained.set(topic, { publication: { ...publication, body: Buffer.from(body) }, due: true });
     return true;
   }
 

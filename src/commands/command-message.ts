@@ -21,6 +21,12 @@ export interface CommandContent {
   readonly properties: Readonly<Record<string, string>>;
 }
 
+/** Why something is no message that can be queued. */
+export interface NoCommand {
+  readonly refused: string;
+  readonly reason: 'too-large' | 'malformed' | 'expired';
+}
+
 /** A message that can be queued. */
 export interface CommandMessage extends CommandContent {
   /** Of which of its fates its sender wants to hear. */
@@ -37,17 +43,23 @@ export function commandMessage(
   content: CommandContent,
   clock: Pick<Clock, 'wall' | 'known'>,
   lifeSecs?: number,
-): CommandMessage | { readonly refused: string } {
+): CommandMessage | NoCommand {
   const { body, properties } = content;
   if (body.length > COMMAND_BODY_BYTES_MAX)
-    return { refused: `a body of ${body.length} bytes; a message to a child may have ${COMMAND_BODY_BYTES_MAX}` };
+    return {
+      refused: `a body of ${body.length} bytes; a message to a child may have ${COMMAND_BODY_BYTES_MAX}`,
+      reason: 'too-large',
+    };
   const ack = ACKS.find((each) => each === (properties['ack'] ?? 'none'));
   if (ack === undefined)
-    return { refused: `ack is ${JSON.stringify(properties['ack'])}, not one of ${ACKS.join(', ')}` };
+    return {
+      refused: `ack is ${JSON.stringify(properties['ack'])}, not one of ${ACKS.join(', ')}`,
+      reason: 'malformed',
+    };
   const expiry = properties['absolute-expiry-time'];
   const at = expiry === undefined ? Number.NaN : Date.parse(expiry);
-  if (expiry !== undefined && Number.isNaN(at)) return { refused: 'its expiry is no time' };
+  if (expiry !== undefined && Number.isNaN(at)) return { refused: 'its expiry is no time', reason: 'malformed' };
   const secs = !Number.isNaN(at) && clock.known() ? (at - clock.wall()) / 1000 : (lifeSecs ?? LIFE_SECS);
-  if (secs <= 0) return { refused: 'it has expired' };
+  if (secs <= 0) return { refused: 'it has expired', reason: 'expired' };
   return { ...content, ack, expiresAfterSecs: Math.min(secs, LIFE_SECS_MAX) };
 }

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../clock/clock.ts';
+import { readJson } from '../message/json.ts';
 
 /** What a command came to. `status` follows HTTP's numbers. */
 export interface CommandResult {
@@ -99,7 +100,7 @@ export class Commands {
   async answer(id: string, name: string, body: Buffer): Promise<Buffer | null> {
     let request: { payload?: unknown; responseTimeoutSecs?: unknown; sentAt?: unknown } = {};
     try {
-      if (body.length > 0) request = (JSON.parse(body.toString('utf8')) as typeof request | null) ?? {};
+      if (body.length > 0) request = (readJson(body.toString('utf8')) as typeof request | null) ?? {};
     } catch (error) {
       return encode(failure(400, `the request is not JSON: ${(error as Error).message}`));
     }

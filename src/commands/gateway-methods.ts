@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Clock } from '../clock/clock.ts';
 import { LOG_LEVELS, type LogLevelWord } from '../config/settings-from-above.ts';
 import { choice, integer, misfit, show } from '../config/values.ts';

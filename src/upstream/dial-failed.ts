@@ -4,20 +4,29 @@ export type Stage = 'dns' | 'tcp' | 'proxy' | 'tls' | 'websocket';
 /** What an attempt says that was ended from outside. */
 export const GIVEN_UP = 'given up';
 
+export interface DialDetails {
+  readonly code?: string;
+  readonly status?: number;
+  readonly advice?: string;
+}
+
 /** Why there is no connection. One line for people; the same fault gives the same line each time. */
 export class DialFailed extends Error {
   readonly stage: Stage;
   /** What Node or OpenSSL calls it, when it has a name. */
   readonly code: string | undefined;
+  /** What to do about it, when that is known. */
+  readonly advice: string | undefined;
   /** The HTTP status that a proxy or a WebSocket server gave instead. */
   readonly status: number | undefined;
 
-  constructor(stage: Stage, message: string, { code, status }: { code?: string; status?: number } = {}) {
+  constructor(stage: Stage, message: string, { code, status, advice }: DialDetails = {}) {
     super(message);
     this.name = 'DialFailed';
     this.stage = stage;
     this.code = code;
     this.status = status;
+    this.advice = advice;
   }
 }
 

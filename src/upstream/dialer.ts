@@ -69,8 +69,9 @@ export class Dialer {
       const trust = { ...(tls.ca === undefined ? {} : { ca: tls.ca }), minVersion: tls.minVersion };
       if (place.encrypted) socket = await secure(socket, place.host, trust, this.#time, signal);
     } catch (error) {
-      const { message, stage, code } = error as DialFailed;
-      throw new DialFailed(stage, `proxy ${place.authority}: ${message}`, code === undefined ? {} : { code });
+      const { message, stage, code, advice } = error as DialFailed;
+      const details = { ...(code !== undefined && { code }), ...(advice !== undefined && { advice }) };
+      throw new DialFailed(stage, `proxy ${place.authority}: ${message}`, details);
     }
     return tunnel(socket, proxy, authority, signal);
   }

@@ -5,6 +5,7 @@ import type { UpPublication, UpstreamDialect } from '../dialects/upstream-dialec
 import type { Stored } from '../message/message.ts';
 import { Flight } from './flight.ts';
 import { LossReports } from './loss-reports.ts';
+import { Obituary } from './obituary.ts';
 import type { Outbox } from './outbox.ts';
 import { PublishBatch } from './publish-packet.ts';
 import { Rate, type RateLimit } from './rate.ts';
@@ -18,14 +19,12 @@ export const UNMARKED_MAX = 1000;
 const WRITE_BYTES = 64 * 1024;
 /** Disconnects by the peer with the same oldest message in flight, before it is sent alone. */
 const SUSPECT_AFTER = 3;
-/** How often dead letters are spoken of, ms. */
-const DEAD_SAID_EVERY_MS = 60_000;
 /** Shortest wait for `maxRate`, ms: what it lets through meanwhile goes in one write. */
 const RATE_WAIT_MS_MIN = 20;
 /** Packet identifiers for loss reports and status, above the messages'. */
 const CONTROL_IDS_FROM = PACKET_IDS + 1;
 const CONTROL_IDS = 4000;
-/** Of them waiting or unanswered at the most; beyond it they are dropped. */
+/** Of them waiting or unanswered at the most; beyond it they are refused. */
 const CONTROLS_MAX = 1000;
 
 const NO_MATCHING_SUBSCRIBERS = 0x10;
@@ -54,6 +53,7 @@ export class Drain {
   readonly #controls = new Map<number, (reason: number) => void>();
   readonly #losses: LossReports;
   readonly #stall: Stall;
+  readonly #obituary: Obituary;
   #rate: Rate | null = null;
   #maxRate: RateLimit | undefined;
   #rateTimer: Timer | null = null;
@@ -74,8 +74,6 @@ export class Drain {
   #finished: (() => void) | null = null;
   /** This session has carried something: the broker acknowledged it. */
   #carries = false;
-  #deadSaidAt = -Infinity;
-  #deadUnsaid = 0;
   sent = 0;
 
   constructor(options: DrainOptions) {
@@ -87,6 +85,7 @@ export class Drain {
       publish: (publication, done) => this.#waiting.push({ publication, done }),
       again: () => this.#pumpLater(),
     });
+    this.#obituary = new Obituary(clock, log);
     this.#stall = new Stall(clock, log, () => this.#flight.size + this.#controls.size);
     this.limit(options.maxRate);
     outbox.onCommit(() => this.#pumpLater());
@@ -163,7 +162,12 @@ export class Drain {
    * when it has been handed to the socket.
    */
   publish(publication: UpPublication, done: (reason: number) => void): void {
-    if (this.#session === null || this.#waiting.length + this.#controls.size >= CONTROLS_MAX) return;
+    if (this.#session === null) return;
+    if (this.#waiting.length + this.#controls.size >= CONTROLS_MAX) {
+      // Whoever waits for an answer over this session waits no longer than for a refusal.
+      this.#options.clock.soon(() => done(QUOTA_EXCEEDED));
+      return;
+    }
     this.#waiting.push({ publication, done });
     this.#pumpLater();
   }
@@ -212,28 +216,27 @@ export class Drain {
       if (answer.kind === 'delivered') {
         this.#cautious = false;
         this.#outbox.delivered(stored, answer.matched);
+      } else if (answer.kind === 'oversized') {
+        this.#settleOversized(stored, answer.bytes, answer.bytesMax);
       } else if (answer.reason === QUOTA_EXCEEDED) {
         this.#cautious = true;
         this.#session?.abort('the upstream says that its quota is used up');
         return;
       } else {
         this.#outbox.deadLetter(stored, `refused with reason 0x${answer.reason.toString(16)}`);
-        this.#sayDead(stored, answer.reason);
+        this.#obituary.refused(stored, answer.reason);
       }
     }
   }
 
-  /** One line a minute: a mistake in the broker's rights refuses everything. */
-  #sayDead({ message, lane, seq }: Stored, reason: number): void {
-    this.#deadUnsaid++;
-    const now = this.#options.clock.monotonic();
-    if (now < this.#deadSaidAt + DEAD_SAID_EVERY_MS) return;
-    this.#deadSaidAt = now;
-    this.#options.log.warn(
-      { child: message.source.child, lane, seq, reason: `0x${reason.toString(16)}`, count: this.#deadUnsaid },
-      'the upstream refuses messages for good: they are dead letters now; are we allowed to publish?',
-    );
-    this.#deadUnsaid = 0;
+  #settleOversized(stored: Stored, bytes: number, bytesMax: number): void {
+    if (bytes === -1) {
+      this.#outbox.deadLetter(stored, 'has a topic or property longer than MQTT can say');
+      this.#obituary.unsayable(stored);
+      return;
+    }
+    this.#outbox.deadLetter(stored, `larger than the broker takes: ${bytes} bytes, at most ${bytesMax}`);
+    this.#obituary.oversized(stored, bytes, bytesMax);
   }
 
   get #window(): number {
@@ -303,7 +306,8 @@ export class Drain {
     this.#flight.add(stored);
     if (size === -1) {
       // It could never be taken; it keeps its place in the order of settling.
-      this.#flight.answered(lastId(this.#flight), { kind: 'refused', reason: PACKET_TOO_LARGE });
+      const [bytes, bytesMax] = [this.#batch.sizeOf(publication), session.packetBytesMax];
+      this.#flight.answered(lastId(this.#flight), { kind: 'oversized', bytes, bytesMax });
       this.#pumpLater();
       return true;
     }

@@ -3,7 +3,9 @@ import { PACKET_IDS } from './session.ts';
 
 export type Answer =
   | { readonly kind: 'delivered'; readonly matched: boolean }
-  | { readonly kind: 'refused'; readonly reason: number };
+  | { readonly kind: 'refused'; readonly reason: number }
+  /** Not sent: a packet of so many bytes, where the broker takes so many; -1: MQTT cannot say it at all. */
+  | { readonly kind: 'oversized'; readonly bytes: number; readonly bytesMax: number };
 
 interface InFlight {
   readonly stored: Stored;

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { MqttClient } from 'mqtt';
+import { brokerFault } from './broker-fault.ts';
 import type { DialFailed } from './dial-failed.ts';
 import type { Dialer, Dialed } from './dialer.ts';
 import type { WayOut } from './way-out.ts';
@@ -23,11 +24,14 @@ export interface GuestOptions extends WayOut {
 /** Why the broker did not let the guest in. `refusal` is CONNACK's code; null when none came. */
 export class GuestRefused extends Error {
   readonly refusal: number | null;
+  /** What to do about it, when that is known. */
+  readonly advice: string | undefined;
 
-  constructor(message: string, refusal: number | null) {
+  constructor(message: string, refusal: number | null, advice?: string) {
     super(message);
     this.name = 'GuestRefused';
     this.refusal = refusal;
+    this.advice = advice;
   }
 }
 
@@ -70,7 +74,8 @@ async function attempt(
   try {
     line = await options.dialer.dial(options, msMax, signal);
   } catch (error) {
-    throw new GuestRefused((error as DialFailed).message, null);
+    const { message, advice } = error as DialFailed;
+    throw new GuestRefused(message, null, advice);
   }
   return introduce(line, options, version, msMax, signal);
 }
@@ -100,8 +105,8 @@ function introduce(
     // The listeners stay: an error that nobody listens for would end the process.
     client.on('error', (error) => {
       const { code } = error as { code?: unknown };
-      const why = error.message === '' && typeof code === 'string' ? code : error.message;
-      failure ??= new GuestRefused(why, typeof code === 'number' ? code : null);
+      const { what, advice } = brokerFault(error, options);
+      failure ??= new GuestRefused(what, typeof code === 'number' ? code : null, advice);
       client.end(true);
       reject(failure);
     });

@@ -1,7 +1,8 @@
 import { isIP, type Socket } from 'node:net';
-import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
-import { codeOf, DialFailed, GIVEN_UP, reasonOf } from './dial-failed.ts';
-import { faultWhileUncertain, type TrustedTime } from './server-trust.ts';
+import { connect, type ConnectionOptions, type PeerCertificate, type TLSSocket } from 'node:tls';
+import { codeOf, DialFailed, GIVEN_UP, reasonOf, type DialDetails } from './dial-failed.ts';
+import { faultWhileUncertain, shownBy, type TrustedTime } from './server-trust.ts';
+import { tlsFault, type TlsFault } from './tls-fault.ts';
 import type { TlsKeys } from './way-out.ts';
 
 /** What a TLS connection to `host` over `socket` is made with: SNI for a name, none for an address (RFC 6066, section 3). */
@@ -29,11 +30,19 @@ export function secure(
 ): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const uncertain = time !== null && !time.known;
-    const fail = (why: string, details: { code?: string } = {}) => {
+    let shown: PeerCertificate[] = [];
+    const fail = (why: string, details: DialDetails = {}) => {
       signal.removeEventListener('abort', giveUp);
       line?.destroy();
       socket.destroy();
       reject(new DialFailed('tls', why, details));
+    };
+    const scene = () => ({ host, shown, ownCa: keys.ca !== undefined, minVersion: keys.minVersion });
+    const failBy = (error: Error) => {
+      const { code } = codeOf(error);
+      const fault = code === undefined ? null : tlsFault(code, scene());
+      if (fault === null) fail(reasonOf(error), codeOf(error));
+      else fail(fault.what, { ...codeOf(error), advice: fault.advice });
     };
     const giveUp = () => fail(GIVEN_UP);
     let line: TLSSocket | null = null;
@@ -45,17 +54,19 @@ export function secure(
       line = connect({ ...tlsOptions(socket, host, keys), rejectUnauthorized: !uncertain });
     } catch (error) {
       // A key that is none, or that does not belong to its certificate.
-      fail(reasonOf(error as Error), codeOf(error as Error));
+      failBy(error as Error);
       return;
     }
     const secured = line;
     signal.addEventListener('abort', giveUp);
-    secured.on('error', (error) => fail(reasonOf(error), codeOf(error)));
-    secured.once('close', () => fail('the connection was closed in the middle of the TLS handshake'));
+    secured.on('error', failBy);
+    secured.once('close', () => failBy(Object.assign(new Error('closed'), { code: 'ECONNRESET' })));
+    // Before Node judges: afterwards the certificates cannot be asked for any more, and words need their dates and names.
+    secured.prependOnceListener('secure', () => (shown = shownBy(secured)));
     secured.once('secureConnect', () => {
-      const fault = uncertain ? faultWhileUncertain(secured, host, keys.ca, time.now()) : null;
+      const fault: TlsFault | null = uncertain ? faultWhileUncertain(secured, host, keys.ca, time.now()) : null;
       if (fault !== null) {
-        fail(fault);
+        fail(fault.what, { advice: fault.advice });
         return;
       }
       signal.removeEventListener('abort', giveUp);

@@ -2,16 +2,13 @@ import { checkServerIdentity, rootCertificates, type PeerCertificate, type TLSSo
 import { readCertificate, type Certificate } from '../registry/certificate.ts';
 import { chainFault } from '../registry/chain.ts';
 import { authoritiesIn } from '../registry/trust.ts';
+import { tlsFault, type TlsFault } from './tls-fault.ts';
 
 /** What OpenSSL says of a certificate when the only thing that it found last are the dates. */
 export const DATE_FAULTS: ReadonlySet<string> = new Set(['CERT_NOT_YET_VALID', 'CERT_HAS_EXPIRED']);
-/** OpenSSL's own words, which Node gives only to who lets it refuse. */
-const WORDS: Readonly<Record<string, string>> = {
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'self-signed certificate',
-  SELF_SIGNED_CERT_IN_CHAIN: 'self-signed certificate in certificate chain',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'unable to get local issuer certificate',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'unable to verify the first certificate',
-};
+/** How {@link serverFault} ends for a date, of whichever certificate of the chain it is. */
+const ENDED = /CERT_HAS_EXPIRED$/;
+const NOT_TRUSTED = 'name the certificate of the authority that signed it in upstream.ca, or have it made anew';
 /** Most certificates of a server that are looked at. */
 const CERTIFICATES_MAX = 10;
 
@@ -40,31 +37,38 @@ export function faultWhileUncertain(
   host: string,
   ca: string | undefined,
   now: number,
-): string | null {
+): TlsFault | null {
   if (socket.authorized) return null;
   const code = String(socket.authorizationError);
+  const shown = shownBy(socket);
+  const scene = { host, shown, ownCa: ca !== undefined };
   try {
-    if (DATE_FAULTS.has(code)) return serverFault(socket, host, ca, now);
-    const misnamed = checkServerIdentity(host, socket.getPeerCertificate());
-    return WORDS[code] ?? misnamed?.message ?? code;
+    const fault = DATE_FAULTS.has(code) ? serverFault(shown, host, ca, now) : code;
+    if (fault === null) return null;
+    return tlsFault(ENDED.test(fault) ? 'CERT_HAS_EXPIRED' : fault, scene) ?? { what: fault, advice: NOT_TRUSTED };
   } catch (error) {
-    return (error as Error).message;
+    return { what: (error as Error).message, advice: NOT_TRUSTED };
   }
 }
 
 /**
  * Judges a server while the time is not known. OpenSSL takes the clock's word, and a date hides every other fault that it
  * found before, so the whole chain is looked at again: names, signatures, uses, and of the dates what is certain. A
- * certificate that had ended by `now` does not count; one that begins later may well have begun. Returns null, or the fault.
+ * certificate that had ended by `now` does not count; one that begins later may well have begun. Returns null, or the fault: a code of
+ * Node's, or words.
  */
-function serverFault(socket: TLSSocket, host: string, ca: string | undefined, now: number): string | null {
-  const shown = shownBy(socket);
+function serverFault(
+  shown: readonly PeerCertificate[],
+  host: string,
+  ca: string | undefined,
+  now: number,
+): string | null {
   if (shown.length === 0) return 'no certificate was shown';
   const misnamed = checkServerIdentity(host, shown[0]!);
-  if (misnamed !== undefined) return misnamed.message;
+  if (misnamed !== undefined) return 'ERR_TLS_CERT_ALTNAME_INVALID';
   const [leaf, ...others] = shown.map(({ raw }) => readCertificate(raw));
   const trusted = ca === undefined ? roots() : authoritiesIn(ca);
-  const dated = ({ notAfter }: Certificate) => (notAfter < now ? 'certificate has expired' : null);
+  const dated = ({ notAfter }: Certificate) => (notAfter < now ? 'CERT_HAS_EXPIRED' : null);
   // One that is trusted by itself, without an authority.
   if (trusted.some(({ sha256 }) => sha256 === leaf!.sha256)) return leaf!.flaw ?? dated(leaf!);
   return chainFault(leaf!, others, trusted, dated, 'server');

@@ -1,7 +1,9 @@
 import { MqttClient, type IClientOptions } from 'mqtt';
 import type { Clock } from '../clock/clock.ts';
+import { brokerFault } from './broker-fault.ts';
 import { reasonOf, type DialFailed } from './dial-failed.ts';
 import type { Dialer, Dialed } from './dialer.ts';
+import { disconnected } from './disconnected.ts';
 import { RECEIVE_MAXIMUM } from './incoming.ts';
 import { Inlet, type InletEvents } from './inlet.ts';
 import type { WayOut } from './way-out.ts';
@@ -47,12 +49,15 @@ export class ConnectFailed extends Error {
   readonly refusal: number | null;
   /** The broker does not speak this version of MQTT, or seems not to. */
   readonly wrongVersion: boolean;
+  /** What to do about it, when that is known. */
+  readonly advice: string | undefined;
 
-  constructor(message: string, refusal: number | null, wrongVersion: boolean) {
+  constructor(message: string, refusal: number | null, wrongVersion: boolean, advice?: string) {
     super(message);
     this.name = 'ConnectFailed';
     this.refusal = refusal;
     this.wrongVersion = wrongVersion;
+    this.advice = advice;
   }
 }
 
@@ -106,7 +111,8 @@ export class Session {
     try {
       line = await options.dialer.dial(options, CONNECT_MS_MAX, signal);
     } catch (error) {
-      throw new ConnectFailed((error as DialFailed).message, null, false);
+      const { message, advice } = error as DialFailed;
+      throw new ConnectFailed(message, null, false, advice);
     }
     return Session.#introduce(line, options, clock, began + CONNECT_MS_MAX - clock.monotonic(), signal);
   }
@@ -135,18 +141,19 @@ export class Session {
       // that nobody listens for would end the process.
       let settled = false;
       let lastError: string | null = null;
+      let advice: string | undefined;
       const fail = (why: string, refusal: number | null, wrongVersion: boolean) => {
         if (settled) return;
         settled = true;
         deadline.cancel();
         client.end(true);
-        reject(new ConnectFailed(why, refusal, wrongVersion));
+        reject(new ConnectFailed(why, refusal, wrongVersion, advice));
       };
       const deadline = clock.after(msMax, () => fail(`no answer within ${CONNECT_MS_MAX / 1000} s`, null, false));
       signal.addEventListener('abort', () => fail('given up', null, false), { once: true });
       if (signal.aborted || stream.destroyed) fail('the connection was closed before it was answered', null, false);
       client.on('error', (error) => {
-        lastError = reasonOf(error);
+        ({ what: lastError, advice } = brokerFault(error, options));
         const { code } = error as { code?: unknown };
         // A CONNACK that refuses comes as an error whose code is its number.
         if (typeof code === 'number') fail(lastError, code, code === 1 || code === 0x84);
@@ -212,7 +219,7 @@ export class Session {
   #listen(): void {
     const client = this.#client;
     client.on('disconnect', (packet) => {
-      this.#lastError = `the broker disconnected us with reason 0x${(packet.reasonCode ?? 0).toString(16)}`;
+      this.#lastError = disconnected(packet.reasonCode ?? 0);
     });
     client.on('error', (error) => {
       this.#lastError = reasonOf(error);

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock/clock.ts';
 import { STAGES, type UpstreamDialect } from '../dialects/upstream-dialect.ts';
 import { backoff, STABLE_MS } from './backoff.ts';
+import { ShortConnections } from './disconnected.ts';
 import { Dialer } from './dialer.ts';
 import type { Downlink, Line } from './downlink.ts';
 import { Drain } from './drain.ts';
@@ -9,6 +10,7 @@ import { LinkWatch } from './link-watch.ts';
 import type { Outbox } from './outbox.ts';
 import type { RateLimit } from './rate.ts';
 import { ConnectFailed, Session } from './session.ts';
+import { SubackWatch } from './suback-watch.ts';
 import { TimeWait } from './time-wait.ts';
 import type { WayOut } from './way-out.ts';
 
@@ -64,11 +66,14 @@ export class Upstream {
   readonly #log: Logger;
   readonly #dialer: Dialer;
   readonly #links: LinkWatch;
+  readonly #subacks: SubackWatch;
   #waits: Iterator<number, never>;
   #version: 4 | 5;
   #silentCloses = 0;
   /** This version has been spoken with the broker: silence says nothing of it any more. */
   #spoken: 4 | 5 | null = null;
+  /** It is 3.1.1 for nothing but silence, from before the broker had ever let us in. */
+  #guessed = false;
   #state: UpstreamState = 'stopped';
   #since: number;
   #session: Session | null = null;
@@ -76,6 +81,7 @@ export class Upstream {
   #giveUp = new AbortController();
   #retry: Timer | null = null;
   #stable: Timer | null = null;
+  readonly #short = new ShortConnections();
   #statusTimer: Timer | null = null;
   #renewal: Timer | null = null;
   #link: Timer | null = null;
@@ -97,6 +103,7 @@ export class Upstream {
     this.#log = options.log;
     this.#dialer = options.dialer ?? new Dialer({ clock: options.clock });
     this.#links = new LinkWatch(options.clock);
+    this.#subacks = new SubackWatch(options.clock, options.keepaliveSecs, (...late) => this.#unanswered(...late));
     this.#drain = new Drain({ ...options });
     this.#waits = this.#newWaits();
     this.#says = options.dialect.status(Buffer.alloc(0), true) !== null;
@@ -121,8 +128,11 @@ export class Upstream {
     this.#cancelTimers();
     this.#timeWait?.stop();
     this.#giveUp.abort();
-    await this.#connecting;
-    if (session === null) return;
+    if (session === null) {
+      // Not with a session: a broker may leave a SUBSCRIBE without an answer for ever.
+      await this.#connecting;
+      return;
+    }
     // What is on its way is settled first, or it would come again after the next start.
     await this.#within(FINISH_MS_MAX, (done) => this.#drain.finish(done));
     await this.#within(FAREWELL_MS_MAX, (done) => this.#publishStatus('offline', done));
@@ -193,9 +203,17 @@ export class Upstream {
     this.#said.clear();
     this.#session = session;
     this.#become('online');
-    this.#stable = this.#clock.after(STABLE_MS, () => (this.#waits = this.#newWaits()));
+    this.#stable = this.#clock.after(STABLE_MS, () => {
+      this.#stable = null;
+      this.#waits = this.#newWaits();
+      this.#short.lasted();
+      if (this.#guessed) this.#tryFive(session);
+    });
     this.#log.info({ protocol: version === 5 ? '5' : '3.1.1' }, `connected to ${redact(url)}`);
-    if (renewInMs !== undefined) this.#renewal = this.#clock.after(renewInMs, () => void this.#renew(session));
+    if (renewInMs !== undefined) {
+      const why = 'our credentials run out: connecting anew';
+      this.#renewal = this.#clock.after(renewInMs, () => void this.#renew(session, () => this.#log.debug(why)));
+    }
     const { downlink } = this.#options;
     // Before anything is heard: what was kept for us may have come already.
     downlink.connected(this.#line(session), session.kept);
@@ -207,7 +225,8 @@ export class Upstream {
       closed: (why, byPeer) => {
         if (this.#session !== session) return;
         this.#ended(byPeer);
-        this.#lost(new Error(why));
+        const early = byPeer && this.#stable !== null;
+        this.#lost(new Error(early ? this.#short.ended(why, this.#options.clientId) : why));
       },
     });
     if (this.#session !== session) return;
@@ -224,7 +243,7 @@ export class Upstream {
     for (const stage of STAGES) {
       for (const { filters, qos } of this.#options.dialect.subscriptions().filter((each) => each.stage === stage)) {
         const refused = (error: Error) => refusals.push(`${filters.join(', ')} (${error.message})`);
-        await session.subscribe(filters, qos).catch(refused);
+        await this.#subacks.subscribe(session, filters, qos).catch(refused);
         if (this.#session !== session) return;
         if (!this.#says) this.#drain.carried();
       }
@@ -241,15 +260,31 @@ export class Upstream {
       publish: (publication, done = () => undefined) => {
         if (this.#session === session) this.#drain.publish(publication, done);
       },
-      subscribe: (filters, qos) => session.subscribe(filters, qos),
+      subscribe: (filters, qos) => this.#subacks.subscribe(session, filters, qos),
     };
   }
 
-  /** Credentials run out: what is under way is settled, and the connection made anew. */
-  async #renew(session: Session): Promise<void> {
+  /** Brokers that were away may have kept silent then: now that one is there its silence would mean something. Once. */
+  #tryFive(session: Session): void {
+    this.#guessed = false;
+    this.#version = 5;
+    void this.#renew(session, () => this.#log.debug('the broker may know MQTT 5 after all: connecting anew'));
+  }
+
+  /** It may be our session that the broker has trouble with: another connection may be answered. */
+  #unanswered(session: Session, filters: readonly string[], secs: number): void {
+    const others = filters.length > 1 ? ` and ${filters.length - 1} more` : '';
+    const what = `${filters[0]}${others}`;
+    const why = `the broker keeps the connection and has not answered for ${secs} s that we subscribe to ${what}`;
+    void this.#renew(session, () => this.#log.warn(`${why}: nothing of it comes from above; connecting anew`));
+  }
+
+  /** What is under way is settled, and the connection made anew at once. */
+  async #renew(session: Session, say: () => void): Promise<void> {
+    if (this.#session !== session) return;
     await this.#within(FINISH_MS_MAX, (done) => this.#drain.finish(done));
     if (this.#session !== session) return;
-    this.#log.debug('our credentials run out: connecting anew');
+    say();
     this.#ended(false);
     this.#cancelTimers();
     await session.leave();
@@ -272,7 +307,7 @@ export class Upstream {
     if (this.#state === 'online')
       this.#log.warn(`connection to ${redact(this.#options.url)} lost: ${why}; messages are kept`);
     else if (!this.#said.has(why) && this.#said.size < REASONS_SAID_MAX)
-      this.#log.warn(`cannot connect to ${redact(this.#options.url)}: ${why}; messages are kept`);
+      this.#log.warn(`cannot connect to ${redact(this.#options.url)}: ${why}${hint(error)}; messages are kept`);
     this.#lastError = why;
     if (this.#said.size < REASONS_SAID_MAX) this.#said.add(why);
     this.#become('waiting');
@@ -306,6 +341,7 @@ export class Upstream {
       if (this.#version === this.#spoken || ++this.#silentCloses < SILENT_CLOSES_BEFORE_311) return;
     }
     this.#silentCloses = 0;
+    this.#guessed = error.refusal === null && this.#version === 5 && this.#spoken === null;
     this.#version = this.#version === 5 ? 4 : 5;
   }
 
@@ -339,6 +375,13 @@ export class Upstream {
     const { minSecs, maxSecs } = this.#options.reconnect;
     return backoff(minSecs * 1000, maxSecs * 1000, this.#options.random);
   }
+}
+
+/** What to do about it, where it is known. */
+function hint(error: Error): string {
+  const { advice, fix } = error as { advice?: string; fix?: string };
+  const known = advice ?? fix;
+  return known === undefined ? '' : `; ${known}`;
 }
 
 /** A URL without what may be secret in it. */
