@@ -35,8 +35,8 @@ import { openSpool, openSpoolLate } from './spool/opening.ts';
 import type { SpoolSettings } from './spool/settings.ts';
 import { sendOff } from './spool/send-off.ts';
 import type { Spool } from './spool/spool.ts';
-import { ledgerStats } from './spool/stats.ts';
-import { State } from './store/state.ts';
+import { openState } from './store/state-rescue.ts';
+import type { State } from './store/state.ts';
 import { Twins, type TwinChange } from './twins/twins.ts';
 import { Dialer } from './upstream/dialer.ts';
 import { Resolver } from './upstream/resolver.ts';
@@ -53,6 +53,8 @@ export interface Platform extends ProcessServices {
   readonly random: () => number;
   /** Whether somebody is there to set the clock, so that messages wait a while for it. */
   readonly timeExpected?: () => boolean;
+  /** Called again and again while the start takes long: it goes on. */
+  readonly progress?: (() => void) | undefined;
   /** Sees each reading as the sensor gives it, whatever becomes of it; for those who show them. */
   readonly onReading?: (child: string, reading: Reading) => void;
   /** Sees each command that a rule or a route gave to a child, and what came of it; likewise. */
@@ -87,16 +89,15 @@ export class Gateway {
   readonly #door: FrontDoor;
 
   private constructor(settings: Settings, platform: Platform, state: State | LateState, spool: Spool) {
-    const loaded = settings.laid;
     this.settings = settings;
-    this.#loaded = loaded;
+    this.#loaded = settings.laid;
     this.#platform = platform;
     this.#state = state;
     this.#spool = spool;
-    this.spoolDesk = new SpoolDesk(spool, loaded.config.gateway.dataDir, platform.clock);
-    this.#startedAt = platform.clock.monotonic();
-    const { config } = loaded;
-    const { clock, log } = platform;
+    const { config } = settings.laid;
+    const { clock, log, onOrder: seen } = platform;
+    this.spoolDesk = new SpoolDesk(spool, config.gateway.dataDir, clock);
+    this.#startedAt = clock.monotonic();
     this.#time = new KnownTime(clock, state, BUILT_AT ?? 0);
     this.reception = new Reception({ config, medium: state, clock, log, time: this.#time });
     this.#commands = new Commands(clock);
@@ -104,6 +105,7 @@ export class Gateway {
       config,
       spool,
       accept: (source, content, hops) => this.#router.said(source, content, true, hops),
+      mustBeKnown: () => this.#door.mailroom,
       clock,
       log,
     });
@@ -116,6 +118,7 @@ export class Gateway {
         age: () => spool.stamp().age,
         accept: (source, content, senderWaits) => this.#router.said(source, content, senderWaits),
         hasRoom: () => spool.snapshot().hasRoom,
+        tooLarge: () => spool.refused('too-large'),
         noticesWanted: () => this.#router.takesNotices,
         below: this.#relay,
       },
@@ -123,7 +126,7 @@ export class Gateway {
       (enrolment) => this.#twinsIn(enrolment),
     );
     const touch = () => spool.touch(false);
-    this.#orders = new Orders({ commands: this.#commands, clock, log, touch, seen: platform.onOrder });
+    this.#orders = new Orders({ commands: this.#commands, clock, log, seen, touch });
     this.#deliveries = new Deliveries({
       rules: { has: (id) => this.#modules.has(id), feed: (...fed) => this.#modules.feed(...fed) },
       front: () => this.#door.front,
@@ -157,7 +160,7 @@ export class Gateway {
     const me = { id: config.gateway.id, gateway: this, process: platform, clock, statusText: statusOf };
     this.#commands.register(config.gateway.id, new GatewayMethods(me));
     this.#children = new WiredChildren({
-      loaded,
+      loaded: settings.laid,
       clock,
       log,
       onReading: (child, reading) => {
@@ -166,7 +169,7 @@ export class Gateway {
       },
     });
     for (const [id, target] of this.#children) this.#commands.register(id, target);
-    this.#board = new BoardHealth({ loaded, clock, log, own: () => this.#own() });
+    this.#board = new BoardHealth({ loaded: settings.laid, clock, log, own: () => this.#own() });
     const { upstream } = config;
     this.#liaison = upstream === undefined ? null : this.#makeLiaison(upstream);
     this.#upstream = upstream === undefined ? null : this.#makeUpstream(upstream, this.#liaison!);
@@ -178,7 +181,7 @@ export class Gateway {
 
   /** Opens the data directory. Throws when it cannot be used: the message says what to do. */
   static async open(loaded: LoadedConfig, platform: Platform): Promise<Gateway> {
-    const state = new State(`${loaded.config.gateway.dataDir}/state`);
+    const state = await openState(`${loaded.config.gateway.dataDir}/state`, platform.log);
     return Gateway.#opened(loaded, platform, state, openSpool);
   }
 
@@ -200,7 +203,7 @@ export class Gateway {
     try {
       // Before the spool is opened: its quota may come from above.
       const settings = new Settings({ base: loaded, keep: state, log: platform.log });
-      const spool = await open(spoolSettings(settings.laid), state, platform.clock, platform.log);
+      const spool = await open(spoolSettings(settings.laid), state, platform.clock, platform.log, platform.progress);
       return new Gateway(settings, platform, state, spool);
     } catch (error) {
       await state.close();
@@ -313,8 +316,9 @@ export class Gateway {
       clock: { known: clock.known(), wall: new Date(clock.wall()).toISOString() },
       upstream: this.#upstream?.snapshot() ?? null,
       settings: this.settings.report(),
+      commands: this.#liaison?.status() ?? null,
       spool: this.#spool.snapshot(),
-      ledger: ledgerStats(this.#spool.durableBooks()),
+      ledger: this.#spool.ledger,
       children: this.#children.summary(),
       registry: this.reception.syncStatus(),
       ...this.#door.status(),
@@ -347,7 +351,7 @@ export class Gateway {
     const enrolment = () => this.reception.enrolment();
     const cabinet = new Cabinet({ enrolment, twins: () => this.twins(), clock, log });
     const isWired = (child: string) => this.#children.has(child);
-    const isRegistered = (child: string, module: string | null) => this.#door.front?.has(child, module) ?? false;
+    const isRegistered = (child: string, module: string | null) => this.#door.mailroom?.has(child, module) ?? false;
     return new Liaison({
       gateway,
       version: VERSION,
@@ -363,7 +367,8 @@ export class Gateway {
         invoke: (...order) => this.#commands.invoke(...order),
         isWired,
         takesMessages: isRegistered,
-        queue: (child, module, message) => this.#door.front!.queue(child, module, message, message.expiresAfterSecs),
+        accept: (source, content) => this.#router.said(source, content, true),
+        queue: (child, module, message) => this.#door.mailroom!.queue(child, module, message, message.expiresAfterSecs),
       }),
       below: this.#relay,
       clock,

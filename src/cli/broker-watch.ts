@@ -34,15 +34,18 @@ export class BrokerWatch {
     const { signal } = this.#watched;
     let waitMs = RETRY_MS.min;
     for (let first = true; !this.#done; first = false) {
+      const since = performance.now();
       try {
         await this.#listen(first);
-        waitMs = RETRY_MS.min;
       } catch (error) {
         if (signal.aborted) return;
         if (first) throw new CliError(`cannot watch ${this.#where}: ${(error as Error).message}`);
-        await this.#pause(waitMs);
-        waitMs = Math.min(waitMs * 2, RETRY_MS.max);
       }
+      if (this.#done) return;
+      // A broker may let us in and hang up, time and again.
+      if (performance.now() - since > RETRY_MS.max) waitMs = RETRY_MS.min;
+      await this.#pause(waitMs);
+      waitMs = Math.min(waitMs * 2, RETRY_MS.max);
     }
   }
 

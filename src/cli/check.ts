@@ -42,7 +42,7 @@ export async function check(options: CheckOptions): Promise<number> {
   const scene = await look(options.config);
   const checks = allChecks(scene);
   const { only = [], skip = [] } = options;
-  for (const name of [...only, ...skip]) known(name, checks);
+  for (const name of [...only, ...skip]) known(name, checks, 'config' in scene.loaded);
   if (options.list === true) {
     const listed = checks.map(({ id, about }) => ({ id, about }));
     if (options.json === true) printJson(listed);
@@ -55,6 +55,10 @@ export async function check(options: CheckOptions): Promise<number> {
       );
     return FINE;
   }
+
+  const asked = checks.filter(({ id }) => only.length === 0 || only.some((name) => means(name, id)));
+  if (asked.length > 0 && asked.every(({ id }) => skip.some((name) => means(name, id))))
+    throw new CliError('--only and --skip leave no check to look at', USED_WRONGLY);
 
   const reports: Report[] = [];
   const width = Math.max(...checks.map(({ id }) => id.length));
@@ -109,11 +113,11 @@ async function neighbour(named: string, loaded: LoadedConfig): Promise<Neighbour
   }
 }
 
-/** Throws when no check has that name. */
-function known(name: string, checks: readonly Check[]): void {
+/** Throws when no check has that name. `configured`: the children are known. */
+function known(name: string, checks: readonly Check[], configured: boolean): void {
   if (checks.some(({ id }) => means(name, id))) return;
-  // Children that have none, no hub, or a configuration that cannot be read: such a name is no slip.
-  if (/^(serial|gpio)(:|$)|^hub(-|$)/.test(name)) return;
+  // No child at a port or a line, and no hub: such a name is no slip. Nor is a child's, while nobody knows the children.
+  if (/^(serial|gpio)$|^hub(-|$)/.test(name) || (!configured && /^(serial|gpio):/.test(name))) return;
   const meant = nearest(
     name,
     checks.map(({ id }) => id),

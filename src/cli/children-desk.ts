@@ -1,10 +1,13 @@
 import { BUILT_AT } from '../config/version.ts';
+import { sessionRecords } from '../hub/sessions.ts';
 import { carryOut, type Order } from '../registry/desk.ts';
 import { Enrolment } from '../registry/enrolment.ts';
 import { RegistryRefusal } from '../registry/registry.ts';
 import { SealError } from '../registry/seal-key.ts';
+import type { RemovedListener } from '../registry/sync.ts';
 import { makeFolder } from '../spool/late-environment.ts';
 import { State } from '../store/state.ts';
+import { Twins } from '../twins/twins.ts';
 import type { Configured } from './configured.ts';
 import { askOne } from './control-client.ts';
 import { CliError } from './output.ts';
@@ -25,9 +28,27 @@ export async function atDesk<T>(where: Configured, work: (desk: Desk) => Promise
   if (await gatewayRuns(where)) {
     return work((order) => askOne(where, 'enrolment', { order }, { silenceMsMax: ORDER_MS_MAX }));
   }
-  return withEnrolment(where, (enrolment) =>
-    work(async <Answer>(order: Order) => (await carryOut(order, enrolment)) as Answer),
-  );
+  return withEnrolment(where, (enrolment) => {
+    // In a gateway that runs the hub sees to it.
+    const gone: Parameters<RemovedListener>[] = [];
+    enrolment.registry.onRemoved((...removed) => gone.push(removed));
+    return work(async <Answer>(order: Order) => {
+      const answer = (await carryOut(order, enrolment)) as Answer;
+      for (const [child, module] of gone.splice(0)) await forget(enrolment, child, module);
+      return answer;
+    });
+  });
+}
+
+async function forget(enrolment: Enrolment, child: string, module: string | null): Promise<void> {
+  await twinsIn(enrolment).forget(child, module);
+  const { store } = enrolment;
+  await store.put(sessionRecords(store, child, module).map((name) => [name, null]));
+}
+
+/** The twins that a gateway keeps that does not run: nobody hears of what changes. */
+export function twinsIn({ store }: Enrolment): Twins {
+  return new Twins({ store, changed: () => undefined });
 }
 
 /** Works with what a gateway that does not run keeps of children. Rejects with a CliError when it cannot be opened. */

@@ -7,7 +7,7 @@ import { print, say } from './output.ts';
 export interface Handout {
   /** For the device SDKs; null without a hub, and for children that have a password. */
   readonly connectionString: string | null;
-  /** What the child must trust; null when the hub's certificate is from files, or there is no hub. */
+  /** What the child must trust; null when the hub's certificate is from files, it listens without TLS alone, or there is no hub. */
   readonly authority: string | null;
   readonly hostName: string | null;
 }
@@ -25,8 +25,9 @@ export interface HubNames {
 export function handout({ config }: Configured, child: string, module: string | null, auth: Auth): Handout {
   const { hub } = config;
   if (hub === undefined) return handoutBy(null, child, module, auth);
-  const { hostName, iothubName = null, cert } = hub;
-  const authority = cert === undefined ? `${keysDir(config)}/ca.pem` : null;
+  const { hostName, iothubName = null, cert, listen } = hub;
+  const secured = listen.mqtts ?? listen.wss ?? listen.https;
+  const authority = cert === undefined && secured !== undefined ? `${keysDir(config)}/ca.pem` : null;
   return handoutBy({ hostName, iothubName, authority }, child, module, auth);
 }
 

@@ -1,6 +1,7 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { importEdgeHub, NoEdgeHub, type Imported } from '../config/edgehub.ts';
 import { CliError, FINE, FOUND_A_PROBLEM, print, printable, printJson, say } from './output.ts';
+import { writeNew } from './output-file.ts';
 
 export interface ImportEdgehubOptions {
   readonly output?: string;
@@ -13,7 +14,7 @@ export interface ImportEdgehubOptions {
  */
 export function configImportEdgehub(file: string, { output, json }: ImportEdgehubOptions): number {
   const { yaml, notes, whole } = imported(file);
-  if (output !== undefined) write(output, yaml);
+  if (output !== undefined) writeNew(output, yaml);
   if (json === true) printJson({ file: output ?? null, yaml, whole, notes });
   else {
     for (const note of notes) say(printable(note));
@@ -36,14 +37,5 @@ function imported(file: string): Imported {
     if (error instanceof SyntaxError) throw new CliError(`${file} is not JSON: ${error.message}`);
     if (error instanceof NoEdgeHub) throw new CliError(`${file} cannot be imported: ${error.message}`);
     throw error;
-  }
-}
-
-function write(file: string, yaml: string): void {
-  try {
-    writeFileSync(file, yaml, { flag: 'wx' });
-  } catch (error) {
-    const exists = (error as NodeJS.ErrnoException).code === 'EEXIST';
-    throw new CliError(exists ? `${file} is there already; it is left as it is` : (error as Error).message);
   }
 }

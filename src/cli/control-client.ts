@@ -1,13 +1,16 @@
 import { connect, type Socket } from 'node:net';
-import type { Configured } from './configured.ts';
+import { ownControlPath } from '../config/control-path.ts';
+import type { Whereabouts } from './configured.ts';
 import { CliError } from './output.ts';
 
 /** A gateway that says nothing for so long hangs, or its board is very busy, ms. */
 const SILENCE_MS_MAX = 10_000;
+/** A gateway that has no place for one more tool shows it the door at once; who was let in for so long, ms, has been heard. */
+const TURNED_AWAY_MS_MAX = 1000;
 
 /** Nobody answers on the socket. */
 export class NoGateway extends CliError {
-  constructor({ socket, named }: Configured) {
+  constructor({ socket, named }: Whereabouts) {
     super(
       `no gateway is running with this configuration (nothing answers on ${socket}); start it with: holdfast run -c ${named}`,
     );
@@ -26,12 +29,14 @@ export interface AskOptions {
  * and a CliError with the gateway's own words when it refuses.
  */
 export async function* ask<Item>(
-  where: Configured,
+  where: Whereabouts,
   request: string,
   args: Readonly<Record<string, unknown>> = {},
   { silenceMsMax = SILENCE_MS_MAX, signal }: AskOptions = {},
 ): AsyncGenerator<Item, void, void> {
   const socket = await connected(where);
+  const since = performance.now();
+  let answered = false;
   const abort = () => socket.destroy();
   signal?.addEventListener('abort', abort);
   if (signal?.aborted === true) abort();
@@ -48,6 +53,7 @@ export async function* ask<Item>(
       const answer = JSON.parse(line) as { item: Item } | { end: true } | { error: string };
       if ('end' in answer) return;
       if ('error' in answer) throw new CliError(answer.error);
+      answered = true;
       yield answer.item;
     }
   } catch (error) {
@@ -59,12 +65,15 @@ export async function* ask<Item>(
     socket.destroy();
   }
   if (signal?.aborted === true) return;
+  // A follower's answer has no other end.
+  if (silenceMsMax === Infinity && (answered || performance.now() - since > TURNED_AWAY_MS_MAX))
+    throw new CliError('the gateway stopped');
   throw new CliError('the gateway went away before it had answered: it was stopped, or too many tools ask it at once');
 }
 
 /** For a request that is answered with one item. */
 export async function askOne<Item>(
-  where: Configured,
+  where: Whereabouts,
   request: string,
   args: Readonly<Record<string, unknown>> = {},
   options: AskOptions = {},
@@ -76,7 +85,18 @@ export async function askOne<Item>(
   return item;
 }
 
-function connected(where: Configured): Promise<Socket> {
+/** A socket in memory may be what is left of a gateway, of another user even: then the one that runs answers at its own place. */
+async function connected(where: Whereabouts): Promise<Socket> {
+  const own = { ...where, socket: ownControlPath(where.dataDir) };
+  try {
+    return await connectedTo(where);
+  } catch (error) {
+    if (!(error instanceof NoGateway) || own.socket === where.socket) throw error;
+    return connectedTo(own);
+  }
+}
+
+function connectedTo(where: Whereabouts): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect(where.socket);
     socket.setEncoding('utf8');

@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import { lateControlPaths, lateSockets, ownControlPath } from '../config/control-path.ts';
 import { answers, type ControlServer } from '../health/control-server.ts';
 import { makeFolder, unwritable } from '../spool/late-environment.ts';
+import { DirectoryLock } from './directory-lock.ts';
 import { CliError } from './output.ts';
 
 /** A gateway's hold on its `dataDir`. */
@@ -21,15 +22,20 @@ export async function takeHold(dataDir: string, serverAt: (path: string) => Cont
     if (await answers(path)) throw new CliError(`another gateway is running here: it answers on ${path}`);
     removed(path);
   }
-  let fault: Error;
+  let fault: Error | null = null;
   try {
     makeFolder(dataDir);
-    return { control: await started(serverAt(ownControlPath(dataDir))), fault: null };
   } catch (error) {
     fault = error as Error;
-    if (!unwritable(error)) {
-      throw new CliError(error instanceof NotStarted ? fault.message : `cannot make gateway.dataDir: ${fault.message}`);
-    }
+    if (!unwritable(error)) throw new CliError(`cannot make gateway.dataDir: ${fault.message}`);
+  }
+  // Until this process ends.
+  await locked(dataDir);
+  try {
+    if (fault === null) return { control: await started(serverAt(ownControlPath(dataDir))), fault };
+  } catch (error) {
+    fault = error as Error;
+    if (!unwritable(error)) throw new CliError(fault.message);
   }
   for (const path of lateControlPaths(dataDir)) {
     try {
@@ -41,13 +47,17 @@ export async function takeHold(dataDir: string, serverAt: (path: string) => Cont
   throw new CliError(fault.message);
 }
 
-/** The directory is there, and the socket could not be made, or another one answers. */
-class NotStarted extends Error {}
+/** Takes the lock of a `dataDir`. Rejects with a CliError when a gateway has it, or a command that works in its files. */
+export async function locked(dataDir: string): Promise<DirectoryLock> {
+  const lock = DirectoryLock.take(dataDir);
+  if (lock !== null) return lock;
+  const path = ownControlPath(dataDir);
+  const how = (await answers(path)) ? `it answers on ${path}` : `it has ${dataDir}`;
+  throw new CliError(`another gateway is running here: ${how}`);
+}
 
 async function started(control: ControlServer): Promise<ControlServer> {
-  await control.start().catch((error: unknown) => {
-    throw new NotStarted((error as Error).message);
-  });
+  await control.start();
   return control;
 }
 

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { open, type FileHandle } from 'node:fs/promises';
 import type { Exchanged } from '../message/exchange.ts';
 import { CliError } from './output.ts';
+import { cannotWrite } from './output-file.ts';
 
 export type Format = 'jsonl' | 'csv';
 
@@ -43,20 +44,22 @@ function csvBody(body: unknown): [text: string, encoding: 'utf8' | 'base64'] {
 
 /** A file, or standard output, that is written no faster than it is taken. */
 export class ExportFile {
+  readonly #path: string;
   readonly #file: FileHandle | null;
 
-  private constructor(file: FileHandle | null) {
+  private constructor(path: string, file: FileHandle | null) {
+    this.#path = path;
     this.#file = file;
   }
 
   /** Makes the file anew; standard output when there is no name or it is `-`. */
   static async open(path: string | undefined): Promise<ExportFile> {
-    if (path === undefined || path === '-') return new ExportFile(null);
+    if (path === undefined || path === '-') return new ExportFile('-', null);
     try {
       // What sensors say is for those who may read the gateway's own files.
-      return new ExportFile(await open(path, 'w', 0o640));
+      return new ExportFile(path, await open(path, 'w', 0o640));
     } catch (error) {
-      throw new CliError(`cannot write the export: ${(error as Error).message}`);
+      throw cannotWrite(path, error);
     }
   }
 
@@ -66,6 +69,7 @@ export class ExportFile {
       if (this.#file !== null) await this.#file.appendFile(text);
       else if (!process.stdout.write(text)) await once(process.stdout, 'drain');
     } catch (error) {
+      if (this.#file !== null) throw cannotWrite(this.#path, error);
       throw new CliError(`cannot write the export: ${(error as Error).message}`);
     }
   }

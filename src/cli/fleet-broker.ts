@@ -57,15 +57,22 @@ export function fleetPlace(options: FleetCommandOptions): FleetPlace {
         `--${unused.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} is for --url`,
         USED_WRONGLY,
       );
-    const usual = join(operatorHome(), 'fleet.yaml');
-    const file = fleetConfig ?? (config === undefined && existsSync(usual) ? usual : undefined);
+    const file = fleetConfig ?? (config === undefined ? usualFile() : undefined);
     if (file !== undefined) return fromFleetFile(file, folder);
-    return fromGatewayFile(config ?? DEFAULT_CONFIG, usual, folder);
+    return fromGatewayFile(config ?? DEFAULT_CONFIG, folder);
   } catch (error) {
-    if (error instanceof ConfigError) throw new CliError(`the fleet's file cannot be used:\n${error.message}`);
-    if (error instanceof CliError) throw error;
-    // Of a file that cannot be read.
-    throw new CliError((error as Error).message);
+    throw unusable(error);
+  }
+}
+
+/** Where the operator's keys are: in `--folder`, else where the operator's file says; undefined: in the usual place. Throws a CliError. */
+export function keyFolder({ folder, fleetConfig }: FleetCommandOptions): string | undefined {
+  const file = fleetConfig ?? usualFile();
+  if (folder !== undefined || file === undefined) return folder;
+  try {
+    return readFleetFile(file).folder;
+  } catch (error) {
+    throw unusable(error);
   }
 }
 
@@ -106,22 +113,40 @@ function brokerAt(url: string, options: FleetCommandOptions): BrokerOptions {
   return { url, protocol: 'auto', username, password, tls };
 }
 
-function fromFleetFile(file: string, folder: string | undefined): FleetPlace {
+/** The operator's file where it is looked for; undefined: there is none. */
+function usualFile(): string | undefined {
+  const usual = join(operatorHome(), 'fleet.yaml');
+  return existsSync(usual) ? usual : undefined;
+}
+
+function unusable(error: unknown): CliError {
+  if (error instanceof ConfigError) return new CliError(`the fleet's file cannot be used:\n${error.message}`);
+  // Else of a file that cannot be read.
+  return error instanceof CliError ? error : new CliError((error as Error).message);
+}
+
+/** Its paths come out absolute. */
+function readFleetFile(file: string) {
   const document = readYaml(file);
   const found = validate(FleetFileSchema, document, document.root);
   if ('problems' in found) throw new ConfigError(found.problems);
-  const { upstream, folder: named } = found.value;
+  const { upstream, folder } = found.value;
   const dir = dirname(resolve(file));
   const absolute = (path: string | undefined) => (path === undefined ? undefined : resolve(dir, path));
   const { ca, clientCert, clientKey, ...rest } = upstream;
   const paths = { ca: absolute(ca), clientCert: absolute(clientCert), clientKey: absolute(clientKey) };
   const there = Object.fromEntries(Object.entries(paths).filter(([, path]) => path !== undefined));
-  const broker = brokerOf({ ...rest, ...there, clientId: rest.clientId ?? 'holdfast' }, file);
-  return { broker, folder: folder ?? absolute(named), local: undefined };
+  return { upstream: { ...rest, ...there, clientId: rest.clientId ?? 'holdfast' }, folder: absolute(folder) };
 }
 
-function fromGatewayFile(file: string, usual: string, folder: string | undefined): FleetPlace {
+function fromFleetFile(file: string, folder: string | undefined): FleetPlace {
+  const { upstream, folder: named } = readFleetFile(file);
+  return { broker: brokerOf(upstream, file), folder: folder ?? named, local: undefined };
+}
+
+function fromGatewayFile(file: string, folder: string | undefined): FleetPlace {
   if (!existsSync(file)) {
+    const usual = join(operatorHome(), 'fleet.yaml');
     throw new CliError(
       `say at which broker the fleet is: with --url mqtts://broker.example:8883, or in ${usual} (upstream: { url: ... })`,
       USED_WRONGLY,

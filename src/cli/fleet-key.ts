@@ -1,9 +1,9 @@
 import { FleetError } from '../fleet/fleet.ts';
 import { OperatorFolder } from '../fleet/operator-folder.ts';
 import { CliError, FINE, print, printJson, printJsonLine, say } from './output.ts';
-import type { FleetCommandOptions } from './fleet-broker.ts';
+import { keyFolder, type FleetCommandOptions } from './fleet-broker.ts';
 
-export interface KeyOptions extends Pick<FleetCommandOptions, 'folder' | 'json'> {
+export interface KeyOptions extends Pick<FleetCommandOptions, 'folder' | 'fleetConfig' | 'json'> {
   readonly makeSigningKey?: boolean;
   readonly signing?: boolean;
 }
@@ -11,7 +11,7 @@ export interface KeyOptions extends Pick<FleetCommandOptions, 'folder' | 'json'>
 /** `holdfast fleet key`: the public halves of the operator's keys. */
 export function fleetKey(options: KeyOptions): Promise<number> {
   try {
-    const folder = new OperatorFolder(options.folder);
+    const folder = new OperatorFolder(keyFolder(options));
     if (options.makeSigningKey === true) folder.makeSigningKey();
     const keys = folder.publicKeys();
     if (options.signing === true) {

@@ -10,6 +10,10 @@ const WAIT_SECS_MAX = 3600;
 const gateway = () => new Option('--gateway <id>', 'which gateway');
 const folder = () => new Option('--folder <folder>', "where the operator's keys are");
 const module = () => new Option('--module <id>', 'a module of this child');
+const fleetConfig = () =>
+  new Option('--fleet-config <file>', 'the fleet file; ~/.config/holdfast/fleet.yaml where there is one').env(
+    'HOLDFAST_FLEET_CONFIG',
+  );
 const lines = () => new Option('--json', 'one JSON text a line');
 
 /** Where the fleet is. `passwordOption`: `--password-file` is the child's where children are added. */
@@ -21,11 +25,7 @@ function atBroker(command: Command, passwordOption = '--password-file'): Command
     .option('--ca <file>', 'with --url: certificates to judge the broker by, PEM')
     .option('--client-cert <file>', 'with --url: our certificate, PEM')
     .option('--client-key <file>', 'with --url: its private key, PEM')
-    .addOption(
-      new Option('--fleet-config <file>', 'the fleet file; ~/.config/holdfast/fleet.yaml where there is one').env(
-        'HOLDFAST_FLEET_CONFIG',
-      ),
-    )
+    .addOption(fleetConfig())
     .addOption(new Option('-c, --config <file>', 'the configuration of a gateway here').env('HOLDFAST_CONFIG'));
 }
 
@@ -60,6 +60,7 @@ export function addFleetCommands(program: Command, does: Does): void {
     .command('key')
     .description("the public halves of the operator's keys")
     .addOption(folder())
+    .addOption(fleetConfig())
     .addOption(json())
     .option('--make-signing-key', 'make the key that signs registry documents')
     .option('--signing', 'only the signing key: what goes to registry.trust of gateways')

@@ -20,7 +20,7 @@ export function fleetStatus(named: string | undefined, options: FleetCommandOpti
         ['registry', registryText(registry)],
         [
           'settings',
-          settings === null
+          settings === null || (settings.version === null && settings.problems.length === 0)
             ? 'none from above'
             : `version ${settings.version ?? '?'}, ${settings.problems.length} problems`,
         ],

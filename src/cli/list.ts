@@ -1,5 +1,5 @@
 import type { Listed, ListedChild, ListedModule } from '../health/status.ts';
-import { configured, type CommonOptions } from './configured.ts';
+import { whereabouts, type CommonOptions } from './configured.ts';
 import { ask } from './control-client.ts';
 import { moduleState } from './module-text.ts';
 import { agoText, bytesText, FINE, print, printable, printJson, say, spanText, table } from './output.ts';
@@ -7,7 +7,7 @@ import { agoText, bytesText, FINE, print, printable, printJson, say, spanText, t
 /** `holdfast list`: children and modules, and how each is doing. */
 export async function list(options: CommonOptions): Promise<number> {
   const found: Listed[] = [];
-  for await (const item of ask<Listed>(configured(options.config), 'list')) found.push(item);
+  for await (const item of ask<Listed>(whereabouts(options.config), 'list')) found.push(item);
   if (options.json === true) {
     printJson(found);
     return FINE;
@@ -24,7 +24,8 @@ export async function list(options: CommonOptions): Promise<number> {
   }
   if (children.length > 0 && modules.length > 0) print('');
   if (modules.length > 0) {
-    const head = ['MODULE', 'STATE', 'LAST OUTPUT', 'IN', 'OUT', 'LATE', 'DROPPED', 'REFUSED', 'HOLDS', 'LAST ERROR'];
+    const counts = ['IN', 'OUT', 'LATE', 'EARLY', 'UNORDERED', 'DROPPED', 'REFUSED'];
+    const head = ['MODULE', 'STATE', 'LAST OUTPUT', ...counts, 'HOLDS', 'LAST ERROR'];
     print(table(head, modules.map(moduleRow)));
   }
   return FINE;
@@ -38,8 +39,8 @@ function childRow(child: ListedChild): string[] {
 }
 
 function moduleRow(module: ListedModule): string[] {
-  const { id, fault, lastOutput, in: taken, out, late, dropped, bounded, held, tables } = module;
-  const counts = [taken, out, late, dropped, bounded].map(String);
+  const { id, fault, lastOutput, in: taken, out, late, early, unordered, dropped, bounded, held, tables } = module;
+  const counts = [taken, out, late, early, unordered, dropped, bounded].map(String);
   const error = printable(fault ?? tables[0] ?? module.firstFault ?? '');
   return [id, moduleState(module), agoText(lastOutput), ...counts, bytesText(held.bytes), error];
 }

@@ -1,5 +1,5 @@
 import { lineText, type LogLine } from '../health/log-ring.ts';
-import { configured, type CommonOptions } from './configured.ts';
+import { whereabouts, type CommonOptions } from './configured.ts';
 import { ask, NoGateway } from './control-client.ts';
 import { untilInterrupted } from './ending.ts';
 import { journal } from './journal.ts';
@@ -30,7 +30,7 @@ export async function logs(child: string | undefined, options: LogsOptions): Pro
   if (options.journal === true) await show(journal({ ...asked, ...how }), options);
   else {
     try {
-      await show(ask<LogLine>(configured(options.config), 'logs', asked, how), options);
+      await show(ask<LogLine>(whereabouts(options.config), 'logs', asked, how), options);
     } catch (error) {
       // Nothing says that it will ever start: who wants to wait for that asks for the journal.
       if (!(error instanceof NoGateway) || follow) throw error;

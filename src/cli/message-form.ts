@@ -25,6 +25,7 @@ const PASSED_OVER: readonly string[] = [
   'seq',
   'receivedAt',
   'clock',
+  'eventTimeOurs',
   'expiresAfterSecs',
   'hops',
   'origin',

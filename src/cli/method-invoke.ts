@@ -1,5 +1,5 @@
 import type { CommandResult } from '../commands/commands.ts';
-import { configured, type CommonOptions } from './configured.ts';
+import { whereabouts, type CommonOptions } from './configured.ts';
 import { askOne } from './control-client.ts';
 import { FINE, FOUND_A_PROBLEM, printJson, say } from './output.ts';
 
@@ -15,7 +15,7 @@ export interface InvokeOptions extends CommonOptions {
 export async function methodInvoke(child: string, name: string, options: InvokeOptions): Promise<number> {
   const { timeout: timeoutSecs, payload = null } = options;
   const { status, payload: answer } = await askOne<CommandResult>(
-    configured(options.config),
+    whereabouts(options.config),
     'invoke',
     { child, name, payload, timeoutSecs },
     { silenceMsMax: timeoutSecs * 1000 + SLACK_MS },

@@ -23,6 +23,7 @@ export function modulesText(modules: readonly ListedModule[]): string {
       ({ fault, bounded }) => fault === undefined && bounded > 0,
     ),
     named('with events that they cannot read', 'yellow', ({ dropped }) => dropped > 0),
+    named('with events from the future, which they do not take', 'yellow', ({ early }) => early > 0),
     named('with tables that cannot be read', 'red', ({ tables }) => tables.length > 0),
     named('whose outputs name no command', 'yellow', ({ wordless }) => wordless > 0),
   ].join('');

@@ -33,7 +33,11 @@ export async function main(argv: readonly string[]): Promise<number> {
       'Offline-first gateway: sensors in, a durable spool in the middle, MQTT upstream when there is a network.',
     )
     .version(VERSION)
-    .exitOverride()
+    // After help or a complaint was written: to a reader who may have gone (`holdfast --help | head -n 1`).
+    .exitOverride((error) => {
+      endTidily();
+      throw error;
+    })
     .showHelpAfterError('(add --help for what there is)')
     .addHelpText('after', examples('holdfast check', 'holdfast run', 'holdfast monitor').trimEnd())
     .addHelpText('after', `\nExit codes: 0 fine, 1 found a problem, 2 used wrongly. The documentation: docs/cli.md`);

@@ -1,5 +1,5 @@
 import type { Restarted } from '../health/requests.ts';
-import { configured, type CommonOptions, type Configured } from './configured.ts';
+import { configured, whereabouts, type CommonOptions, type Whereabouts } from './configured.ts';
 import { askOne } from './control-client.ts';
 import { CliError, FINE, printJson, say, spanText } from './output.ts';
 
@@ -11,7 +11,8 @@ const LOOK_EVERY_MS = 250;
 
 /** `holdfast restart [child]`: one driver, or everything. */
 export async function restart(child: string | undefined, options: CommonOptions): Promise<number> {
-  const where = configured(options.config);
+  // A gateway that is started again needs a configuration that can be used; a driver has the one of its gateway.
+  const where = child === undefined ? configured(options.config) : whereabouts(options.config);
   const asked = child === undefined ? {} : { child };
   const done = await askOne<Restarted>(where, 'restart', asked, { silenceMsMax: RESTART_MS_MAX });
   if ('children' in done) {
@@ -25,17 +26,17 @@ export async function restart(child: string | undefined, options: CommonOptions)
     return FINE;
   }
   say(`process ${done.pid} stops; systemd starts it again`);
-  const began = Date.now();
+  const began = performance.now();
   const pid = await back(where, done.pid);
-  say(`process ${pid} runs, ${spanText((Date.now() - began) / 1000)} later`);
+  say(`process ${pid} runs, ${spanText((performance.now() - began) / 1000)} later`);
   if (options.json === true) printJson({ restarted: 'gateway', pid, pidBefore: done.pid });
   return FINE;
 }
 
 /** Resolves with the process that answers in place of `before`. */
-async function back(where: Configured, before: number): Promise<number> {
-  const deadline = Date.now() + BACK_MS_MAX;
-  while (Date.now() < deadline) {
+async function back(where: Whereabouts, before: number): Promise<number> {
+  const deadline = performance.now() + BACK_MS_MAX;
+  while (performance.now() < deadline) {
     await new Promise<void>((resolve) => {
       setTimeout(resolve, LOOK_EVERY_MS);
     });

@@ -25,7 +25,7 @@ export interface RuleSource {
   readonly tables: Readonly<Record<string, string>>;
 }
 
-/** What is wrong with a query, as it is shown and as JSON. */
+/** What is wrong with a query, or probably not meant, as it is shown and as JSON. */
 export interface RuleProblem {
   readonly module: string | null;
   readonly line: number;
@@ -59,15 +59,21 @@ export function compiled(
     return { engine: Engine.compile({ ...source.settings, script: source.text, ...(references && { references }) }) };
   } catch (error) {
     if (!(error instanceof QueryProblem)) throw error;
-    const { line, column } = placeOf(source.text, error.at);
-    const { first } = source;
-    const place = { line: first.line + line - 1, column: column + (line === 1 ? first.column - 1 : first.indent) };
-    const { message, hint } = error;
-    return {
-      problem: { module: source.module, ...place, message, hint },
-      text: problemText(source.text, error, source.file, first),
-    };
+    return shown(source, error);
   }
+}
+
+/** Something in a query, as JSON and as a person reads it. */
+export function shown(
+  { module, file, text, first }: RuleSource,
+  { at, message, hint }: QueryProblem,
+): { readonly problem: RuleProblem; readonly text: string } {
+  const { line, column } = placeOf(text, at);
+  const place = { line: first.line + line - 1, column: column + (line === 1 ? first.column - 1 : first.indent) };
+  return {
+    problem: { module, ...place, message, hint },
+    text: problemText(text, { at, message, hint }, file, first),
+  };
 }
 
 /** The query, ready to run. Throws a CliError that shows what is wrong with it. */

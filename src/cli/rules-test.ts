@@ -23,6 +23,8 @@ interface Replayed {
   readonly fields: Fields;
   /** By its own time, whole microseconds; where it has none, that of the event before it. */
   readonly time: number;
+  readonly file: string;
+  readonly line: number;
 }
 
 /** What was read of the inputs, and what was not. */
@@ -37,7 +39,7 @@ interface Reading {
 }
 
 /** In the place of an event that has been replayed. */
-const SPENT: Replayed = { input: '', fields: {}, time: 0 };
+const SPENT: Replayed = { input: '', fields: {}, time: 0, file: '', line: 0 };
 /** Bad lines that are named; the others are counted. */
 const NAMED_MAX = 20;
 /** How much is put together before it is written: a system call for each line would take longer than the query. */
@@ -65,10 +67,12 @@ export async function rulesTest(options: RulesTestOptions): Promise<number> {
   events.sort((a, b) => a.time - b.time);
 
   const out: OutputEvent[] = [];
-  for (const [index, { input, fields, time }] of events.entries()) {
+  for (const [index, { input, fields, time, file, line }] of events.entries()) {
     // What comes out of a long file needs the room.
     events[index] = SPENT;
     for (const event of engine.feed(input, { fields, arrival: time, arrivalKnown: true })) out.push(event);
+    // One that a module's outOfOrder made wait is not found any more.
+    if (engine.firstFaulty === fields) reading.firstFault ??= `${file}:${line}: ${engine.firstFault}`;
   }
   for (const event of engine.end()) out.push(event);
   out.sort((a, b) => a.time.ms - b.time.ms || a.time.ticks - b.time.ticks || a.select - b.select);
@@ -133,7 +137,7 @@ async function read(
       USED_WRONGLY,
     );
   }
-  const events: { fields: Fields; time: number | null }[] = [];
+  const events: { fields: Fields; time: number | null; line: number }[] = [];
   const lines = textLines(file === '-' ? process.stdin : createReadStream(file));
   let untimed: string | null = null;
   try {
@@ -142,7 +146,7 @@ async function read(
       const fields = fieldsOf(reading, `${file}:${number}`, text);
       if (fields === null) continue;
       try {
-        events.push({ fields, time: timeOf(engine, input, fields, timestampBy) });
+        events.push({ fields, time: timeOf(engine, input, fields, timestampBy), line: number });
       } catch (error) {
         if (!(error instanceof ValueError)) throw error;
         untimed ??= `${file}:${number}: ${error.message}`;
@@ -155,7 +159,9 @@ async function read(
   }
   if (events.length === 0 && untimed !== null) throw new CliError(printable(untimed));
   let last = events.find(({ time }) => time !== null)?.time ?? 0;
-  for (const { fields, time } of events) reading.events.push({ input, fields, time: (last = time ?? last) });
+  for (const { fields, time, line } of events) {
+    reading.events.push({ input, fields, time: (last = time ?? last), file, line });
+  }
 }
 
 function drop(reading: Reading, why: string): void {

@@ -7,6 +7,7 @@ import { BUILT_AT, VERSION } from '../config/version.ts';
 import { Gateway, type Platform } from '../gateway.ts';
 import { ControlServer } from '../health/control-server.ts';
 import { LogLevel } from '../health/log-level.ts';
+import { LogOutlet } from '../health/log-outlet.ts';
 import { LogRing, type LogFormat } from '../health/log-ring.ts';
 import { Reloader } from '../health/reload.ts';
 import { requests } from '../health/requests.ts';
@@ -21,6 +22,8 @@ import { thrift } from './thrift.ts';
 
 /** Stopping must be done by then, ms; systemd's own limit is longer. */
 const STOP_MS_MAX = 5000;
+/** What a failed start has left open may keep the process for so long, ms. */
+const LINGER_MS = 500;
 /** The exit code of a stop that wants to be a restart: not 0, so that systemd's `Restart=on-failure` starts it again too. */
 const RESTART_WANTED = 75;
 
@@ -39,6 +42,10 @@ export async function run(options: RunOptions): Promise<number> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   try {
     return await untilStopped(options);
+  } catch (error) {
+    // Whoever starts it again, in safe mode at last, waits for its end.
+    setTimeout(() => process.exit(), LINGER_MS).unref();
+    throw error;
   } finally {
     clearInterval(hold);
   }
@@ -49,9 +56,11 @@ async function untilStopped(options: RunOptions): Promise<number> {
   const { gateway: settings } = loaded.config;
   const clock = new SystemClock(kernelTimeSynchronised, BUILT_AT);
   const format = options.logFormat ?? (toJournal() ? 'journald' : 'text');
-  const ring = new LogRing(format, (text) => process.stdout.write(text));
+  const outlet = new LogOutlet(process.stdout);
+  const ring = new LogRing(format, (text) => outlet.write(text));
   const level = new LogLevel(options.logLevel);
   const log = ring.logger(level, clock);
+  outlet.onReadAgain((count) => log.warn({ count }, 'lines of the log were left out: nobody read them'));
   const notifier = SystemdNotifier.fromEnvironment(process.env, log);
 
   const asked = stopRequested();
@@ -74,13 +83,17 @@ async function untilStopped(options: RunOptions): Promise<number> {
   // A loop takes somebody who starts us again.
   const starts = endToBeStartedAgain && new StartRecord(settings.dataDir, loaded.path, clock, log);
   const safeMode = starts?.begin() ?? null;
-  process.on('uncaughtExceptionMonitor', (error) => starts?.failed(error));
+  process.on('uncaughtExceptionMonitor', (error) => {
+    starts?.failed(error);
+    ring.end();
+  });
   if (safeMode !== null) {
     log.error(
       `safe mode: ${safeMode.why}. Sensors, rules and hub stay off, what is stored is sent; for an ordinary start: \`holdfast restart\``,
     );
   }
-  const platform: Platform = { clock, timeExpected, log, random: Math.random, safeMode, ...services };
+  const progress = () => notifier?.starting(clock.monotonic());
+  const platform: Platform = { clock, timeExpected, log, random: Math.random, safeMode, ...services, progress };
   const gateway = await opened(loaded, platform, fault).catch(async (error: unknown) => {
     starts?.failed(error);
     await control.stop();
@@ -104,6 +117,7 @@ async function untilStopped(options: RunOptions): Promise<number> {
   notifier?.stopping();
   watchdog.stop();
   const late = setTimeout(() => {
+    ring.end();
     log.error(`not stopped within ${STOP_MS_MAX / 1000} s, leaving; what was accepted is on the medium`);
     process.exit(1);
   }, STOP_MS_MAX);
@@ -114,6 +128,7 @@ async function untilStopped(options: RunOptions): Promise<number> {
   await gateway.stop();
   await control.stop();
   clearTimeout(late);
+  ring.end();
   log.info('stopped');
   return code;
 }

@@ -24,7 +24,7 @@ export async function listPorts(loaded: LoadedConfig | undefined, asJson: boolea
       description,
       names: names.get(path) ?? [],
       children: children.get(path) ?? [],
-      owner: (await portHolder(path)) ?? null,
+      owner: (await portHolder(path))?.text ?? null,
     })),
   );
   if (asJson) printJson(ports);

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { compactionFailed, type Compacting } from '../health/requests.ts';
-import { compacted, type Compacted } from '../spool/compaction.ts';
+import type { Compacted } from '../spool/compaction.ts';
 import { spoolFile } from '../spool/files.ts';
 import { StoreError } from '../store/store-error.ts';
 import { configured, type CommonOptions, type Configured } from './configured.ts';
@@ -41,7 +41,7 @@ async function inStopped(where: Configured, copied: (bytes: number) => void): Pr
   mustHaveSpool(where);
   say('no gateway is running; it is done in its files');
   try {
-    const { before } = await inStoppedSpool(where, (spool) => compacted(spool, copied));
+    const { before } = await inStoppedSpool(where, (spool) => spool.compact(copied));
     // Closing it takes a commit, and room for that.
     return { before, after: statSync(spoolFile(where.dataDir)).size };
   } catch (error) {

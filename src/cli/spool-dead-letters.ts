@@ -1,4 +1,5 @@
 import { shownLetter, type ShownLetter } from '../health/shown.ts';
+import { timesIn } from '../spool/boot-table.ts';
 import { lettersIn } from '../spool/dead-letters.ts';
 import { lookAtSpool } from '../spool/files.ts';
 import { orderLetters, type LetterOrder, type LettersDone } from '../spool/letter-orders.ts';
@@ -23,7 +24,11 @@ export async function listDeadLetters(options: CommonOptions): Promise<number> {
     async (): Promise<Answer<ShownLetter[]>> => ({ found: await fromRunning(where), whole: true }),
     () =>
       fromFiles(where, (complain) =>
-        lookAtSpool(where.dataDir, (reader) => lettersIn(reader, 0, Infinity).map(shownLetter), complain),
+        lookAtSpool(
+          where.dataDir,
+          (reader, books) => lettersIn(reader, 0, Infinity).map((each) => shownLetter(each, timesIn(books.boots))),
+          complain,
+        ),
       ),
   );
   if (options.json === true) printJson(found);

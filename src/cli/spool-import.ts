@@ -43,8 +43,8 @@ export async function spoolImport(file: string, options: CommonOptions): Promise
   // Opened before anything else: whoever we become later may not be able to.
   const input = await opened(file);
   if (await gatewayRuns(where)) return new Import(input, options, (batch) => ask(where, batch)).run();
-  say('no gateway is running; the messages go into its spool');
   return inStoppedSpool(where, (spool) => {
+    say('no gateway is running; the messages go into its spool');
     const taker: Taker = (batch) =>
       takeIn(
         spool,

@@ -1,4 +1,5 @@
 import { peeked, type Peeked } from '../health/shown.ts';
+import { timesIn } from '../spool/boot-table.ts';
 import { lookAtSpool } from '../spool/files.ts';
 import { peek } from '../spool/inspection.ts';
 import { configured, type CommonOptions } from './configured.ts';
@@ -26,7 +27,11 @@ export async function spoolPeek(options: PeekOptions): Promise<number> {
     },
     () =>
       fromFiles(where, (complain) =>
-        lookAtSpool(where.dataDir, (reader, books) => peek(reader, books, count, lane).map(peeked), complain),
+        lookAtSpool(
+          where.dataDir,
+          (reader, books) => peek(reader, books, count, lane).map((each) => peeked(each, timesIn(books.boots))),
+          complain,
+        ),
       ),
   );
   if (options.json === true) printJson(found);

@@ -1,6 +1,7 @@
+import { usedPercent } from '../board/disk-space.ts';
 import type { SyncStatus } from '../registry/sync.ts';
 import type { GatewayStatus } from '../health/status.ts';
-import { configured, type CommonOptions } from './configured.ts';
+import { whereabouts, type CommonOptions } from './configured.ts';
 import { askOne } from './control-client.ts';
 import { agoText, bytesText, coloured, FINE, print, printable, printJson, spanText } from './output.ts';
 import { modulesText } from './module-text.ts';
@@ -8,10 +9,12 @@ import { ledgerText, wearText } from './spool-text.ts';
 
 /** From so much on the file counts as filled: what else lies in dataDir comes and goes. */
 const FILLED_PERCENT = 99;
+/** Full mailboxes that are named. */
+const FULL_NAMED_MAX = 3;
 
 /** `holdfast status`: the whole gateway on a few lines. */
 export async function status(options: CommonOptions): Promise<number> {
-  const now = await askOne<GatewayStatus>(configured(options.config), 'status');
+  const now = await askOne<GatewayStatus>(whereabouts(options.config), 'status');
   if (options.json === true) printJson(now);
   else for (const [name, text] of rows(now)) print(`${name.padEnd(9)} ${text}`);
   return FINE;
@@ -40,6 +43,7 @@ function rows(now: GatewayStatus): [string, string][] {
     ...(now.registry === null ? [] : [['registry', registryText(now.registry)] satisfies [string, string]]),
     ...(now.hub === null ? [] : [['hub', hubText(now.hub)] satisfies [string, string]]),
     ...(now.hubFault === null ? [] : [['hub', closedText(now.hubFault)] satisfies [string, string]]),
+    ...commandsRow(now.commands),
     ...(now.below.gateways === 0 ? [] : [['gateways below', belowText(now.below)] satisfies [string, string]]),
     ...(now.modules.length === 0 ? [] : [['modules', modulesText(now.modules)] satisfies [string, string]]),
     ['memory', bytesText(now.memory.rssBytes)],
@@ -56,7 +60,7 @@ function boardText({ temperatureCelsius, power, disk, age, life, over }: Gateway
   const known = [
     temperatureCelsius !== null && `${temperatureCelsius.toFixed(0)} C`,
     power.underVoltage !== null && `voltage ${power.underVoltage ? 'too low' : 'fine'}`,
-    disk !== null && `${bytesText(disk.availableBytes)} of ${bytesText(disk.totalBytes)} free`,
+    disk !== null && `disk ${usedPercent(disk) ?? 100} % in use, ${bytesText(disk.availableBytes)} free`,
     age.usedPercent !== null && `${age.usedPercent} % of the eMMC's life used`,
     life.daysLeft !== null && `the medium lasts ${life.daysLeft} days at this rate`,
   ].filter((each) => each !== false);
@@ -82,13 +86,33 @@ function registryText({ version, receivedAt, signed, children, refused }: SyncSt
   return `version ${version}${signed ? ', signed' : ''}, taken ${when}: ${children} ${children === 1 ? 'child' : 'children'}${left}`;
 }
 
-function hubText({ connected, registered, ports, refused, queued }: NonNullable<GatewayStatus['hub']>): string {
+function hubText({
+  connected,
+  registered,
+  ports,
+  refused,
+  queued,
+  full,
+  fullCount,
+}: NonNullable<GatewayStatus['hub']>): string {
   const where = Object.entries(ports).map(([protocol, port]) => `${protocol} ${port}`);
   const turned = Object.entries(refused).filter(([, count]) => count > 0);
   const parts = [`${connected} of ${registered} connected`, `listens on ${where.join(', ')}`];
   if (queued > 0) parts.push(`${queued} messages wait for them`);
+  if (fullCount > 0) {
+    const names = full.slice(0, FULL_NAMED_MAX).map(({ child }) => printable(child));
+    const more = fullCount > names.length ? ` and ${fullCount - names.length} more` : '';
+    parts.push(coloured('yellow', `no room for more in the mailbox of ${names.join(', ')}${more}`));
+  }
   if (turned.length > 0) parts.push(`refused: ${turned.map(([what, count]) => `${count} ${what}`).join(', ')}`);
   return parts.join('; ');
+}
+
+/** None where nothing was refused. */
+function commandsRow(commands: GatewayStatus['commands']): [string, string][] {
+  const refused = Object.entries(commands?.refused ?? {}).filter(([, count]) => count > 0);
+  if (refused.length === 0) return [];
+  return [['commands', `refused: ${refused.map(([reason, count]) => `${count} ${reason}`).join(', ')}`]];
 }
 
 function closedText(fault: string): string {

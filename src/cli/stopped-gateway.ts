@@ -3,9 +3,11 @@ import { pino, type Logger } from 'pino';
 import type { Clock } from '../clock/clock.ts';
 import { kernelTimeSynchronised } from '../clock/kernel-time.ts';
 import { SystemClock } from '../clock/system-clock.ts';
+import { ownControlPath } from '../config/control-path.ts';
 import { BUILT_AT } from '../config/version.ts';
 import { ControlServer } from '../health/control-server.ts';
 import type { Configured } from './configured.ts';
+import { locked } from './control-place.ts';
 import { CliError, say } from './output.ts';
 
 /** Works in the files of a gateway that does not run, and keeps one from starting meanwhile. Its `dataDir` must be there. */
@@ -19,8 +21,10 @@ export async function whileStopped<T>(
     { level: 'warn', base: null },
     { write: (line: string) => say((JSON.parse(line) as { msg: string }).msg) },
   );
-  const control = new ControlServer(where.socket, {}, clock, log);
+  const lock = await locked(where.dataDir);
+  const control = new ControlServer(ownControlPath(where.dataDir), {}, clock, log);
   await control.start().catch((error: unknown) => {
+    lock.release();
     throw new CliError((error as Error).message);
   });
   // The clock's timers keep no process alive, and a commit may wait for one.
@@ -30,6 +34,7 @@ export async function whileStopped<T>(
   } finally {
     clearInterval(hold);
     await control.stop();
+    lock.release();
   }
 }
 

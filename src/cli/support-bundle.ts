@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, statSync, writeSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import si from 'systeminformation';
@@ -16,16 +16,21 @@ import { tar, type TarEntry } from '../health/tar.ts';
 import { statsFromFiles } from '../spool/files.ts';
 import { Quota } from '../spool/quota.ts';
 import { look } from './check.ts';
-import { configured, type CommonOptions, type Configured } from './configured.ts';
+import { configured, whereabouts, type CommonOptions, type Configured, type Whereabouts } from './configured.ts';
 import { ask, askOne } from './control-client.ts';
 import { journal } from './journal.ts';
-import { CliError, FINE, printJson, say } from './output.ts';
+import { FINE, printJson, say } from './output.ts';
+import { writeNew } from './output-file.ts';
 import { runningOrStopped } from './spool-source.ts';
 
 /** Lines of the log that go along. */
 const LINES_MAX = 2000;
 /** Longest that one part may take, ms. */
 const PART_MS_MAX = 30_000;
+/** What is left of a part that took too long may keep the process open for so long, ms. */
+const LINGER_MS = 500;
+/** Keys with a secret for a value; those that name a file end with `File`. */
+const SECRET_KEY = /(?:password|passphrase|secret|token|psk|sharedAccessKey|privateKey)$/i;
 
 const README = `What \`holdfast support-bundle\` found on this gateway, for those who help.
 
@@ -55,7 +60,10 @@ export async function supportBundle(options: SupportBundleOptions): Promise<numb
   const id = loaded?.config.gateway.id ?? 'unknown';
   const stamp = now.toISOString().slice(0, 19).replaceAll(/[-:]/g, '').replace('T', '-');
   const file = options.output ?? `holdfast-support-${id}-${stamp}.tar.gz`;
-  write(file, gzipSync(tar(entries, now.getTime() / 1000)));
+  // For its owner alone: it says much of a network.
+  writeNew(file, gzipSync(tar(entries, now.getTime() / 1000)), 0o600);
+  // Such as df(1), before a filesystem that does not answer.
+  setTimeout(() => process.exit(), LINGER_MS).unref();
   if (options.json === true) printJson({ file, parts: entries.map(({ name }) => name) });
   else say(`${file}: ${entries.length} files, without secrets; look into it before you send it`);
   return FINE;
@@ -69,19 +77,20 @@ function parts(file: string): Record<string, () => Promise<string>> {
       jsonText({ holdfast: VERSION, node: process.versions, platform: process.platform, arch: process.arch }),
     'gateway.yaml': async () => configText(file),
     'profile.json': async () => jsonText(where().profile),
-    'status.json': async () => jsonText(await askOne(where(), 'status')),
-    'list.jsonl': async () => linesText(await all(ask(where(), 'list'))),
+    'status.json': async () => jsonText(await askOne(whereabouts(file), 'status')),
+    'list.jsonl': async () => linesText(await all(ask(whereabouts(file), 'list'))),
     'spool-stats.json': async () => jsonText(await spoolStats(where())),
-    'metrics.prom': async () => askOne<string>(where(), 'metrics'),
+    'metrics.prom': async () => askOne<string>(whereabouts(file), 'metrics'),
     'check.json': async () => jsonText(await checks(file)),
-    'log.txt': async () => (await log(where())).map((line) => `${lineText(line)}\n`).join(''),
+    'log.txt': async () => (await log(whereabouts(file))).map((line) => `${lineText(line)}\n`).join(''),
     'system.json': async () => jsonText(await system()),
   };
 }
 
 /** Values only: in what was commented out there may be anything. */
 function configText(file: string): string {
-  return stringify(readYaml(file).root);
+  // Each on its own line: what looks like a secret is taken out line by line.
+  return stringify(readYaml(file).root, { lineWidth: 0 });
 }
 
 async function spoolStats(where: Configured): Promise<unknown> {
@@ -100,7 +109,7 @@ async function checks(file: string): Promise<Report[]> {
   return all(runChecks(allChecks(scene), { only: [], skip: [] }, scene.clock));
 }
 
-async function log(where: Configured): Promise<LogLine[]> {
+async function log(where: Whereabouts): Promise<LogLine[]> {
   return runningOrStopped(
     () => all(ask<LogLine>(where, 'logs', { tail: LINES_MAX })),
     () => all(journal({ tail: LINES_MAX })),
@@ -139,7 +148,9 @@ function loadedOrNull(file: string): LoadedConfig | null {
 /** Everything that lies where secrets lie, and what stands in the place of a file's name without being one. */
 function addSecrets(redaction: Redaction, file: string, loaded: LoadedConfig | null): void {
   const dir = dirname(file);
-  const upstream = upstreamOf(file);
+  const root = rootOf(file);
+  addNamed(redaction, root);
+  const upstream = asMapping(asMapping(root)?.['upstream']) ?? {};
   const keys = ['passwordFile', 'proxyPasswordFile', 'sharedAccessKeyFile', 'clientKey'];
   for (const name of keys.flatMap((key) => upstream[key] ?? []).filter((each) => typeof each === 'string')) {
     const text = contents(placeOf(name, dir));
@@ -158,11 +169,19 @@ function addSecrets(redaction: Redaction, file: string, loaded: LoadedConfig | n
   if (hubKey !== undefined) redaction.add(contents(hubKey) ?? '');
 }
 
-function upstreamOf(file: string): Record<string, unknown> {
+/** What a key calls a secret: of several lines, it would not be known as one by its shape. */
+function addNamed(redaction: Redaction, value: unknown): void {
+  for (const [key, inner] of Object.entries(value ?? {})) {
+    if (typeof inner !== 'string') addNamed(redaction, inner);
+    else if (SECRET_KEY.test(key)) redaction.add(inner);
+  }
+}
+
+function rootOf(file: string): unknown {
   try {
-    return asMapping(asMapping(readYaml(file).root)?.['upstream']) ?? {};
+    return readYaml(file).root;
   } catch {
-    return {};
+    return null;
   }
 }
 
@@ -194,19 +213,6 @@ async function inTime(made: Promise<string>): Promise<string> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** For its owner alone: it says much of a network. */
-function write(file: string, bytes: Buffer): void {
-  let fd: number;
-  try {
-    fd = openSync(file, 'wx', 0o600);
-  } catch (error) {
-    throw new CliError(`${file} cannot be made: ${(error as Error).message}`);
-  }
-  writeSync(fd, bytes);
-  fsyncSync(fd);
-  closeSync(fd);
 }
 
 function entry(name: string, text: string): TarEntry {

@@ -1,7 +1,6 @@
 import { RequestRefused, type Handler } from '../health/control-server.ts';
 import { twinIds, twinRequests } from '../health/twin-requests.ts';
-import { Twins } from '../twins/twins.ts';
-import { withEnrolment } from './children-desk.ts';
+import { twinsIn, withEnrolment } from './children-desk.ts';
 import type { Configured } from './configured.ts';
 import { askOne } from './control-client.ts';
 import { CliError } from './output.ts';
@@ -14,8 +13,9 @@ export async function askTwin<T>(
   args: Record<string, unknown>,
 ): Promise<T> {
   if (await gatewayRuns(where)) return askOne<T>(where, request, args);
-  return withEnrolment(where, async ({ store, registry }) => {
-    const twins = new Twins({ store, changed: () => undefined });
+  return withEnrolment(where, async (enrolment) => {
+    const { registry } = enrolment;
+    const twins = twinsIn(enrolment);
     const asked = {
       twins: () => Promise.resolve(twins),
       twinIds: () => Promise.resolve(twinIds(where.config, registry)),

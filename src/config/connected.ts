@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { isFilter } from '../dialects/topic-filter.ts';
 import { complain, identifier, list, misfit, section } from './values.ts';
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { statSync } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 /** Longest path of a Unix socket, bytes (sun_path of unix(7), with its closing zero). */
 const SOCKET_PATH_BYTES_MAX = 107;
@@ -27,7 +27,9 @@ export function lateSockets(dataDir: string): readonly string[] {
 /** Where the gateway of a `dataDir` answers the command line: in it, or under a short name made from it when it is deep. */
 export function ownControlPath(dataDir: string): string {
   const path = join(dataDir, 'holdfast.sock');
-  return Buffer.byteLength(path) <= SOCKET_PATH_BYTES_MAX ? path : join(tmpdir(), shortName(dataDir));
+  if (Buffer.byteLength(path) <= SOCKET_PATH_BYTES_MAX) return path;
+  // Not in /tmp where there is another: a service has one of its own, which no tool sees.
+  return lateControlPaths(dataDir).find((short) => mayWrite(dirname(short))) ?? join(tmpdir(), shortName(dataDir));
 }
 
 /** Where it answers while that cannot be written: the first of them that can be. */
@@ -37,6 +39,15 @@ export function lateControlPaths(dataDir: string): readonly string[] {
 
 function shortName(dataDir: string): string {
   return `holdfast-${createHash('sha256').update(dataDir).digest('hex').slice(0, 16)}.sock`;
+}
+
+function mayWrite(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function ownerOf(path: string): number | undefined {

@@ -1,4 +1,5 @@
-import { z } from 'zod';
+import * as z from 'zod';
+import { roomProblems } from './frame-room.ts';
 import { ALONGSIDE, ALONGSIDE_LIST, choice, complain, integer, list, misfit, section, show, text } from './values.ts';
 
 /** Longest frame that may be asked for, bytes. */
@@ -139,6 +140,8 @@ export const FrameOptions = section({
       complain(context, 'without start, end or checksum nothing tells a frame from noise; write one of them');
     if (frame.escape !== undefined && frame.end === undefined)
       complain(context, 'is for frames with end; remove it', ['escape']);
+    if (ways.length !== 1) return;
+    for (const { path, message } of roomProblems(frame)) complain(context, message, path);
   }, ALONGSIDE)
   .transform(({ start, escape, ...frame }) => ({
     ...frame,

@@ -14,7 +14,9 @@ export const HealthSchema = section({
   limits: section({
     temperatureCelsius: integer(30, 125).describe('The processor is too hot above this.').default(80),
     memoryPercent: integer(10, 100).describe("More than this of the board's memory is in use.").default(90),
-    diskPercent: integer(10, 100).describe('The filesystem of `dataDir` is fuller than this.').default(95),
+    diskPercent: integer(10, 100)
+      .describe('The filesystem of `dataDir` is fuller than this, as `df` counts.')
+      .default(95),
     lifeDays: integer(1, 36_500)
       .describe('The medium has fewer days left, at the rate at which it is written, than this.')
       .default(365),

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ALONGSIDE, choice, complain, integer, misfit, section, show, size, text } from './values.ts';
 
 /** Most clients at once that a configuration may allow. */
@@ -59,10 +59,11 @@ const ListenSchema = section({
   .superRefine((listen, context) => {
     if (LISTENERS.every((key) => listen[key] === undefined))
       complain(context, `listens nowhere; write some of ${LISTENERS.join(', ')}`);
-    const { mqtt } = listen;
+    // What is no place is still there as it was written, and has been complained about.
+    const plain = listen.mqtt?.port;
     for (const key of ['mqtts', 'wss', 'https'] as const) {
-      if (mqtt !== undefined && typeof mqtt === 'object' && listen[key]?.port === mqtt.port) {
-        complain(context, `${mqtt.port} is the port of mqtt, which is without TLS`, [key]);
+      if (plain !== undefined && listen[key]?.port === plain) {
+        complain(context, `${plain} is the port of mqtt, which is without TLS`, [key]);
       }
     }
   }, ALONGSIDE)

@@ -5,7 +5,7 @@ import { asMapping, readYaml } from './document.ts';
 import type { YamlDocument } from './document.ts';
 import { moduleProblems } from './module-check.ts';
 import { nearest } from '../query/nearest.ts';
-import { sharedPortProblems } from './port-check.ts';
+import { sharedLineProblems, sharedPortProblems } from './port-check.ts';
 import { ConfigError, pathText } from './problem.ts';
 import type { Path, Problem } from './problem.ts';
 import {
@@ -39,6 +39,8 @@ export interface LoadOptions {
 export interface LoadedConfig {
   readonly config: Config;
   readonly profile: Profile;
+  /** Whether the configuration names it; else it is the one for everybody, `simulated`. */
+  readonly profileNamed: boolean;
   /** Absolute path of the configuration. */
   readonly path: string;
   /** One line each: allowed, but probably not what was expected. */
@@ -61,7 +63,11 @@ export function loadConfig(file: string, options: LoadOptions = {}): LoadedConfi
   problems.push(...routeProblems(document, root));
   const profile = profileOf(document, root, dir, profileDirs, problems);
   if (profile !== undefined) {
-    problems.push(...unknownHardware(document, root, profile), ...sharedPortProblems(document, root, profile));
+    problems.push(
+      ...unknownHardware(document, root, profile),
+      ...sharedPortProblems(document, root, profile),
+      ...sharedLineProblems(document, root, profile),
+    );
   }
   if (profile === undefined || 'problems' in validated || problems.length > 0) throw new ConfigError(problems);
 
@@ -69,7 +75,12 @@ export function loadConfig(file: string, options: LoadOptions = {}): LoadedConfi
   const config = withProfile(absolute, root, profile, mediumBelow(absolute.gateway.dataDir));
   const wrong = moduleProblems(document, config);
   if (wrong.length > 0) throw new ConfigError(wrong);
-  return { config, profile, path: path.resolve(file), warnings: configWarnings(document, config) };
+  const warnings = configWarnings(document, config);
+  return { config, profile, profileNamed: namedProfile(root) !== undefined, path: path.resolve(file), warnings };
+}
+
+function namedProfile(root: unknown): unknown {
+  return asMapping(asMapping(root)?.['gateway'])?.['profile'];
 }
 
 /** The profile that is named, or undefined after adding why not to `problems`. */
@@ -80,7 +91,7 @@ function profileOf(
   profileDirs: readonly string[],
   problems: Problem[],
 ): Profile | undefined {
-  const named = asMapping(asMapping(root)?.['gateway'])?.['profile'] ?? 'simulated';
+  const named = namedProfile(root) ?? 'simulated';
   if (typeof named !== 'string' || named === '') return undefined;
   const file = findProfile(named, dir, profileDirs);
   if (file === undefined) {

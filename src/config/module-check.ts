@@ -1,5 +1,7 @@
 import { nearest } from '../query/nearest.ts';
+import { parseScript } from '../query/parser.ts';
 import { QueryProblem } from '../query/problem.ts';
+import { queryWarnings } from '../query/warnings.ts';
 import type { Engine } from '../rules/engine.ts';
 import { trialEngine } from '../rules/module-query.ts';
 import { readRoute } from '../router/route.ts';
@@ -44,6 +46,16 @@ export function moduleProblems(document: YamlDocument, { modules, children, rout
     add(['routes', name], `module ${show(sink.module)}: ${unknown('input', sink.input, inputs)}`);
   }
   return problems;
+}
+
+/** What is allowed in the queries of a configuration that has been found right, but probably not what their writer expects. */
+export function moduleWarnings(document: YamlDocument, { modules }: Config): Problem[] {
+  return modules.flatMap(({ query }, index) => {
+    const path: Path = ['modules', index, 'query'];
+    return queryWarnings(parseScript(query)).map(({ at, message, hint }) => {
+      return { path: pathText(path), ...document.atText(path, at, hint === null ? message : `${message}; ${hint}`) };
+    });
+  });
 }
 
 function has(names: readonly string[], name: string): boolean {

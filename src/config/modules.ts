@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   ALONGSIDE_LIST,
   choice,
@@ -56,7 +56,7 @@ export const ModuleSchema = section({
     .prefault('5s'),
   onLate: choice(['adjust', 'drop'])
     .describe(
-      'What becomes of events that are later than that: `adjust` moves their time, `drop` leaves them out, counted.',
+      'What becomes of events that are later than that, or out of order by more than `outOfOrder`: `adjust` moves their time, `drop` leaves them out. Both are counted: `late` and `unordered` in `holdfast list` and in metrics.',
     )
     .default('adjust'),
   idle: duration(100, DAY_MS, 'from 100ms to 1d, with its unit', '5s')

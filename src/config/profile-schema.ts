@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ChipLineSchema } from './gpio.ts';
 import { storageKeys } from './storage.ts';
 import { choice, identifier, integer, list, misfit, section, size, text } from './values.ts';

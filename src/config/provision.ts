@@ -1,9 +1,9 @@
-import { isIP } from 'node:net';
-import { z } from 'zod';
+import { BlockList, isIP } from 'node:net';
+import * as z from 'zod';
 import { asMapping, readYaml, type YamlDocument } from './document.ts';
 import { ConfigError, pathText, type Path, type Problem } from './problem.ts';
 import { validate } from './validate.ts';
-import { choice, complain, flag, identifier, list, misfit, section, text } from './values.ts';
+import { choice, complain, flag, identifier, list, misfit, section, show, text } from './values.ts';
 
 /** Longest credential, characters. */
 const CREDENTIAL_LENGTH_MAX = 65_536;
@@ -21,12 +21,19 @@ const Credential = z.union(
   [
     z
       .string({ error: secretWrong('text; put it in quotes') })
-      .min(1)
-      .max(CREDENTIAL_LENGTH_MAX),
-    section({ base64: z.string().regex(/^[A-Za-z0-9+/\s]+={0,2}\s*$/, { error: secretWrong('base64') }) }),
+      .refine((secret) => secret !== '' && secret.length <= CREDENTIAL_LENGTH_MAX, {
+        error: secretWrong(`text of 1 to ${CREDENTIAL_LENGTH_MAX} characters`),
+      }),
+    section({
+      base64: z
+        .string({ error: secretWrong('base64; put it in quotes') })
+        .regex(/^[A-Za-z0-9+/\s]+={0,2}\s*$/, { error: secretWrong('base64') }),
+    }),
   ],
   { error: secretWrong('text of 1 to 65536 characters (in quotes), or { base64: ... }') },
 );
+
+const countryWrong = misfit('a country of two capital letters', 'for example DE');
 
 const Wifi = section({
   ssid: z
@@ -38,7 +45,7 @@ const Wifi = section({
     .string({ error: secretWrong('text; put it in quotes') })
     .regex(PASSPHRASE, { error: secretWrong('a WPA passphrase: 8 to 63 ordinary characters') })
     .exactOptional(),
-  country: z.string().regex(/^[A-Z]{2}$/, { error: misfit('a country of two capital letters', 'for example DE') }),
+  country: z.string({ error: countryWrong }).regex(/^[A-Z]{2}$/, { error: countryWrong }),
   hidden: flag().default(false),
 });
 
@@ -53,18 +60,53 @@ const Ethernet = section({
 }).superRefine(({ address, gateway }, context) => {
   if (address === 'dhcp' && gateway !== undefined)
     complain(context, 'DHCP gives the gateway; leave it out, or write an address', ['gateway']);
+  if (address === 'dhcp' || !isNetworkAddress(address)) return;
+  const [ip = '', bits = ''] = address.split('/');
+  if (isIP(ip) === 4 && Number(bits) < 31 && [0, 2 ** (32 - Number(bits)) - 1].includes(hostPart(ip, Number(bits))))
+    complain(context, `${show(address)} is the address of a network, or of all in it, and not of one computer`, [
+      'address',
+    ]);
+  // A router of IPv6 may be reached by its link-local address.
+  if (gateway === undefined || isIP(gateway) === 0 || gateway.toLowerCase().startsWith('fe80:')) return;
+  const network = new BlockList();
+  network.addSubnet(ip, Number(bits), family(ip));
+  if (family(gateway) !== family(ip) || !network.check(gateway, family(gateway)))
+    complain(
+      context,
+      `${show(gateway)} is not in the network of ${show(address)}: nothing would be reached through it`,
+      ['gateway'],
+    );
 });
+
+function family(ip: string): 'ipv4' | 'ipv6' {
+  return isIP(ip) === 4 ? 'ipv4' : 'ipv6';
+}
+
+/** Of an IPv4 address, what is left of it without its network's bits. */
+function hostPart(ip: string, bits: number): number {
+  const whole = ip.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0);
+  return whole % 2 ** (32 - bits);
+}
 
 function isNetworkAddress(address: string): boolean {
   if (address === 'dhcp') return true;
   const [ip = '', bits, more] = address.split('/');
-  const family = isIP(ip);
-  return family !== 0 && more === undefined && /^\d+$/.test(bits ?? '') && Number(bits) <= (family === 4 ? 32 : 128);
+  const version = isIP(ip);
+  return (
+    version !== 0 &&
+    more === undefined &&
+    /^\d+$/.test(bits ?? '') &&
+    Number(bits) >= 1 &&
+    Number(bits) <= (version === 4 ? 32 : 128)
+  );
 }
 
-const keyWrong = misfit('a public key as in authorized_keys', 'for example ssh-ed25519 AAAA... name');
+/** Somebody may have put a private key there. */
+const keyWrong = secretWrong('a public key as in authorized_keys, for example ssh-ed25519 AAAA... name');
+
 const nameWrong = misfit("the name of a file: letters, digits, '-', '.' or '_'");
 const hostWrong = misfit('a host name of letters, digits and "-"', 'for example line-4');
+const zoneWrong = misfit('a time zone', 'for example Europe/Berlin');
 const mapping = z.record(z.string(), z.unknown(), { error: misfit('a mapping') });
 
 const ProvisionSchema = section({
@@ -75,7 +117,9 @@ const ProvisionSchema = section({
   config: mapping.default({}),
   /** By the names that `upstream` and `config` call them. */
   credentials: z
-    .record(z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, { error: nameWrong }), Credential)
+    .record(z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, { error: nameWrong }), Credential, {
+      error: secretWrong('a mapping of names to credentials'),
+    })
     .default({}),
   wifi: Wifi.exactOptional(),
   ethernet: Ethernet.exactOptional(),
@@ -84,8 +128,8 @@ const ProvisionSchema = section({
     .regex(/^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/, { error: hostWrong })
     .exactOptional(),
   timezone: z
-    .string()
-    .regex(/^[A-Za-z0-9_+-]+(?:\/[A-Za-z0-9_+-]+){0,2}$/, { error: misfit('a time zone', 'for example Europe/Berlin') })
+    .string({ error: zoneWrong })
+    .regex(/^[A-Za-z0-9_+-]+(?:\/[A-Za-z0-9_+-]+){0,2}$/, { error: zoneWrong })
     .exactOptional(),
   ssh: section({
     user: text('a user', 'root').default('root'),
@@ -104,6 +148,8 @@ export type Provision = z.output<typeof ProvisionSchema>;
 
 export interface ProvisionFile {
   readonly provision: Provision;
+  /** What the gateway is given as its profile; undefined: nothing. */
+  readonly profile: string | undefined;
   /** `gateway.yaml` as it follows from it. */
   readonly gateway: Record<string, unknown>;
   /** The same problems of that, at their places in this file. */
@@ -118,12 +164,16 @@ export function readProvision(file: string, board: string | null): ProvisionFile
   const validated = validate(ProvisionSchema, document, document.root);
   if ('problems' in validated) throw new ConfigError(validated.problems);
   const provision = validated.value;
-  if (Object.hasOwn(provision.config, 'upstream')) {
-    const place = document.atKey(['config', 'upstream'], 'write upstream beside config, not in it');
-    throw new ConfigError([{ path: 'config.upstream', ...place }]);
-  }
   const { id, upstream, config } = provision;
-  const profile = provision.profile ?? asMapping(config['gateway'])?.['profile'] ?? board ?? undefined;
+  const inside: Path[] = [];
+  if (Object.hasOwn(config, 'upstream')) inside.push(['config', 'upstream']);
+  for (const key of ['id', 'profile'])
+    if (Object.hasOwn(asMapping(config['gateway']) ?? {}, key)) inside.push(['config', 'gateway', key]);
+  if (inside.length > 0) {
+    const wrong = (path: Path) => document.atKey(path, `write ${path.at(-1)} beside config, not in it`);
+    throw new ConfigError(inside.map((path) => ({ path: pathText(path), ...wrong(path) })));
+  }
+  const profile = provision.profile ?? board ?? undefined;
   const gateway = {
     ...config,
     gateway: { ...asMapping(config['gateway']), id, ...(profile !== undefined && { profile }) },
@@ -131,6 +181,7 @@ export function readProvision(file: string, board: string | null): ProvisionFile
   };
   return {
     provision,
+    profile,
     gateway,
     relocated: (problems) => new ConfigError(problems.map((each) => relocated(document, each))),
     misplaced: (problems) =>

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { readRoute, type NamedRoute } from '../router/route.ts';
 import { TIME_TO_LIVE_SECS_MAX } from './storage.ts';
 import { identifier, integer, misfit, seconds, section } from './values.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ChildrenSchema } from './children.ts';
 import { HealthSchema } from './health.ts';
 import { HubSchema } from './hub.ts';
@@ -9,14 +9,17 @@ import { StoreAndForwardSchema } from './storage.ts';
 import { UpstreamSchema, withPath } from './upstream.ts';
 import { ALONGSIDE, complain, identifier, section, show, text } from './values.ts';
 
+/** Where everything durable lies when nothing is said. */
+export const DATA_DIR = '/var/lib/holdfast';
+
 export const GatewaySchema = section({
   id: identifier('line-4').describe('Names this gateway to the world above; a level of every topic.'),
   profile: text('a profile', 'raspberry-pi-4')
     .describe('The kind of board: the name of a file in `device-profiles`, or a path.')
     .default('simulated'),
-  dataDir: text('a folder', '/var/lib/holdfast')
+  dataDir: text('a folder', DATA_DIR)
     .describe('Where everything durable lives; a relative path starts at the folder of this file.')
-    .default('/var/lib/holdfast'),
+    .default(DATA_DIR),
 }).describe('Who this gateway is, on which board, and where it keeps its data.');
 
 /**

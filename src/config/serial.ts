@@ -1,8 +1,8 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { FrameOptions } from './frame.ts';
 import { ModbusOptions } from './modbus.ts';
 import { NmeaOptions } from './nmea.ts';
-import { ALONGSIDE, choice, complain, duration, integer, list, misfit, section, show, text } from './values.ts';
+import { ALONGSIDE, choice, complain, duration, integer, list, misfit, quoted, section, show, text } from './values.ts';
 import type { Wording } from './values.ts';
 
 /** Longest line that may be asked for, bytes: the largest body of a message. */
@@ -35,17 +35,35 @@ const lineKeys = {
 
 const JsonOptions = section({ ...lineKeys }).describe('Each line is a JSON text, taken as it stands.');
 
+const COLUMN_EXAMPLE = 'temperature or { name: serialNo, type: text }';
+const columnName = text('the name of a column', 'temperature');
+const valueType = choice(['text', 'number']);
+
+const ColumnSchema = section({
+  name: columnName.describe('Its name.'),
+  type: valueType
+    .describe(
+      '`text`: as it stands; `number`: also with leading zeros or in quotes, and null where it is none. Left out: a number where it looks like one and nothing else; see [serial.md](serial.md#json-csv-and-patterns).',
+    )
+    .exactOptional(),
+});
+
 const CsvOptions = section({
-  columns: list(text('the name of a column', 'temperature'), '[temperature, humidity]')
+  columns: list(
+    z.union([columnName, ColumnSchema], { error: quoted(misfit('a column', `for example ${COLUMN_EXAMPLE}`)) }),
+    '[temperature, humidity]',
+  )
     .min(1, { error: 'an empty list; write for example [temperature, humidity]' })
     .max(COLUMNS_MAX, { error: `more than ${COLUMNS_MAX} columns` })
     .superRefine((columns, context) => {
-      columns.forEach((column, index) => {
-        if (columns.indexOf(column) === index) return;
-        complain(context, `${show(column)} stands twice; columns need names of their own`, [index]);
+      const names = columns.map((column) => (typeof column === 'string' ? column : column.name));
+      names.forEach((name, index) => {
+        if (names.indexOf(name) === index) return;
+        const path = typeof columns[index] === 'string' ? [index] : [index, 'name'];
+        complain(context, `${show(name)} stands twice; columns need names of their own`, path);
       });
     })
-    .describe('Names of the columns, from left to right.'),
+    .describe('The columns from left to right: the name of each, or a mapping that also says what is in it.'),
   separator: z
     .string({ error: separatorWrong })
     .regex(/^[^"\r\n]$/u, { error: separatorWrong })
@@ -54,8 +72,8 @@ const CsvOptions = section({
   ...lineKeys,
 }).describe('Each line is a row of separated values.');
 
-/** What is wrong with a pattern, or undefined. */
-function patternFault(pattern: string): string | undefined {
+/** The names of a pattern's groups, or what is wrong with it. */
+function groupsOf(pattern: string): readonly string[] | string {
   let match: RegExpExecArray | null;
   try {
     new RegExp(pattern);
@@ -68,18 +86,34 @@ function patternFault(pattern: string): string | undefined {
   if (match?.groups === undefined) {
     return `${show(pattern)} has no named group; write for example ${PATTERN_EXAMPLE}`;
   }
-  return undefined;
+  return Object.keys(match.groups);
 }
 
 const RegexOptions = section({
   pattern: text('a regular expression', PATTERN_EXAMPLE)
     .superRefine((pattern, context) => {
-      const fault = patternFault(pattern);
-      if (fault !== undefined) complain(context, fault);
+      const groups = groupsOf(pattern);
+      if (typeof groups === 'string') complain(context, groups);
     })
     .describe('ECMAScript regular expression; its named groups become the fields of the message.'),
+  types: z
+    .record(z.string(), valueType, { error: misfit('a mapping', 'for example { serialNo: text }') })
+    .describe(
+      'What a group is, by its name: `text` as it stands, or `number`, which is null where it is none. Left out: a number where it looks like one and nothing else; see [serial.md](serial.md#json-csv-and-patterns).',
+    )
+    .exactOptional(),
   ...lineKeys,
-}).describe('Each line is matched against a pattern.');
+})
+  .superRefine(({ pattern, types }, context) => {
+    if (context.issues.length > 0) return;
+    const groups = groupsOf(pattern);
+    if (typeof groups === 'string') return;
+    for (const name of Object.keys(types ?? {})) {
+      if (groups.includes(name)) continue;
+      complain(context, `${show(name)} is no group of the pattern, which has ${groups.join(', ')}`, ['types', name]);
+    }
+  })
+  .describe('Each line is matched against a pattern.');
 
 const DECODERS = ['json', 'csv', 'regex', 'nmea', 'frame', 'modbus'] as const;
 

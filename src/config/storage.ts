@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { amount, choice, complain, milliseconds, misfit, seconds, section } from './values.ts';
 import { parseSize, SIZE_PATTERN } from './units.ts';
 import { WORD_BYTES } from '../store/page.ts';

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   ALONGSIDE,
   ALONGSIDE_LIST,
@@ -42,6 +42,15 @@ function urlFault(url: string): string | undefined {
   return undefined;
 }
 
+function decodes(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const EXAMPLE_PROXY = 'http://proxy.example:3128';
 
 /** The same of a proxy's address, in which a user may stand, but no password. */
@@ -49,6 +58,8 @@ function proxyFault(url: string): string | undefined {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (parsed !== undefined && parsed.password !== '')
     return 'an address with a password in it; leave the user name there and name a file with the password in proxyPasswordFile';
+  if (parsed !== undefined && !decodes(parsed.username))
+    return 'a user name in it with a % that begins no character; write %25 for the sign itself';
   if (
     parsed === undefined ||
     !['http:', 'https:'].includes(parsed.protocol) ||

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { core } from 'zod';
 import type { YamlDocument } from './document.ts';
 import { pathText } from './problem.ts';

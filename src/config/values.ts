@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { nearest } from '../query/nearest.ts';
 import {
   DURATION_PATTERN,
@@ -59,7 +59,7 @@ export function misfit(what: string, right?: string): Wording {
 }
 
 /** For text: a bare number or true is refused rather than turned into text, since 0123 and 1e3 would not survive that. */
-function quoted(otherwise: Wording): Wording {
+export function quoted(otherwise: Wording): Wording {
   return ({ input }) =>
     typeof input === 'number' || typeof input === 'boolean'
       ? `${input} is read as a ${typeof input}; put it in quotes`
@@ -198,12 +198,11 @@ export function amount({ bytesMin, percentMin, percentMax }: AmountRange, exampl
   const range = `${bytesMin > 0 ? ` of at least ${formatSize(bytesMin)}` : ''} or a percentage from ${percentMin}% to ${percentMax}%`;
   const right = `for example ${example}`;
   const outside = misfit(`a size${range}`, right);
+  const pattern = `${SIZE_PATTERN}|${PERCENT_PATTERN}`;
+  const spelled = new RegExp(pattern);
   // Text that is no size at all gets the short answer; the limits only matter to who has the spelling right.
   const error: Wording = ({ input }) =>
-    typeof input === 'string' && parseSize(input) === undefined && parsePercent(input) === undefined
-      ? misfit('a size', right)({ input })
-      : outside({ input });
-  const pattern = `${SIZE_PATTERN}|${PERCENT_PATTERN}`;
+    typeof input === 'string' && !spelled.test(input) ? misfit('a size', right)({ input }) : outside({ input });
   const plain = { minimum: bytesMin, maximum: Number.MAX_SAFE_INTEGER };
   return measured({ title: 'size or percentage', pattern, plain, error }, (value) => {
     const percent = typeof value === 'string' ? parsePercent(value) : undefined;

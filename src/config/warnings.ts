@@ -1,5 +1,6 @@
 import { asMapping } from './document.ts';
 import type { YamlDocument } from './document.ts';
+import { moduleWarnings } from './module-check.ts';
 import { pathText, problemText } from './problem.ts';
 import type { Path } from './problem.ts';
 import { routeWarnings } from './route-check.ts';
@@ -62,6 +63,9 @@ export function configWarnings(document: YamlDocument, config: Config): string[]
   if (root['routes'] === null || Object.keys(asMapping(root['routes']) ?? { absent: true }).length === 0) {
     warn(['routes'], 'empty: everything goes to $upstream');
   }
-  warnings.push(...routeWarnings(document, root).map(problemText));
+  warnings.push(
+    ...routeWarnings(document, root).map(problemText),
+    ...moduleWarnings(document, config).map(problemText),
+  );
   return warnings;
 }
