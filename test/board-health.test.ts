@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { beforeEach, describe, test } from 'node:test';
+import { diskSpace, usedPercent } from '../src/board/disk-space.ts';
 import { PATTERNS, StatusLed } from '../src/board/leds.ts';
 import { lifeOf, mediumAge, perDay } from '../src/board/medium-wear.ts';
 import { readPower } from '../src/board/power.ts';
 import { cpuThermalZone } from '../src/board/thermal.ts';
 import { loadConfig } from '../src/config/load.ts';
+import { WiredChildren } from '../src/drivers/wired-children.ts';
 import { BoardHealth, patternOf, type Own, type Vitals } from '../src/health/board-health.ts';
+import type { Reading } from '../src/message/message.ts';
 import { Recorder } from './driver-rig.ts';
 import { ManualClock, settle } from './manual-clock.ts';
 import { scratch } from './parts/scratch.ts';
@@ -121,8 +125,27 @@ describe('a LED', () => {
     second?.show('fault');
     second?.release();
     assert.deepEqual([dark.read('trigger'), dark.read('brightness')], ['none', '0']);
+    // Left blinking by a gateway that was killed: it must not go on saying that all is well.
+    const left = led('none heartbeat [timer]');
+    const third = StatusLed.find(['ACT'], left.root);
+    third?.show('online');
+    third?.release();
+    assert.deepEqual([left.read('trigger'), left.read('brightness')], ['none', '0']);
     assert.equal(StatusLed.find(['PWR'], root), null);
     assert.equal(StatusLed.find([], root), null);
+  });
+
+  test('has its trigger chosen once: choosing it again would make its files anew', () => {
+    const { root, read } = led();
+    const found = StatusLed.find(['ACT'], root)!;
+    found.show('online');
+    writeFileSync(join(root, 'ACT/trigger'), 'none [timer]\n');
+    found.show('fault');
+    assert.deepEqual([read('trigger'), read('delay_on')], ['none [timer]', '125']);
+    // Somebody has chosen another.
+    rmSync(join(root, 'ACT/delay_on'));
+    found.show('online');
+    assert.deepEqual([read('trigger'), read('delay_on')], ['timer', '100']);
   });
 
   test('shows a fault before all else, then whether there is a broker', () => {
@@ -147,7 +170,7 @@ const WELL: Vitals = {
   temperatureCelsius: 50,
   power: { underVoltage: false, throttled: false, underVoltageSinceBoot: false, throttledSinceBoot: false },
   memory: { totalBytes: 100, availableBytes: 50 },
-  disk: { totalBytes: 100, availableBytes: 50 },
+  disk: { totalBytes: 100, usedBytes: 45, availableBytes: 50 },
   medium: 'sd',
   age: { lifetimeBytes: 0, usedPercent: null, nearEnd: null, filesystemErrors: 0 },
 };
@@ -200,7 +223,17 @@ describe('limits', () => {
       ['power', { power: { ...WELL.power, underVoltage: true, throttled: true } }, /too little voltage/],
       ['power', { power: { ...WELL.power, throttled: true } }, /slowed down/],
       ['memory', { memory: { totalBytes: 100, availableBytes: 9 } }, /91 % of the memory is in use, over 90 %/],
-      ['disk', { disk: { totalBytes: 100, availableBytes: 4 } }, /96 % of the disk is in use, over 95 %/],
+      [
+        'disk',
+        { disk: { totalBytes: 100, usedBytes: 96, availableBytes: 4 } },
+        /96 % of the disk is in use, over 95 %/,
+      ],
+      // As df counts: what is kept back for root is neither used nor available; and a part of a percent is one more.
+      [
+        'disk',
+        { disk: { totalBytes: 1000, usedBytes: 860, availableBytes: 45 } },
+        /96 % of the disk is in use, over 95 %/,
+      ],
       ['wear', { age: { ...WELL.age, usedPercent: 100 } }, /100 % of its life/],
       ['filesystem', { age: { ...WELL.age, filesystemErrors: 3 } }, /has met 3 errors/],
     ];
@@ -217,6 +250,13 @@ describe('limits', () => {
     }
   });
 
+  test('a disk is as full as df says', async () => {
+    const df = execFileSync('df', ['-P', '/'], { encoding: 'utf8' }).trim().split(/\s+/).at(-2);
+    // Others write to it meanwhile.
+    assert.ok(Math.abs(usedPercent((await diskSpace('/'))!)! - Number.parseInt(df!, 10)) <= 1);
+    assert.equal(usedPercent({ totalBytes: 0, usedBytes: 0, availableBytes: 0 }), null);
+  });
+
   test("a medium's life is judged after an hour, when the rate means something", async () => {
     const board = health();
     own = { ...OWN, spool: { fault: null, wear: { bytesPerDay: 1e12 } } };
@@ -230,7 +270,8 @@ describe('limits', () => {
 
   test('a child that has gone silent is named, one that never spoke counts from the start', async () => {
     const board = health('limits: { silentAfter: 10m }');
-    own = { ...OWN, lastReadings: { talks: clock.wall(), stopped: clock.wall() - 601_000, never: null } };
+    const now = clock.monotonic();
+    own = { ...OWN, lastReadings: { talks: now, stopped: now - 601_000, never: null } };
     await board.look();
     assert.deepEqual(
       board.status(own).over.map(({ what }) => what),
@@ -240,6 +281,40 @@ describe('limits', () => {
     clock.advance(601_000);
     await board.look();
     assert.equal(board.status(own).over.length, 3);
+  });
+
+  test('how long a child has been silent is no matter of the wall clock, which may jump either way', async () => {
+    const file = join(scratch(), 'gateway.yaml');
+    writeFileSync(
+      file,
+      `gateway: { id: g }
+children:
+  - { id: slow, simulated: { sendIntervalMs: 1h, messageCount: -1 } }
+  - { id: board, host: { every: 1m, metrics: [lastReadings] } }
+`,
+    );
+    const bodies: unknown[] = [];
+    const onReading = (child: string, { body }: Reading): void => {
+      if (child === 'board') bodies.push(JSON.parse(body.toString()));
+    };
+    const children = new WiredChildren({ loaded: loadConfig(file), clock, log: heard.logger, onReading });
+    await children.start();
+    const board = health('limits: { silentAfter: 10m }');
+    const silent = async () => {
+      own = { ...OWN, lastReadings: children.lastReadings() };
+      await board.look();
+      return board.status(own).over.map(({ what }) => what);
+    };
+    // A board without a clock of its own learns the time.
+    clock.setWall(clock.wall() + 400 * 86_400_000);
+    await clock.flow(60_000);
+    assert.deepEqual(await silent(), []);
+    assert.deepEqual(bodies.at(-1), { lastReadings: { slow: 60, board: 60 } });
+    clock.setWall(clock.wall() - 800 * 86_400_000);
+    await clock.flow(600_000);
+    assert.deepEqual(await silent(), ['silent:slow']);
+    assert.deepEqual(bodies.at(-1), { lastReadings: { slow: 660, board: 60 } });
+    await children.stop();
   });
 
   test('what swings about a limit is said once, and that it is over when it has been for a while', async () => {
@@ -276,6 +351,34 @@ describe('limits', () => {
     alone.start();
     assert.equal(read('trigger'), 'mmc0');
     alone.stop();
+  });
+
+  test('the files of a trigger are waited for until udev has given them to the gateway', async () => {
+    const leds = kernel({ 'ACT/trigger': '[mmc0] timer' });
+    const delay = join(leds, 'ACT/delay_on');
+    // As little to be written as root's.
+    mkdirSync(delay);
+    const board = health('', leds);
+    board.start();
+    await clock.flow(2_000);
+    rmdirSync(delay);
+    writeFileSync(delay, '500\n');
+    await clock.flow(2_000);
+    assert.equal(readFileSync(delay, 'latin1'), String(PATTERNS.online.on));
+    await clock.flow(20_000);
+    assert.deepEqual(heard.log, []);
+    board.stop();
+  });
+
+  test('a LED whose trigger never becomes ours is given back', async () => {
+    const leds = kernel({ 'ACT/trigger': '[mmc0] timer' });
+    mkdirSync(join(leds, 'ACT/delay_on'));
+    const board = health('', leds);
+    board.start();
+    await clock.flow(10_000);
+    assert.equal(readFileSync(join(leds, 'ACT/trigger'), 'latin1'), 'mmc0');
+    assert.equal(heard.log.filter(({ msg }) => msg.startsWith('the LED may not be written')).length, 1);
+    board.stop();
   });
 
   test('a LED that may not be written is said once, and left alone', async () => {

@@ -167,6 +167,72 @@ test('stopping while a broker hangs does not wait for it', async () => {
   });
 });
 
+test(
+  'stopping while a broker leaves our SUBSCRIBE without an answer does not wait for it',
+  { timeout: 20_000 },
+  async () => {
+    await against({ onSubscribe: () => undefined }, {}, async (broker, rig) => {
+      await rig.fill(3);
+      rig.upstream.start();
+      await broker.until('the messages', ({ events }) => events.length === 3);
+      await rig.drained();
+      const began = performance.now();
+      await rig.upstream.stop();
+      assert.ok(performance.now() - began < 4000, `stopping took ${Math.round(performance.now() - began)} ms`);
+      assert.match(broker.publishes.at(-1)!.body, /"state":"offline"/);
+    });
+  },
+);
+
+test('a broker that leaves our SUBSCRIBE without an answer is connected to anew, each time after a longer wait', async () => {
+  const clock = new ManualClock();
+  const deaf: Manners = { onSubscribe: () => undefined };
+  await against(deaf, { clock }, async (broker, rig) => {
+    const deafFor = async (ms: number, connections: number) => {
+      const subscribed = ({ connections: all }: RogueBroker) => all.length === connections;
+      await broker.until('a connection', subscribed);
+      await until('to be online', () => rig.upstream.snapshot().state === 'online');
+      await clock.flow(ms - 1000);
+      assert.equal(broker.connections.length, connections, 'it is given its time');
+    };
+    await rig.fill(3);
+    rig.upstream.start();
+    await deafFor(60_000, 1);
+    await rig.drained();
+    await clock.flow(1000);
+    await deafFor(120_000, 2);
+    await rig.fill(3, 4);
+    await rig.drained();
+    broker.manners = {};
+    await clock.flow(1000);
+    await deafFor(3_600_000, 3);
+    assert.deepEqual(
+      rig.complaints().map((msg) => /has not answered for (\d+) s that we subscribe to (\S+):/.exec(msg)?.slice(1)),
+      [
+        ['60', 'holdfast/v1/line-4/children'],
+        ['120', 'holdfast/v1/line-4/children'],
+      ],
+    );
+    // What goes up is not held up, and sent once.
+    assert.deepEqual(
+      broker.events.map(({ seq }) => seq),
+      [1, 2, 3, 4, 5, 6],
+    );
+    // That it was answered has counted.
+    broker.manners = deaf;
+    broker.connections.at(-1)!.close();
+    await until('the end of the connection', () => rig.upstream.snapshot().state !== 'online');
+    await clock.flow(1000);
+    await deafFor(60_000, 4);
+    broker.manners = {};
+    await clock.flow(1000);
+    await deafFor(60_000, 5);
+    const stopping = rig.upstream.stop();
+    await clock.flow(5000);
+    await stopping;
+  });
+});
+
 test('a broker that closes in mid-packet', async () => {
   let times = 0;
   const manners: Manners = {
@@ -221,6 +287,10 @@ test('a broker that sends garbage, before and after CONNACK', async () => {
     rig.upstream.start();
     await rig.drained();
     inOrder(broker, 10);
+    assert.match(
+      rig.complaints().join(),
+      /cannot connect to .*: 127\.0\.0\.1:\d+ does not talk MQTT: Invalid header .*; check the port in upstream\.url/,
+    );
     assert.ok(connects >= 6);
   });
 });
@@ -398,6 +468,13 @@ test('Maximum Packet Size is respected: what is larger is a dead letter, and the
     assert.equal(broker.connections.length, 1);
     assert.ok(broker.events.every(({ body }) => body.length < 2000));
     assert.equal((await rig.rig.audit()).deadLetters, 5);
+    const said = rig.log.filter(({ msg }) => msg.includes('dead letters now'));
+    assert.deepEqual(
+      said.map(({ level, bytesMax, count }) => [level, bytesMax, count]),
+      [[40, 2000, 1]],
+    );
+    assert.ok(Number(said[0]!['bytes']) > 2000);
+    assert.match(said[0]!.msg, /^messages are larger than the broker takes/);
   });
 });
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { disconnected } from '../src/upstream/disconnected.ts';
 import { startGateway } from './parts/gateway-process.ts';
 import { startMosquitto } from './parts/mosquitto.ts';
 import { startRogueBroker } from './parts/rogue-broker.ts';
@@ -44,6 +45,33 @@ for (const protocol of ['5', '3.1.1']) {
     }
   });
 }
+
+for (const protocol of ['5', '3.1.1']) {
+  test(`two gateways with one id are told of each other (MQTT ${protocol})`, async () => {
+    const mosquitto = await startMosquitto();
+    const start = async () => {
+      const dir = scratch();
+      return startGateway({ dir, yaml: yaml(dir, mosquitto.url, `, protocol: "${protocol}"`) });
+    };
+    const gateways = [await start(), await start()];
+    try {
+      await Promise.race(
+        gateways.map((gateway) =>
+          gateway.waitForLog(/lost: the broker closed the connection, as it did before.*client id line-4\?/),
+        ),
+      );
+    } finally {
+      for (const gateway of gateways) await gateway.kill();
+      await mosquitto.end();
+    }
+  });
+}
+
+test('why a broker disconnects us is said in words, and in its number', () => {
+  assert.match(disconnected(0x8e), /another client has connected under our client id.*\(reason 0x8e\)$/);
+  assert.equal(disconnected(0x8b), 'the broker disconnected us: it is shutting down (reason 0x8b)');
+  assert.equal(disconnected(4), 'the broker disconnected us with reason 0x04');
+});
 
 test('SIGTERM while the broker hangs ends within 5 s, with exit code 0', async () => {
   for (const onConnect of [() => undefined, undefined]) {

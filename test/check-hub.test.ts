@@ -12,14 +12,16 @@ import { freePort } from './parts/free-port.ts';
 import { startGateway } from './parts/gateway-process.ts';
 import { scratch } from './parts/scratch.ts';
 
+const DAY_MS = 86_400_000;
 const ABSENT: Neighbour = { is: 'absent', why: 'none is running' };
 
 /** What the checks say of a hub, by id: result, message, and that what is wrong comes with what to do. */
-async function found(dir: string, hub = '', timeKnown = true): Promise<Record<string, string>> {
+async function found(dir: string, hub = '', timeKnown = true, builtAt?: number): Promise<Record<string, string>> {
   const file = join(dir, 'gateway.yaml');
   writeFileSync(file, `gateway: { id: line-4, dataDir: data }\nhub: { hostName: gateway.local, ${hub} }\n`);
   const clock = new SystemClock(() => timeKnown);
-  const scene = { file, loaded: loadConfig(file), clock, gateway: ABSENT, user: 'ada', gpioRoot: '/none' };
+  const loaded = loadConfig(file);
+  const scene = { file, loaded, clock, gateway: ABSENT, user: 'ada', gpioRoot: '/none', ...(builtAt && { builtAt }) };
   const said: Record<string, string> = {};
   for (const check of hubChecks(scene)) {
     const { result, message, fix } = await check.run(new AbortController().signal);
@@ -53,8 +55,11 @@ describe("the hub's certificate from files", () => {
       ...wording,
     });
   const good = server({});
-  const certificate = async ({ cert, key }: { cert: string; key: string }, timeKnown = true) =>
-    (await found(dir, `cert: ${cert}, key: ${key}`, timeKnown))['hub-certificate']!;
+  const certificate = async (
+    { cert, key }: { cert: string; key: string },
+    timeKnown = true,
+    builtAt = Date.now() - 10 * DAY_MS,
+  ) => (await found(dir, `cert: ${cert}, key: ${key}`, timeKnown, builtAt))['hub-certificate']!;
 
   test('is good when all fits, and its key should be for its owner alone', async () => {
     chmodSync(good.key, 0o600);
@@ -68,9 +73,9 @@ describe("the hub's certificate from files", () => {
   const text = join(dir, 'text.pem');
   writeFileSync(text, 'no certificate\n');
   const wrong: Readonly<Record<string, [{ cert: string; key: string }, RegExp]>> = {
-    'is not there': [{ cert: join(dir, 'none.pem'), key: good.key }, /^FAIL .*none\.pem: is not there$/],
-    'is none': [{ cert: text, key: good.key }, /^FAIL .*text\.pem: is not a certificate \(PEM\)$/],
-    'has no key': [{ cert: good.cert, key: text }, /^FAIL .*text\.pem: is not a private key \(PEM\)$/],
+    'is not there': [{ cert: join(dir, 'none.pem'), key: good.key }, /^FAIL .*none\.pem \(hub\.cert\) is not there$/],
+    'is none': [{ cert: text, key: good.key }, /^FAIL .*text\.pem \(hub\.cert\) holds no certificate \(PEM\)$/],
+    'has no key': [{ cert: good.cert, key: text }, /^FAIL .*text\.pem \(hub\.key\) holds no private key \(PEM\)/],
     "has another's key": [{ cert: good.cert, key: other.key }, /^FAIL .*key\.pem is not the key of .*cert\.pem$/],
     'is for another name': [
       server({ extensions: ['subjectAltName=DNS:other.local'] }),
@@ -85,10 +90,15 @@ describe("the hub's certificate from files", () => {
     test(`that ${what} is found`, async () => assert.match(await certificate(files), expected));
   }
 
-  test('is not judged by its dates while nobody knows the time', async () => {
+  test('is judged by what is certain of the time while nobody knows it: it has certainly ended before the program was built', async () => {
     const expired = server({ fromDays: -3, toDays: -1 });
     chmodSync(expired.key, 0o600);
     assert.match(await certificate(expired, false), /^OK /);
+    const builtAt = Date.now();
+    assert.match(await certificate(expired, false, builtAt), /^FAIL .* expired at .*, before this program was built$/);
+    const begins = server({ fromDays: 1, toDays: 90 });
+    chmodSync(begins.key, 0o600);
+    assert.match(await certificate(begins, false, builtAt), /^OK /);
   });
 });
 

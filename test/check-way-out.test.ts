@@ -122,8 +122,9 @@ test('an old TLS, a path without a WebSocket, and a certificate that only a wron
     }),
   );
   const newer = await steps(`url: "mqtts://127.0.0.1:${old}", ca: ca.pem, tlsMinVersion: "1.3"`);
-  assert.equal(newer[3], `FAIL 127.0.0.1:${old}: it does not speak TLS 1.3 or newer`);
-  assert.match((await steps(`url: "mqtts://127.0.0.1:${old}", ca: ca.pem`))[3]!, /^FAIL .*: CERT_HAS_EXPIRED$/);
+  assert.match(newer[3]!, /^FAIL 127\.0\.0\.1:\d+: it does not speak TLS 1\.3 or newer \(ERR_SSL_\w+\)$/);
+  const past = await steps(`url: "mqtts://127.0.0.1:${old}", ca: ca.pem`);
+  assert.match(past[3]!, /^FAIL .*: its certificate ended on .* \(1 day ago\) \(CERT_HAS_EXPIRED\)$/);
   const pardoned = await steps(`url: "mqtts://127.0.0.1:${old}", ca: ca.pem`, false);
   assert.match(pardoned[3]!, /^WARN 127\.0\.0\.1: CERT_HAS_EXPIRED by the clock here, .* lets it pass until/);
   const web = await steps(`url: "ws://127.0.0.1:${page}/mqtt"`);

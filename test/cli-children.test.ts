@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { SealedStore } from '../src/registry/sealed-store.ts';
+import { State } from '../src/store/state.ts';
 import { holdfast, type Ended } from './parts/command.ts';
 import { freePort } from './parts/free-port.ts';
 import { startGateway } from './parts/gateway-process.ts';
@@ -162,8 +164,54 @@ test('children are added, shown, changed and removed in the files of a gateway t
   assert.equal(statSync(join(it.dir, 'data/keys/holdfast-key')).mode & 0o777, 0o600);
 });
 
+test('a child that is removed and added again while the gateway is stopped begins with a twin of its own', async () => {
+  const { run, json } = bench();
+  const added = () => run('children', 'add', 'lathe', '--sas');
+  await added();
+  await run('children', 'add', 'lathe', '--module', 'm', '--sas');
+  for (const id of ['lathe', 'lathe/m']) assert.equal((await run('twin', 'set', id, '--desired', '{"a":1}')).code, 0);
+  const desired = async (id: string) => ((await json('twin', 'get', id)) as { desired: object }).desired;
+  await run('children', 'remove', 'lathe', '--module', 'm');
+  await run('children', 'add', 'lathe', '--module', 'm', '--sas');
+  assert.deepEqual([await desired('lathe'), await desired('lathe/m')], [{ a: 1, $version: 2 }, { $version: 1 }]);
+  await run('children', 'remove', 'lathe');
+  await added();
+  assert.deepEqual(await desired('lathe'), { $version: 1 });
+});
+
+test('the twin of what the gateway reads itself by now stays when the credentials of that id are removed while it is stopped', async () => {
+  const { dir, run, json } = bench('gateway: { id: line-4, dataDir: data }\n');
+  assert.equal((await run('children', 'add', 'press-1', '--sas')).code, 0);
+  writeFileSync(join(dir, 'gateway.yaml'), YAML);
+  assert.equal((await run('twin', 'set', 'press-1', '--desired', '{"a":1}')).code, 0);
+  assert.equal((await run('children', 'remove', 'press-1')).code, 0);
+  assert.deepEqual(((await json('twin', 'get', 'press-1')) as { desired: object }).desired, { a: 1, $version: 2 });
+});
+
+test('what waits for a child that is removed while the gateway is stopped does not wait for one that is added later', async () => {
+  const { dir, run } = bench();
+  await run('children', 'add', 'lathe', '--sas');
+  await run('children', 'add', 'lathe', '--module', 'm', '--sas');
+  await run('children', 'add', 'lathe2', '--sas');
+  const inStore = async <T>(act: (store: SealedStore) => Promise<T> | T): Promise<T> => {
+    const state = new State(join(dir, 'data/state'));
+    try {
+      return await act(await SealedStore.open(state, join(dir, 'data/keys')));
+    } finally {
+      await state.close();
+    }
+  };
+  const names = ['lathe', 'lathe/m', 'lathe2'].flatMap((key) => [`letter/${key}/000000000001`, `session/${key}`]);
+  await inStore((store) => store.put(names.map((name) => [name, Buffer.from('x')])));
+  const kept = () => inStore((store) => [...store.names('letter/'), ...store.names('session/')]);
+  assert.equal((await run('children', 'remove', 'lathe', '--module', 'm')).code, 0);
+  assert.deepEqual((await kept()).toSorted(), [names[0], names[4], names[1], names[5]]);
+  assert.equal((await run('children', 'remove', 'lathe')).code, 0);
+  assert.deepEqual(await kept(), [names[4], names[5]]);
+});
+
 test('the same in a gateway that runs, whose log has no secret; what was done is there after SIGKILL', async () => {
-  const listen = `listen: { mqtt: ${await freePort()} }`;
+  const listen = `listen: { mqtts: "127.0.0.1:${await freePort()}" }`;
   const yaml = YAML.replace('gateway.local,', `gateway.local, ${listen},`);
   const it = bench(yaml);
   const gateway = await startGateway({ dir: it.dir, yaml, logLevel: 'trace' });
@@ -246,6 +294,15 @@ test('without a hub a child can be added all the same, and it is said that nobod
   assert.equal(code, 0);
   assert.equal(stdout, `${KEY}\n`);
   assert.match(stderr, /there is no hub in the configuration yet/);
+});
+
+test('where the hub listens without TLS alone nothing is said of what to trust', async () => {
+  const yaml = 'gateway: { id: line-4, dataDir: data }\nhub: { hostName: gateway.local, listen: { mqtt: 1883 } }\n';
+  const { dir, run } = bench(yaml);
+  writeFileSync(join(dir, 'word'), 'correct horse\n');
+  const { code, stderr } = await run('children', 'add', 'panel', '--password-file', join(dir, 'word'));
+  assert.equal(code, 0);
+  assert.equal(stderr, 'added panel\nit connects with the user name panel and its password\n');
 });
 
 describe('used wrongly', () => {

@@ -189,6 +189,22 @@ children: [{ id: press-1, simulated: { sendIntervalMs: 20, messageCount: 3 } }]
     assert.deepEqual([kty, use], ['EC', 'sig']);
   });
 
+  test("the keys that are shown are those that sign: in the folder that the operator's file names", async () => {
+    await gateway('line-20');
+    const dir = scratch();
+    const file = join(dir, 'fleet.yaml');
+    writeFileSync(file, `upstream: { url: "${broker.url}" }\nfolder: keys\n`);
+    const { folder, signing } = await json('key', '--make-signing-key', '--fleet-config', file);
+    assert.equal(folder, join(dir, 'keys'));
+    await json('children', 'add', 'panel', '--sas', '--gateway', 'line-20', '--fleet-config', file);
+    const made = JSON.parse(readFileSync(join(dir, 'keys/operator.jwk'), 'utf8')) as { kid: string };
+    const shown = await holdfast(['fleet', 'key', '--json'], { env: { ...env, HOLDFAST_FLEET_CONFIG: file } });
+    const { operator, ...keys } = JSON.parse(shown.stdout) as { operator: { kid: string }; signing: unknown };
+    assert.deepEqual([operator.kid, keys.signing], [made.kid, signing]);
+    const other = await json('key', '--fleet-config', file, '--folder', join(dir, 'others'));
+    assert.deepEqual([other['folder'], other['signing']], [join(dir, 'others'), null]);
+  });
+
   test('where the fleet is: an option, a file, else the gateway here; what is wrong with it is said', async () => {
     const at = (args: string[], more: Record<string, string> = {}) =>
       holdfast(['fleet', 'list', ...args], { env: { ...env, XDG_CONFIG_HOME: scratch(), ...more } });

@@ -7,6 +7,7 @@ import { holdfast, RunningCommand } from './parts/command.ts';
 import { freePort } from './parts/free-port.ts';
 import { startGateway } from './parts/gateway-process.ts';
 import { startMosquitto, type Mosquitto } from './parts/mosquitto.ts';
+import { startRogueBroker } from './parts/rogue-broker.ts';
 import { scratch } from './parts/scratch.ts';
 
 let broker: Mosquitto;
@@ -172,6 +173,27 @@ children: [{ id: press-1, simulated: { sendIntervalMs: 50, messageCount: -1 } }]
     await monitor.said(/"seq":9,/);
     assert.doesNotMatch(monitor.stderr, /gap/);
     monitor.process.kill('SIGINT');
+    assert.equal((await monitor.ended).code, 0);
+  });
+
+  test('does not storm a broker that lets it in and hangs up each time', async () => {
+    const at: number[] = [];
+    const rogue = await startRogueBroker({
+      onSubscribe: (connection, { messageId, subscriptions }) => {
+        at.push(performance.now());
+        connection.send({ cmd: 'suback', messageId: messageId!, granted: subscriptions.map(() => 1) });
+        connection.socket.end();
+      },
+    });
+    const monitor = new RunningCommand(['monitor', '--url', rogue.url]);
+    try {
+      await rogue.until('it to come a fourth time', () => at.length >= 4);
+    } finally {
+      monitor.process.kill('SIGINT');
+      await rogue.end();
+    }
+    // 250 ms, 500 ms and 1 s, less the time that it was let in.
+    assert.ok(at[3]! - at[0]! > 1500, `four connections within ${at[3]! - at[0]!} ms`);
     assert.equal((await monitor.ended).code, 0);
   });
 

@@ -226,3 +226,24 @@ test('a gateway whose dataDir is taken away answers there again, with all that i
   assert.equal(await gateway.stop(), 0);
   assert.equal((await holdfast(['spool', 'verify', '-c', gateway.config])).code, 0);
 });
+
+test('how often a line came again is said at the stop, too', async (t) => {
+  const upstream = 'upstream: { url: "mqtt://127.0.0.1:1", reconnect: { minSecs: 60 } }';
+  const gateway = await startGateway({
+    dir: scratch(),
+    yaml: `gateway: { id: line-4, dataDir: data }\nstoreAndForward: { quota: 16MiB }\n${upstream}\n`,
+  });
+  t.after(() => gateway.kill());
+  await gateway.waitForLog(/cannot connect/);
+  gateway.process.kill('SIGHUP');
+  await gateway.waitForLog(/read again/);
+  gateway.process.kill('SIGHUP');
+  // Signals are told in their turn: it has been seen when this is answered.
+  await asked(gateway.config, 'status');
+  assert.equal(await gateway.stop(), 0);
+  assert.deepEqual(gateway.messages().slice(-3), [
+    'SIGTERM: stopping',
+    'read again: nothing to take up (repeated once)',
+    'stopped',
+  ]);
+});

@@ -199,8 +199,24 @@ describe('rules test', () => {
     const input = lines('untimed.jsonl', reading(1, 40), { machine: {} }, { timeCreated: 'soon' });
     const { code, stdout, stderr } = await holdfast(['rules', 'test', '--query', COOLDOWN, '--input', input]);
     assert.equal(outputs(stdout).length, 1);
-    assert.match(stderr, /^2 dropped, the first because there is no timestamp/);
+    assert.match(stderr, /^2 dropped, the first because .*untimed.jsonl:2: there is no timestamp/);
     assert.equal(code, 0);
+  });
+
+  test('the line of the first that is dropped is named, but not that of an event which only closed a window', async () => {
+    const ask = (name: string, text: string, ...events: object[]) =>
+      holdfast(['rules', 'test', '--query', file(`${name}.sql`, text), '--input', lines(`${name}.jsonl`, ...events)]);
+    const given = [1, 0, 2, 0].map((v, n) => ({ v, t: `2026-01-01T00:00:${10 + 10 * n}Z` }));
+    const [one, window] = await Promise.all([
+      ask('divided', 'SELECT 1 / v AS x INTO out FROM input', ...given),
+      ask(
+        'closed',
+        'SELECT 1 / SUM(v) AS x INTO out FROM input TIMESTAMP BY t GROUP BY TumblingWindow(second, 10)',
+        ...given,
+      ),
+    ]);
+    assert.match(one.stderr, /^2 dropped, the first because .*divided.jsonl:2: division by zero\n$/);
+    assert.match(window.stderr, /^2 dropped, the first because division by zero\n$/);
   });
 
   test('used wrongly: no input, an input that is not there, a file that is not there', async () => {
@@ -268,6 +284,23 @@ describe('rules check and rules explain', () => {
     assert.equal(code, 1);
     assert.match(stdout, /^\S*broken.sql:3:\d+: /);
     assert.match(stdout, /\n {2}WHER v > 1\n +\^/);
+  });
+
+  test('what is probably not meant is a warning beside it, and no problem', async () => {
+    const path = file('alias.sql', 'SELECT a AS q\nFROM input\nWHERE q = 1\n');
+    const { code, stdout, stderr } = await holdfast(['rules', 'check', path]);
+    assert.deepEqual([code, stdout], [0, `${path}: fine: input input; output output\n`]);
+    assert.match(
+      stderr,
+      /warning: \S*alias\.sql:3:7: WHERE reads a field q of input, .*\n {2}WHERE q = 1\n {8}\^\n {2}-> write/,
+    );
+    const json = JSON.parse((await holdfast(['rules', 'check', path, '--json'])).stdout) as Record<string, object[]>;
+    assert.deepEqual([json['ok'], json['problems'], json['warnings']!.length], [true, [], 1]);
+    const fine = JSON.parse((await holdfast(['rules', 'check', COOLDOWN, '--json'])).stdout) as Record<
+      string,
+      object[]
+    >;
+    assert.deepEqual(fine['warnings'], []);
   });
 
   test('all modules of a gateway.yaml, with places in that file', async () => {

@@ -212,11 +212,11 @@ test('feedback goes to those who asked for such a fate, in the words of IoT Hub'
   const asks = (ack: string | undefined, fate: Fate) =>
     feedback('pump', { properties: ack === undefined ? {} : { ack } }, fate, at) !== null;
   const asked = (ack: string | undefined) =>
-    (['delivered', 'expired', 'dropped'] as const).map((fate) => asks(ack, fate));
-  assert.deepEqual(asked('positive'), [true, false, false]);
-  assert.deepEqual(asked('negative'), [false, true, true]);
-  assert.deepEqual(asked('full'), [true, true, true]);
-  assert.deepEqual([...asked('none'), ...asked(undefined)], Array(6).fill(false));
+    (['delivered', 'expired', 'dropped', 'refused'] as const).map((fate) => asks(ack, fate));
+  assert.deepEqual(asked('positive'), [true, false, false, false]);
+  assert.deepEqual(asked('negative'), [false, true, true, true]);
+  assert.deepEqual(asked('full'), [true, true, true, true]);
+  assert.deepEqual([...asked('none'), ...asked(undefined)], Array(8).fill(false));
   const record = (message: Parameters<typeof feedback>[1]) =>
     JSON.parse(
       feedback(

@@ -42,6 +42,7 @@ const MODBUS = '{ modbus: { unit: 17, registers: [{ name: voltage, type: input, 
 const DECODERS = `json, nmea, { csv: { columns: [temperature, humidity] } } or { regex: { pattern: ${PATTERN} } }; or a mapping with frame or modbus`;
 const serial = (settings: string): string =>
   `${GATEWAY}children:\n  - id: a\n    serial: { port: rs485, ${settings} }\n`;
+const frame = (settings: string): string => serial(`decoder: { frame: { ${settings} } }`);
 const gpio = (settings: string): string => `${GATEWAY}children:\n  - id: a\n    gpio: { ${settings} }\n`;
 
 /** What is wrong, the file, and every line that must be printed for it. */
@@ -250,6 +251,11 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     'gateway.yaml:5:22: upstream.proxyPasswordFile: "word" needs a user in proxy; write for example http://user@proxy.example',
   ],
   [
+    'a proxy whose user is not percent-encoded',
+    `${GATEWAY}${UPSTREAM}  proxy: http://100%me@proxy:3128\n`,
+    'gateway.yaml:4:10: upstream.proxy: a user name in it with a % that begins no character; write %25 for the sign itself',
+  ],
+  [
     'a password for no proxy, no name servers at all',
     `${GATEWAY}${UPSTREAM}  proxyPasswordFile: word\n  dnsServers: []\n`,
     'gateway.yaml:4:22: upstream.proxyPasswordFile: "word" needs proxy beside it',
@@ -286,6 +292,16 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     'gateway.yaml:2:38: hub.listen.mqtts: 70000 is not a port or host:port; write for example 8883 or "192.0.2.1:8883"',
     'gateway.yaml:2:50: hub.listen.wss: "a:b" is not a port or host:port; write for example 8883 or "192.0.2.1:8883"',
     'gateway.yaml:2:75: hub.listen.https: 443 is the port of mqtt, which is without TLS',
+  ],
+  [
+    'a listener without a port behind it, beside one that has one',
+    `${GATEWAY}hub:\n  hostName: a\n  listen:\n    mqtts: 8883\n    mqtt:\n`,
+    'gateway.yaml:6:5: hub.listen.mqtt: an empty value is not a port or host:port; write for example 8883 or "192.0.2.1:8883"',
+  ],
+  [
+    'a listener written as a mapping: that alone is said, and nothing of ports that nobody wrote',
+    `${GATEWAY}hub: { hostName: a, listen: { mqtt: { host: localhost } } }\n`,
+    'gateway.yaml:2:37: hub.listen.mqtt: a mapping is not a port or host:port; write for example 8883 or "192.0.2.1:8883"',
   ],
   [
     'grants of a child that does not connect, of two kinds in one, and with a wildcard in the middle',
@@ -419,7 +435,7 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
   [
     'more than all of the disk',
     `${GATEWAY}storeAndForward:\n  keepFree: 110%\n`,
-    'gateway.yaml:3:13: storeAndForward.keepFree: "110%" is not a size; write for example 512MiB or 10%',
+    'gateway.yaml:3:13: storeAndForward.keepFree: "110%" is not a size or a percentage from 0% to 95%; write for example 512MiB or 10%',
   ],
   [
     'storage settings out of range',
@@ -581,6 +597,29 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     'gateway.yaml:4:108: children[0].serial.decoder.csv.delimiter: "" is not text of 1 to 8 characters; write for example "\\n"',
   ],
   [
+    'csv columns that make no sense',
+    serial('decoder: { csv: { columns: [1, { name: b, type: date }, { type: text }, ""] } }'),
+    'gateway.yaml:4:56: children[0].serial.decoder.csv.columns[0]: 1 is read as a number; put it in quotes',
+    'gateway.yaml:4:76: children[0].serial.decoder.csv.columns[1].type: "date" is not one of text, number',
+    'gateway.yaml:4:84: children[0].serial.decoder.csv.columns[2].name: missing; write for example temperature',
+    'gateway.yaml:4:100: children[0].serial.decoder.csv.columns[3]: "" is not the name of a column; write for example temperature',
+  ],
+  [
+    'csv columns of one name, one with a type',
+    serial('decoder: { csv: { columns: [a, { name: a, type: text }] } }'),
+    'gateway.yaml:4:67: children[0].serial.decoder.csv.columns[1].name: "a" stands twice; columns need names of their own',
+  ],
+  [
+    'types of groups that are not there, or none',
+    serial('decoder: { regex: { pattern: "(?<a>.)(?<b>.)", types: { c: text } } }'),
+    'gateway.yaml:4:87: children[0].serial.decoder.regex.types.c: "c" is no group of the pattern, which has a, b',
+  ],
+  [
+    'a type of a group that is none',
+    serial('decoder: { regex: { pattern: "(?<a>.)", types: { a: integer } } }'),
+    'gateway.yaml:4:80: children[0].serial.decoder.regex.types.a: "integer" is not one of text, number',
+  ],
+  [
     'csv options without columns',
     serial('decoder: { csv: {} }'),
     'gateway.yaml:4:39: children[0].serial.decoder.csv.columns: missing; write for example [temperature, humidity]',
@@ -612,10 +651,27 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     'gateway.yaml:6:21: children[1].serial.port: "rs485" (/dev/ttyBENCH0) is the port of "a" already; only modbus children share one',
   ],
   [
+    'a GPIO line of two children',
+    `${GATEWAY}children:\n  - id: a\n    gpio: { line: { chip: c, offset: 4 }, direction: out }\n  - id: b\n    gpio: { line: { offset: 4, chip: c } }\n`,
+    'gateway.yaml:6:19: children[1].gpio.line: line 4 of "c" is the line of "a" already; a line has one child',
+  ],
+  [
     'Modbus children that want one line to be two',
     `${GATEWAY}children:\n  - id: a\n    serial: { port: rs485, baudRate: 19200, decoder: ${MODBUS} }\n  - id: b\n    serial: { port: /dev/ttyBENCH0, parity: odd, decoder: ${MODBUS} }\n`,
     'gateway.yaml:6:21: children[1].serial.port: 9600 differs from "a", which has 19200 on the same port',
     'gateway.yaml:6:45: children[1].serial.parity: "odd" differs from "a", which has "none" on the same port',
+  ],
+  [
+    'Modbus children of one line that switch its direction in two ways, or one of them not at all',
+    `${GATEWAY}children:\n${[
+      'rs485: { rtsOnSend: high, delayAfterMs: 2 }',
+      'rs485: { delayAfterMs: 3 }',
+      'parity: none',
+    ]
+      .map((line, n) => `  - id: c${n}\n    serial: { port: rs485, ${line}, decoder: ${MODBUS} }\n`)
+      .join('')}`,
+    'gateway.yaml:6:35: children[1].serial.rs485: { rtsOnSend: "high", delayBeforeMs: 0, delayAfterMs: 3 } differs from "c0", which has { rtsOnSend: "high", delayBeforeMs: 0, delayAfterMs: 2 } on the same port',
+    'gateway.yaml:8:21: children[2].serial.port: nothing differs from "c0", which has { rtsOnSend: "high", delayBeforeMs: 0, delayAfterMs: 2 } on the same port',
   ],
   [
     'modbus without registers',
@@ -665,6 +721,72 @@ const broken: readonly (readonly [string, string | Buffer, ...string[]])[] = [
     serial('decoder: { frame: { fields: [{ name: a, at: 1, format: int16 }] } }'),
     'gateway.yaml:4:46: children[0].serial.decoder.frame: says nothing of where a frame ends; write end, length or size',
     'gateway.yaml:4:46: children[0].serial.decoder.frame: without start, end or checksum nothing tells a frame from noise; write one of them',
+  ],
+  [
+    'fields that no frame of the size reaches',
+    frame(
+      'start: "42", size: 4, fields: [{ name: a, at: 3, format: uint32 }, { name: b, at: 0, format: float32 }, { name: c, at: 0, format: hex, length: 9 }, { name: d, at: 4 }]',
+    ),
+    'gateway.yaml:4:94: children[0].serial.decoder.frame.fields[0].at: 3 is too far: the uint32 there has 4 bytes, and a frame has 4 (size); write at most 0, or a size of at least 7',
+    'gateway.yaml:4:167: children[0].serial.decoder.frame.fields[2].at: 0 is too far: the hex there has 9 bytes, and a frame has 4 (size); write a size of at least 9',
+    'gateway.yaml:4:211: children[0].serial.decoder.frame.fields[3].at: 4 is too far: the uint8 there has 1 byte, and a frame has 4 (size); write at most 3, or a size of at least 5',
+  ],
+  [
+    'fields that no frame with an end reaches',
+    frame(
+      'end: "0d 0a", frameBytesMax: 16, fields: [{ name: a, at: 13, format: int16 }, { name: b, at: 12, format: int16 }]',
+    ),
+    'gateway.yaml:4:105: children[0].serial.decoder.frame.fields[0].at: 13 is too far: the int16 there has 2 bytes, and a frame has at most 14 (frameBytesMax without end); write at most 12, or a frameBytesMax of at least 17',
+  ],
+  [
+    'fields that no length reaches',
+    frame('start: "42", length: { at: 1, adds: 4 }, fields: [{ name: a, at: 259 }, { name: b, at: 258 }]'),
+    'gateway.yaml:4:113: children[0].serial.decoder.frame.fields[0].at: 259 is too far: the uint8 there has 1 byte, and a frame has at most 259 (255 of length and 4 of adds); write at most 258',
+  ],
+  [
+    'a checksum that is longer than the frame',
+    frame('size: 2, checksum: { kind: crc32 }'),
+    'gateway.yaml:4:75: children[0].serial.decoder.frame.checksum.kind: "crc32" has 4 bytes, and a frame has 2 (size); write a size of at least 5',
+  ],
+  [
+    'a checksum without room behind the start',
+    frame('start: "42 4d", size: 3, checksum: { kind: sum16 }'),
+    'gateway.yaml:4:91: children[0].serial.decoder.frame.checksum.kind: "sum16" has 2 bytes behind the 2 of start, and a frame has 3 (size); write a size of at least 4',
+  ],
+  [
+    'a checksum without room between start and end',
+    frame('start: "02", end: "03", frameBytesMax: 5, checksum: { kind: crc32 }'),
+    'gateway.yaml:4:108: children[0].serial.decoder.frame.checksum.kind: "crc32" has 4 bytes behind the 1 of start, and a frame has at most 4 (frameBytesMax without end); write a frameBytesMax of at least 6',
+  ],
+  [
+    'a checksum of nothing',
+    frame('size: 8, checksum: { kind: sum16, from: 6 }'),
+    'gateway.yaml:4:88: children[0].serial.decoder.frame.checksum.from: 6 is too far: nothing stands between there and the 2 bytes of sum16, and a frame has 8 (size); write at most 5, or a size of at least 9',
+  ],
+  [
+    'a size that is less than the start',
+    frame('start: "42 4d", size: 1'),
+    'gateway.yaml:4:70: children[0].serial.decoder.frame.size: 1 is less than the 2 bytes of start; write at least 2',
+  ],
+  [
+    'a longest frame that is less than start and end',
+    frame('start: "01 02", end: "03 04", frameBytesMax: 3'),
+    'gateway.yaml:4:93: children[0].serial.decoder.frame.frameBytesMax: 3 is less than start and end have; write at least 4',
+  ],
+  [
+    'a length that lies beyond the longest frame',
+    frame('start: "42", length: { at: 15, format: uint16 }, frameBytesMax: 16'),
+    'gateway.yaml:4:75: children[0].serial.decoder.frame.length.at: 15 is too far: the uint16 there has 2 bytes, and a frame has at most 16 (frameBytesMax); write at most 14, or a frameBytesMax of at least 17',
+  ],
+  [
+    'a length that is always too much',
+    frame('start: "42", length: { at: 1, adds: 17 }, frameBytesMax: 16'),
+    'gateway.yaml:4:84: children[0].serial.decoder.frame.length.adds: 17 alone is more than frameBytesMax, which is 16; write at most 16, or a frameBytesMax of at least 17',
+  ],
+  [
+    'a length that is always too little',
+    frame('start: "42", length: { at: 1, adds: -254 }'),
+    'gateway.yaml:4:84: children[0].serial.decoder.frame.length.adds: -254 is too little: with the largest length a frame would have 1 byte, and its length stands in the first 2; write at least -253',
   ],
   [
     'frames that cannot be',

@@ -216,6 +216,35 @@ routes:
   ]);
 });
 
+test("what a module's query says and probably does not mean is a warning with its place", () => {
+  const { warnings } = load(`
+gateway: { id: a }
+upstream: { url: mqtt://localhost }
+modules:
+  - id: filter
+    query: |
+      SELECT a AS q
+      FROM input
+      WHERE q = 1
+`);
+  assert.deepEqual(warnings, [
+    'gateway.yaml:9:13: modules[0].query: WHERE reads a field q of input, and not the q that this SELECT gives; write there what stands before AS q, or ask in a step behind it',
+  ]);
+});
+
+test('Modbus children share a port whose settings are equal, in whatever order and however much of them is written', () => {
+  const decoder = '{ modbus: { unit: 17, registers: [{ name: voltage, address: 0 }] } }';
+  const lines = [
+    'rs485: { rtsOnSend: high, delayAfterMs: 2 }',
+    'rs485: { delayAfterMs: 2 }, baudRate: 9600',
+    'rs485: { delayAfterMs: 2, delayBeforeMs: 0, rtsOnSend: high }, parity: none',
+  ];
+  const children = lines.map((line, n) => `  - { id: c${n}, serial: { port: rs485, ${line}, decoder: ${decoder} } }\n`);
+  const { config } = load(`gateway: { id: a, profile: ${bench} }\nchildren:\n${children.join('')}`);
+  for (const { serial } of config.children)
+    assert.deepEqual(serial?.rs485, { rtsOnSend: 'high', delayBeforeMs: 0, delayAfterMs: 2 });
+});
+
 test('a storage setting comes from the file, else from the profile, else from the schema', () => {
   const { config, warnings } = load(`
 gateway: { id: a, profile: ${bench} }

@@ -47,6 +47,20 @@ test(
   },
 );
 
+test(
+  'purged on the card image, whose data partition is mounted, all that was in it goes and dpkg hears of no fault',
+  { skip: process.getuid?.() !== 0 && 'SKIP: a mount namespace takes root' },
+  () => {
+    const purge = `
+      mount -t tmpfs tmpfs /etc && mount -t tmpfs tmpfs /var/lib
+      mkdir -p /etc/holdfast/secrets /var/lib/holdfast && mount -t tmpfs tmpfs /var/lib/holdfast
+      mkdir /var/lib/holdfast/spool && echo x >/var/lib/holdfast/spool/data.mdb
+      sh systemd/deb/postrm purge >&2 && find /etc/holdfast /var/lib/holdfast 2>/dev/null`;
+    const { stdout, stderr } = spawnSync('unshare', ['--mount', 'sh', '-c', purge], { encoding: 'utf8' });
+    assert.equal(stdout, '/var/lib/holdfast\n', stderr);
+  },
+);
+
 describe('the package', { skip }, () => {
   const dir = scratch();
   let first = '';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { CsvLineDecoder } from '../src/drivers/decoders/csv.ts';
-import { type LineDecoder, numberOrText } from '../src/drivers/decoders/decoder.ts';
+import { type LineDecoder, numberOrText as read } from '../src/drivers/decoders/decoder.ts';
 import { JsonLineDecoder } from '../src/drivers/decoders/json.ts';
 import { RegexLineDecoder } from '../src/drivers/decoders/regex.ts';
 
@@ -45,7 +45,7 @@ test('json: what does not parse, or is not UTF-8, is malformed', () => {
 test('csv: columns become an object, numeric text becomes numbers', () => {
   const csv = new CsvLineDecoder({ columns: ['t', 'h', 'state'], separator: ',' });
   assert.equal(bodyOf(csv, '21.5,-3,ok'), '{"t":21.5,"h":-3,"state":"ok"}');
-  assert.equal(bodyOf(csv, ' 21.5 , +0023,'), '{"t":21.5,"h":23,"state":""}');
+  assert.equal(bodyOf(csv, ' 21.5 , +23,'), '{"t":21.5,"h":23,"state":""}');
 });
 
 test('csv: fields may be quoted as in RFC 4180, and quoted fields stay text', () => {
@@ -90,11 +90,87 @@ test('csv: whatever was quoted comes back', () => {
   );
 });
 
+const CODES = ['00412E5', '004120', '1E10', '412E5', '007', '004512', '-07', '007.', '+00', '5E', '12e34'];
+
 test('numbers that JSON could not carry unharmed stay text', () => {
-  for (const text of ['9007199254740993', '1e999', '-', '.', '1e', '0x10', 'Infinity', '1_000', '1 2', ''])
-    assert.equal(numberOrText(text), text);
-  assert.equal(numberOrText('-.5e-3'), -0.0005);
-  assert.equal(numberOrText('7.'), 7);
+  for (const text of ['9007199254740993', '1e+999', '-', '.', '1e', '0x10', 'Infinity', '1_000', '1 2', ''])
+    assert.equal(read(text), text);
+  assert.equal(read('-.5e-3'), -0.0005);
+  assert.equal(read('7.'), 7);
+});
+
+test('what may be a serial number, an article or a time of day stays text', () => {
+  for (const text of CODES) assert.equal(read(text), text);
+  assert.equal(
+    bodyOf(new CsvLineDecoder({ columns: ['serialNo', 't'], separator: ',' }), '00412E5,004512'),
+    '{"serialNo":"00412E5","t":"004512"}',
+  );
+  assert.equal(bodyOf(new RegexLineDecoder({ pattern: '(?<n>\\S+) (?<m>\\S+)' }), '1E10 0.5'), '{"n":"1E10","m":0.5}');
+});
+
+test('numbers as sensors write them are numbers', () => {
+  const numbers: readonly (readonly [string, number])[] = [
+    ['0', 0],
+    ['+5', 5],
+    ['-0.50', -0.5],
+    ['+00123.4', 123.4],
+    ['.5', 0.5],
+    ['5.', 5],
+    ['1.2E+03', 1200],
+    ['1E-5', 0.00001],
+    ['5e+3', 5000],
+    ['1.5e3', 1500],
+    ['6.02e23', 6.02e23],
+    [' 21.5 ', 21.5],
+    ['9007199254740991', Number.MAX_SAFE_INTEGER],
+  ];
+  for (const [text, value] of numbers) assert.equal(read(text), value, text);
+  // JSON has no sign for nothing; a thermometer that says -0.0 must not say text.
+  assert.equal(JSON.stringify([read('-0'), read('-0.0')]), '[0,0]');
+});
+
+test('whatever became a number says the same when it is read again, and an integer keeps every digit', () => {
+  const digits = fc.string({ unit: fc.constantFrom(...'0123456789eE+-.'.split('')), minLength: 1, maxLength: 20 });
+  fc.assert(
+    fc.property(digits, (text) => {
+      const value = read(text);
+      if (typeof value === 'string') assert.equal(value, text);
+      else if (/^[1-9]\d*$/.test(text)) assert.equal(JSON.stringify(value), text);
+      else assert.equal(JSON.parse(JSON.stringify(value)), value === 0 ? 0 : Number(text));
+    }),
+    { numRuns: 5_000 },
+  );
+});
+
+test('csv: a column may say that it is text, or a number', () => {
+  const csv = new CsvLineDecoder({
+    columns: [{ name: 'serialNo', type: 'text' }, { name: 'weight', type: 'number' }, { name: 'state' }, 't'],
+    separator: ',',
+  });
+  assert.equal(bodyOf(csv, '412,+00123.4,7,21.5'), '{"serialNo":"412","weight":123.4,"state":7,"t":21.5}');
+  assert.equal(bodyOf(csv, ' 5 ,"1E3",ok,"1"'), '{"serialNo":" 5 ","weight":1000,"state":"ok","t":"1"}');
+});
+
+test('a number that cannot be read as one is null, and an integer that would lose digits stays text', () => {
+  const csv = new CsvLineDecoder({ columns: [{ name: 'n', type: 'number' }], separator: ',' });
+  for (const text of ['', 'n/a', '---', '0x1F', '1e999', '1 2']) assert.equal(bodyOf(csv, text), '{"n":null}', text);
+  assert.equal(bodyOf(csv, '0009007199254740993'), '{"n":"0009007199254740993"}');
+  assert.equal(bodyOf(csv, ' 007 '), '{"n":7}');
+});
+
+test('csv: a row of the names of the columns is a header and no message', () => {
+  const csv = new CsvLineDecoder({ columns: ['t', { name: 'h', type: 'number' }], separator: ',' });
+  for (const header of ['t,h', '"t","h"']) assert.deepEqual(csv.decode(Buffer.from(header)), { skipped: true });
+  assert.equal(bodyOf(csv, 't,H'), '{"t":"t","h":null}');
+  // One word alone may be what the sensor has to say.
+  assert.equal(bodyOf(new CsvLineDecoder({ columns: ['alarm'], separator: ',' }), 'alarm'), '{"alarm":"alarm"}');
+});
+
+test('regex: a group may be said to be text, or a number', () => {
+  const pattern = '^(?<id>\\d+) (?<weight>\\S+)(?: (?<rest>.+))?$';
+  const regex = new RegexLineDecoder({ pattern, types: { id: 'text', weight: 'number', rest: 'number' } });
+  assert.equal(bodyOf(regex, '412 +00123.4'), '{"id":"412","weight":123.4,"rest":null}');
+  assert.equal(bodyOf(regex, '412 ------ 1E3'), '{"id":"412","weight":null,"rest":1000}');
 });
 
 test('regex: named groups become an object, a group that took no part is null', () => {

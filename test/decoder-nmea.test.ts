@@ -100,6 +100,23 @@ describe('NMEA 0183', () => {
     });
   });
 
+  test('of fields as they came only plain numbers are numbers', () => {
+    const fields = (line: string): unknown => {
+      const decoded = decode(line, { checksumRequired: false });
+      return 'body' in decoded && (JSON.parse(decoded.body.toString()) as { fields: unknown }).fields;
+    };
+    assert.deepEqual(fields('$PXYZ,1E3,007,0x1F,+5,00,0,-1.50,'), ['1E3', '007', '0x1F', 5, '00', 0, -1.5, null]);
+    assert.deepEqual(fields('$GPGLL,4807.038,N,01131.000,E,004512,A'), [
+      4807.038,
+      'N',
+      '01131.000',
+      'E',
+      '004512',
+      'A',
+    ]);
+    assert.deepEqual(fields('$GPZZZ,000000,000000.00,093000.5'), ['000000', '000000.00', '093000.5']);
+  });
+
   test('a valid RMC says when it was measured; an invalid or dateless one, and other sentences, do not', () => {
     const time = (line: string): unknown => {
       const decoded = decode(line, { checksumRequired: false });
@@ -110,6 +127,30 @@ describe('NMEA 0183', () => {
     assert.equal(time('$GNRMC,080000.50,A,4807.038,N,01131.000,E,,,310226,,'), undefined);
     assert.equal(time('$GNRMC,250000,A,4807.038,N,01131.000,E,,,261126,,'), undefined);
     assert.equal(time('$GPZDA,201530.25,04,07,2002,00,00*67'), undefined);
+  });
+
+  test('a day that no month has gives no time, also in the second that may be a leap second', () => {
+    const time = (line: string): unknown => {
+      const decoded = decode(line, { checksumRequired: false });
+      assert.ok('body' in decoded, JSON.stringify(decoded));
+      const said = (JSON.parse(decoded.body.toString()) as Record<string, unknown>)['time'];
+      assert.equal(decoded.eventTime, line.includes('RMC') && typeof said === 'string' ? Date.parse(said) : undefined);
+      return said;
+    };
+    for (const [day, month] of ['3102', '2902', '3104', '0002', '0100', '0113', '3213'].map((at) => at.match(/../g)!)) {
+      for (const clock of ['000000', '120000.50', '000060', '235960']) {
+        assert.equal(
+          time(`$GPRMC,${clock},A,4807.038,N,01131.000,E,,,${day}${month}26,,`),
+          null,
+          `${clock} ${day}${month}`,
+        );
+        assert.equal(time(`$GPZDA,${clock},${day},${month},2026,00,00`), null, `${clock} ${day}${month}`);
+      }
+    }
+    assert.equal(time('$GPZDA,120000,31,2.,2026,00,00'), null);
+    assert.equal(time('$GPZDA,120000,4,7,2002,00,00'), '2002-07-04T12:00:00.000Z');
+    assert.equal(time('$GPRMC,235960,A,4807.038,N,01131.000,E,,,311216,,'), '2017-01-01T00:00:00.000Z');
+    assert.equal(time('$GPZDA,120000,29,02,2028,00,00'), '2028-02-29T12:00:00.000Z');
   });
 
   test('a wrong or missing checksum, and what is no sentence, is malformed; noise before one does no harm', () => {

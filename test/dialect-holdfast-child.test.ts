@@ -53,6 +53,13 @@ describe('what a plain MQTT child publishes', () => {
     assert.deepEqual(shown(dialect.said(panel, heard(`${ROOT}/panel/events`, '1', { properties }))), BESIDES);
   });
 
+  test('a time that is none stays what it says', () => {
+    for (const t of ['yesterday', '12', '2026-13-01T00:00:00Z', '']) {
+      const { eventTime, properties } = said(`panel/events/?t=${encodeURIComponent(t)}`, '1');
+      assert.deepEqual([eventTime, properties], [undefined, { t }]);
+    }
+  });
+
   test('reported properties, and the answer to a method', () => {
     assert.deepEqual(said('panel/twin/reported', '{}'), { kind: 'twin patch', rid: '', body: '{}' });
     const answer = { kind: 'method answer', rid: '8', status: 200, body: '[1]' };

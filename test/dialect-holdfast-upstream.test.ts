@@ -123,6 +123,13 @@ describe('what comes from above is understood', () => {
   for (const topic of NOTHING) test(`${topic} is nothing`, () => assert.equal(heard(topic, '{}').kind, 'nothing'));
 });
 
+test('an answer to a name that was not percent-encoded goes back under that name', () => {
+  const request = heard(`${ROOT}/pump/methods/we ird.ü/req/24`, '{}');
+  assert.ok(request.kind === 'method', request.kind);
+  assert.equal(request.method, 'we ird.ü');
+  assert.equal(dialect.methodResponse(request, 200, Buffer.alloc(0)).topic, `${ROOT}/pump/methods/we ird.ü/res/24`);
+});
+
 test('an answer goes back to where the request came from, and is JSON without a payload, too', () => {
   const request = heard(`${ROOT}/pump/modules/m/methods/set%20point/req/7`, '{}');
   assert.ok(request.kind === 'method', request.kind);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { tmpdir, totalmem } from 'node:os';
 import { after, test } from 'node:test';
 import { HOST_METRICS } from '../src/config/children.ts';
@@ -17,14 +18,14 @@ const ALL: HostMetric[] = [...HOST_METRICS];
 const AROUND: Surroundings = {
   dataDir: tmpdir(),
   ratedTerabytesWritten: 40,
-  lastReadings: () => ({ a: null, b: Date.now() - 5_000 }),
+  lastReadings: () => ({ a: null, b: systemClock.monotonic() - 5_000 }),
 };
 
 interface Body {
   cpuTemperature: number | null;
   load: { cpu: number | null; loadavg: number[] };
   memory: { totalBytes: number; availableBytes: number; usedBytes: number };
-  disk: { mount: string; sizeBytes: number; usedBytes: number }[];
+  disk: { mount: string; sizeBytes: number; usedBytes: number; availableBytes: number }[];
   network: { iface: string; rxBytes: number | null; txBytes: number | null; up: boolean | null }[];
   power: Record<string, boolean | null>;
   wear: { ratedTerabytesWritten: number; bytesPerDay: number | null; daysLeft: number | null };
@@ -47,6 +48,10 @@ test('this very machine is measured', async () => {
   assert.equal(memory.usedBytes, memory.totalBytes - memory.availableBytes);
   const root = disk.find(({ mount }) => mount === '/');
   assert.ok(root !== undefined && root.sizeBytes > root.usedBytes && root.usedBytes > 0);
+  // What `df` says can be counted from it.
+  const df = execFileSync('df', ['-P', '/'], { encoding: 'utf8' }).trim().split(/\s+/).at(-2);
+  const percent = (root.usedBytes / (root.usedBytes + root.availableBytes)) * 100;
+  assert.ok(Math.abs(percent - Number.parseInt(df!, 10)) <= 1, `${percent} %, and df says ${df}`);
   assert.ok(Array.isArray(network) && !network.some(({ iface }) => iface === 'lo'));
   for (const { rxBytes, txBytes, up } of network) {
     assert.ok(Number.isSafeInteger(rxBytes) && Number.isSafeInteger(txBytes) && typeof up === 'boolean');

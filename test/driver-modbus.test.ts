@@ -224,10 +224,25 @@ children:
       ['holding 100: exception 2, illegal data address'],
     );
     assert.ok(heard.malformed.length >= 3, `${heard.malformed.length} counted`);
+    assert.deepEqual(await driver.command('read', null), {
+      status: 502,
+      payload: { error: 'holding 100: exception 2, illegal data address', exception: 2, values: { good: 1 } },
+    });
     assert.deepEqual(await driver.command('write', { name: 'bad', value: 1 }), {
       status: 502,
       payload: { error: 'exception 2, illegal data address', exception: 2 },
     });
+  });
+
+  test('a register that the device lacks takes none of its neighbours along', async () => {
+    // It has 0 to 99.
+    await started([97, 98, 99, 100].map((address) => register(`r${address}`, 'holding', address)));
+    await heard.until(() => heard.readings.length > 1, 'readings');
+    assert.deepEqual(heard.bodies()[1], { r97: 97, r98: 98, r99: 99 });
+    assert.deepEqual(
+      heard.log.filter(({ level }) => level >= 40).map(({ msg }) => msg),
+      ['holding 100: exception 2, illegal data address'],
+    );
   });
 
   test('a device that stops answering is said once, late answers are taken for nothing else, and it is read again', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { lookAtSpool } from '../src/spool/files.ts';
@@ -67,6 +67,33 @@ describe('a data directory that, while the gateway runs,', () => {
       }
     });
   }
+
+  test('has a spool that cannot be reached: said within 5 s, readings wait in memory until it can be again', async () => {
+    const dir = scratch();
+    const dataDir = join(dir, DEEP, 'data');
+    const [spool, aside] = [join(dataDir, 'spool'), join(dataDir, 'aside')];
+    const gateway = await startGateway({ dir, yaml: gatewayYaml({ dataDir, everyMs: 2 }) });
+    try {
+      const status = () => seenStatus(gateway.config);
+      await until('a backlog', async () => (await status()).ledger.pending >= 100);
+      renameSync(spool, aside);
+      // What root meets as well, in place of EACCES.
+      symlinkSync('spool', spool);
+      await until('the fault', async () => /ELOOP/.test((await status()).spool.fault ?? ''), NOTICED_MS_MAX);
+      const before = (await status()).spool.waitingBytes;
+      await until('more to wait', async () => (await status()).spool.waitingBytes > before);
+      rmSync(spool);
+      renameSync(aside, spool);
+      await until('the fault to be over', async () => (await status()).spool.fault === null);
+      assert.equal(await gateway.stop(), 0);
+      await lookAtSpool(dataDir, (reader, books) => {
+        assert.deepEqual(verify(reader, books).problems, []);
+        assert.equal(pendingOf(books), books.ledger.accepted, 'something is gone');
+      });
+    } finally {
+      await gateway.kill();
+    }
+  });
 
   test('is removed with the control socket in it: the socket is there again, and answers', async () => {
     const dir = scratch();

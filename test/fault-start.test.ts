@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { lateControlPaths } from '../src/config/control-path.ts';
+import { lookAtSpool } from '../src/spool/files.ts';
+import { isLeafOrValue } from '../src/store/page.ts';
 import { holdfast } from './parts/command.ts';
 import { GatewayProcess, startGateway } from './parts/gateway-process.ts';
 import { startRogueBroker, type RogueBroker } from './parts/rogue-broker.ts';
@@ -37,6 +39,16 @@ function gaps(broker: RogueBroker): string[] {
     const missing = Array.from({ length: Math.max(...numbers) - first }, (_, n) => first + n);
     return missing.filter((seq) => !numbers.has(seq)).map((seq) => `${lane}.${seq}`);
   });
+}
+
+/** Makes of each page that holds nothing but one value another one than its header says. */
+function spoilValues(path: string, pageBytes: number): Buffer {
+  const bytes = readFileSync(path);
+  for (let at = 2 * pageBytes; at < bytes.length; at += pageBytes) {
+    if (isLeafOrValue(bytes.subarray(at, at + pageBytes)) === 'value') bytes[at]! ^= 1;
+  }
+  writeFileSync(path, bytes);
+  return bytes;
 }
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
@@ -168,6 +180,29 @@ for (const type of LONG ? (['tmpfs', 'ext4'] as const) : (['tmpfs'] as const)) {
         }
       });
 
+      test('a spool that was left in order there, and of which pages are damaged since, is left as it is, and keeps no gateway from running', async () => {
+        const broker = await startRogueBroker();
+        const { dir, dataDir, yaml } = place(broker);
+        const away = await startGateway({ dir, yaml: gatewayYaml({ dataDir, everyMs: 1 }) });
+        await until('a backlog', async () => (await seenStatus(away.config)).ledger.pending > 1500);
+        assert.equal(await away.stop(), 0);
+        const path = join(dataDir, 'spool/data.mdb');
+        const bytes = spoilValues(path, await lookAtSpool(dataDir, (_, __, file) => file.pageBytes));
+        remount('ro');
+        const gateway = await startGateway({ dir, yaml });
+        try {
+          await broker.until('messages', ({ events }) => events.length > 20);
+          assert.ok(errorsIn(gateway).some((line) => /what it holds cannot be sent now/.test(line)));
+          assert.equal(await gateway.stop(), 0);
+        } finally {
+          await gateway.kill();
+          remount('rw');
+          assert.ok(bytes.equals(readFileSync(path)));
+          rmSync(dataDir, { recursive: true });
+          await broker.end();
+        }
+      });
+
       test('a spool that cannot be read there is left as it is; once it can be set aside, the gateway ends so that a start does that', async () => {
         const broker = await startRogueBroker();
         const { dir, dataDir, yaml } = place(broker);
@@ -181,7 +216,7 @@ for (const type of LONG ? (['tmpfs', 'ext4'] as const) : (['tmpfs'] as const)) {
           assert.equal(await gateway.whenEnded(), 75);
           assert.ok(!existsSync(join(dataDir, 'quarantine')), 'that is for a start that looks at it first');
           const next = await startGateway({ dir, yaml });
-          assert.match(errorsIn(next)[0]!, /moved to quarantine/);
+          assert.match(errorsIn(next)[0]!, /set aside; what can be read/);
           const count = broker.events.length;
           await broker.until('messages as before', ({ events }) => events.length > count + 20);
           assert.equal(await next.stop(), 0);

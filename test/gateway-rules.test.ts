@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, test } from 'node:test';
+import { modulesText } from '../src/cli/module-text.ts';
 import type { GatewayStatus } from '../src/health/status.ts';
 import { asked } from './parts/asked.ts';
 import { holdfast } from './parts/command.ts';
 import { startGateway, type GatewayProcess } from './parts/gateway-process.ts';
 import { scratch } from './parts/scratch.ts';
+import { mountSilent } from './parts/silent-filesystem.ts';
 import { until } from './parts/until.ts';
 
 interface Peeked {
@@ -101,6 +103,33 @@ modules:
     assert.match((await holdfast(['list', '-c', gateway!.config])).stdout, /^many +running, at its limits /m);
   });
 
+  test('events that come out of order or too early are counted where one looks', async () => {
+    await started(`routes:
+  all: FROM /messages/* WHERE NOT IS_DEFINED($connectionModuleId) INTO BrokeredEndpoint("/modules/back/inputs/input")
+modules:
+  - id: back
+    query: |
+      SELECT COUNT(*) AS n INTO out
+      FROM input TIMESTAMP BY CASE WHEN machine.temperature > 25 THEN timeCreated ELSE DATEADD(minute, 1, timeCreated) END
+      GROUP BY TumblingWindow(hour, 1)
+    onLate: drop
+`);
+    const now = await until('unordered events', async () => {
+      const seen = await status();
+      return module(seen, 'back').unordered > 0 && seen;
+    });
+    assert.deepEqual([module(now, 'back').late, module(now, 'back').early], [0, 0]);
+    const { stdout: listed } = await holdfast(['list', '-c', gateway!.config]);
+    assert.match(listed, /^MODULE +STATE +LAST OUTPUT +IN +OUT +LATE +EARLY +UNORDERED +DROPPED +REFUSED +HOLDS /m);
+    assert.match(listed, /^back +running +never +\d+ +0 +0 +0 +[1-9]\d* +0 +0 /m);
+    const { stdout: metrics } = await holdfast(['metrics', '-c', gateway!.config]);
+    assert.match(metrics, /^holdfast_module_unordered_total\{module="back"\} [1-9]/m);
+    assert.match(metrics, /^holdfast_module_early_total\{module="back"\} 0$/m);
+    // Whether the machine that this runs on knows the time is not for a test to say: without, nothing is early.
+    const early = [{ ...module(now, 'back'), type: 'module', early: 1 }] as const;
+    assert.equal(modulesText(early), '1 of 1 running, with events from the future, which they do not take: back');
+  });
+
   test('an output whose body names no command tells nobody, and that is said', async () => {
     await started(`routes:
   all: FROM /messages/* WHERE NOT IS_DEFINED($connectionModuleId) INTO BrokeredEndpoint("/modules/mute/inputs/input")
@@ -178,4 +207,23 @@ modules:
   );
   assert.match(said, /gateway\.yaml:13:28: .*there is no child "press-2"; did you mean "press-1"\?/);
   assert.match(said, /gateway\.yaml:16:14: modules\[1\]\.query: .*maxi.*; did you mean MAX\?/i);
+});
+
+test('a table on a filesystem that does not answer keeps the gateway neither from starting nor from stopping', async (t) => {
+  const silent = mountSilent();
+  if (typeof silent === 'string') return t.skip(`SKIP: ${silent}`);
+  try {
+    await started(`modules:
+  - { id: named, query: "SELECT i.n, r.name FROM i JOIN r ON i.n = r.id", reference: { r: ${silent.dir}/sites.jsonl } }
+`);
+    await gateway!.waitForLog(/a table cannot be read, its last rows stay: .*sites.jsonl: no answer within/);
+    assert.match(module(await status(), 'named').tables[0]!, /no answer within/);
+    gateway!.process.kill('SIGTERM');
+    await gateway!.waitForLog(/"msg":"stopped"/);
+    assert.ok(!gateway!.messages().some((msg) => msg.includes('not stopped within')));
+  } finally {
+    // The kernel's thread that waits for it keeps the process until then.
+    silent.end();
+  }
+  assert.equal(await gateway!.whenEnded(), 0);
 });

@@ -100,6 +100,7 @@ test('after one that found no room nothing of its lane is taken until it has com
       }
       taken.push(body.toString());
     },
+    mustBeKnown: () => null,
     clock: systemClock,
     log,
   });

@@ -35,8 +35,12 @@ const PATIENCE_MS_MAX = 30_000;
 const EAR_MS = 400;
 /** How long the good child is watched before the attack, ms. */
 const QUIET_MS = 3000;
-/** What a bad client's connection may cost a good one: its PUBACK in the commit interval and so many ms more (99 %). */
+/**
+ * What bad clients may cost a good one: its PUBACK comes within so many ms (99 %), or so many times what it takes on this
+ * machine when there are none.
+ */
 const GOOD_MS_MAX = 500;
+const GOOD_TIMES_MAX = 8;
 
 interface Row {
   readonly name: string;
@@ -448,7 +452,10 @@ test(
         `${attack.rows.length} bad clients in ${seconds.toFixed(0)} s; a good child's PUBACK after ${line(quiet)} ms before, ${line(loud)} ms meanwhile ` +
           `(median / 99 % / most); resident memory ${rss.toFixed(0)} MiB before, ${resident(gateway).toFixed(0)} MiB after`,
       );
-      assert.ok(loud[1]! < GOOD_MS_MAX, `a good child waited ${loud[1]} ms for its PUBACK`);
+      assert.ok(
+        loud[1]! < Math.max(GOOD_MS_MAX, GOOD_TIMES_MAX * quiet[1]!),
+        `a good child waited ${loud[1]} ms for its PUBACK`,
+      );
     } finally {
       clearInterval(sending);
       for (const client of bystanders) client.end();

@@ -192,12 +192,15 @@ test('what a client must not do ends its connection, and MQTT 5 says why', () =>
       ['reserved bits', 0x81, (child) => child.socket.write(Buffer.from([0x83, 0]))],
       ['a SUBSCRIBE to nothing', 0x82, (child) => child.socket.write(Buffer.from([0x82, 3, 0, 1, 0]))],
     ];
+    let oversize = 0;
     for (const [what, reason, act] of bad) {
       const child = await join('press-9', V5);
       act(child);
       await child.untilClosed();
       const last = child.packets.at(-1) as IDisconnectPacket | undefined;
       assert.deepEqual([what, last?.cmd, last?.reasonCode], [what, 'disconnect', reason]);
+      oversize += reason === 0x95 ? 1 : 0;
+      assert.deepEqual([what, backroom.oversize], [what, oversize]);
     }
     assert.equal(backroom.bodies('press-9').length, 0);
     const old = await join('press-8');
@@ -298,11 +301,16 @@ test('so many messages wait for a client, of so many bytes, for so long', async 
     async ({ hub, store }, join) => {
       const bring = (body: string, secs: number | null = null) =>
         hub.deliver('press-1', null, 'command', { body: Buffer.from(body) }, secs);
+      const mailbox = () => hub.clients().map(({ queued, overflow, full }) => [queued, overflow, full])[0];
       await assert.rejects(bring('x'.repeat(2000)), { reason: 'queue full' });
+      assert.deepEqual(mailbox(), [0, 1, false], 'one that is too large for an empty mailbox does not make it full');
       await bring('a', 60);
+      await assert.rejects(bring('x'.repeat(1900)), { reason: 'queue full' });
+      assert.deepEqual(mailbox(), [1, 2, true], 'full for one like that');
       await bring('b');
       await bring('c', 60);
       await assert.rejects(bring('d'), { reason: 'queue full' });
+      assert.deepEqual(mailbox(), [3, 3, true]);
       assert.equal(store.names('letter/').length, 3);
       await pass(clock, 61);
       await bring('e');
@@ -311,6 +319,7 @@ test('so many messages wait for a client, of so many bytes, for so long', async 
       await child.bell.until('SUBACK and two commands', () => child.packets.length === 3);
       const bodies = child.packets.slice(1).map((packet) => ('payload' in packet ? String(packet.payload) : ''));
       assert.deepEqual(bodies, ['b', 'e']);
+      assert.deepEqual(mailbox()![1], 3);
       assert.deepEqual(hub.clients()[0]!.dropped, 2);
     },
   );

@@ -199,6 +199,24 @@ test('a WebSocket that does not speak MQTT is closed', async () =>
     await shared(),
   ));
 
+test('whoever asks for another subprotocol and then breaks that of WebSockets is cut off, and nobody else', async () =>
+  secured(
+    async (_, port) => {
+      const asking = `GET /mqtt HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}\r\nSec-WebSocket-Protocol: chat\r\n\r\n`;
+      await new Promise<void>((resolve) => {
+        // A frame with a reserved bit that no extension has given a meaning (RFC 6455, section 5.2).
+        const broken = Buffer.of(0xf2, 0x80, 0, 0, 0, 0);
+        const options = { port, host: '127.0.0.1', servername: 'localhost', ca };
+        const socket = connectTls(options, () => socket.write(Buffer.concat([Buffer.from(asking), broken])));
+        socket.on('error', () => undefined);
+        socket.on('data', () => undefined);
+        socket.once('close', () => resolve());
+      });
+      await visit(`mqtts://localhost:${port}`);
+    },
+    await shared(),
+  ));
+
 test('who has gone takes up no room', async () =>
   secured(
     async ({ backroom }, port) => {

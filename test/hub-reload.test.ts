@@ -41,6 +41,28 @@ describe('a hub that runs', () => {
     }
   });
 
+  test('takes other limits for a gateway that is in as for one that comes: it may say eight times as much as a child', async () => {
+    const doorkeeper = new Doorkeeper();
+    const admit = doorkeeper.admit.bind(doorkeeper);
+    doorkeeper.admit = async (presented) => {
+      const admission = await admit(presented);
+      return 'client' in admission ? { client: { ...admission.client, gateway: true } } : admission;
+    };
+    const { hub, port } = await hubRig({ doorkeeper });
+    const site = await RawClient.join(port, 'site');
+    try {
+      hub.setLimits({ ...LIMITS, messagesPerSec: 10 });
+      const start = performance.now();
+      for (let id = 1; id <= 100; id++) site.publish(`${OWN}/site/events`, `${id}`, id);
+      await site.bell.until('all PUBACKs', () => site.packets.length === 100);
+      const ms = performance.now() - start;
+      assert.ok(ms < 4000, `100 messages at 80 a second, the first 80 at once, took ${ms} ms`);
+    } finally {
+      site.socket.destroy();
+      await hub.stop();
+    }
+  });
+
   test('that finds its port taken is told nothing any more: the next try is another one', async () => {
     const first = await hubRig();
     const doorkeeper = new Doorkeeper();

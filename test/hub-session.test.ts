@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import mqtt, { type MqttClient } from 'mqtt';
-import { generate } from 'mqtt-packet';
+import { generate, type IPublishPacket } from 'mqtt-packet';
 import { GATEWAY, credentials, hubRig, join, RawClient, type HubRig } from './parts/hub-rig.ts';
 import { until } from './parts/until.ts';
 
@@ -97,7 +97,7 @@ test('telemetry of an SDK child, with its bag, is an event with properties', () 
     assert.equal(event.body.toString(), '{"t":1}');
   }));
 
-test('a wrong key is refused with 4, a gateway that is not ready with 3', () =>
+test('a wrong key is refused with 5, a gateway that is not ready with 3', () =>
   rigged(async ({ port, doorkeeper }) => {
     const codeOf = async (over: mqtt.IClientOptions) => {
       const refused = await join(port, 'press-1', over).then(
@@ -106,8 +106,8 @@ test('a wrong key is refused with 4, a gateway that is not ready with 3', () =>
       );
       return refused.code;
     };
-    assert.equal(await codeOf({ password: 'guess' }), 4);
-    assert.equal(await codeOf({ password: 'guess', protocolVersion: 5 }), 0x86);
+    assert.equal(await codeOf({ password: 'guess' }), 5);
+    assert.equal(await codeOf({ password: 'guess', protocolVersion: 5 }), 0x87);
     doorkeeper.available = false;
     assert.equal(await codeOf({}), 3);
   }));
@@ -192,6 +192,25 @@ test('what a client did not acknowledge comes again, in order, marked as a repet
     const again = await connect();
     assert.equal(await again.bell.until('a packet', () => again.bytes[0]), 0x3a);
     assert.deepEqual(await heads(again), ['a', 'b', 'c']);
+    again.socket.destroy();
+  }));
+
+test('what comes again at QoS 0, to a client that has subscribed otherwise meanwhile, is not marked: MQTT forbids it', () =>
+  rigged(async ({ hub, port }) => {
+    const topic = `${OWN}/press-1/commands`;
+    const first = await RawClient.join(port, 'press-1', { clean: false });
+    first.subscribe(1, topic);
+    await first.next();
+    await hub.deliver('press-1', null, 'command', { body: Buffer.from('go') }, null);
+    await first.next();
+    first.send({ cmd: 'unsubscribe', messageId: 2, unsubscriptions: [topic] });
+    await first.next();
+    first.socket.destroy();
+    const again = await RawClient.join(port, 'press-1', { clean: false });
+    again.send({ cmd: 'subscribe', messageId: 3, subscriptions: [{ topic, qos: 0 }] });
+    await again.next();
+    const { qos, dup, payload } = (await again.next()) as IPublishPacket;
+    assert.deepEqual([qos, dup, payload.toString()], [0, false, 'go']);
     again.socket.destroy();
   }));
 

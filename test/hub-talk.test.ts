@@ -15,6 +15,7 @@ import { Enrolment } from '../src/registry/enrolment.ts';
 import { hashPassword } from '../src/registry/password.ts';
 import { State } from '../src/store/state.ts';
 import { Twins } from '../src/twins/twins.ts';
+import { routeMessage } from './parts/route-message.ts';
 import { scratch } from './parts/scratch.ts';
 import { until } from './parts/until.ts';
 
@@ -33,6 +34,7 @@ children:
   - { id: pump, connected: {} }
   - { id: sdk, connected: {} }
   - { id: edge, connected: {} }
+  - { id: depot, connected: {} }
 `;
 
 /** The hub with all that is behind it but the router: what reaches that is written down. */
@@ -43,6 +45,9 @@ class Gateway {
   #state!: State;
   #enrolment!: Enrolment;
   #front!: Front;
+  get front(): Front {
+    return this.#front;
+  }
   twins!: Twins;
 
   async start(): Promise<void> {
@@ -63,12 +68,12 @@ class Gateway {
       credentialsDir: '',
     });
     const password = await hashPassword(Buffer.from('a password'));
-    for (const id of ['panel', 'clerk', 'pump', 'sdk', 'edge']) {
+    for (const id of ['panel', 'clerk', 'pump', 'sdk', 'edge', 'depot']) {
       const sas = { sas: { primaryKey: KEY.toString('base64') } };
       const identity = {
         id,
-        auth: ['sdk', 'edge'].includes(id) ? sas : { password },
-        modules: id === 'edge' ? [{ id: 'm', auth: sas }] : [],
+        auth: ['sdk', 'edge', 'depot'].includes(id) ? sas : { password },
+        modules: ['edge', 'depot'].includes(id) ? [{ id: 'm', auth: sas }] : [],
       };
       await carryOut({ do: 'add', identity }, this.#enrolment);
     }
@@ -85,6 +90,7 @@ class Gateway {
       age: () => clock.monotonic(),
       accept: (source, content) => Promise.resolve(accept(source, content)),
       hasRoom: () => true,
+      tooLarge: () => undefined,
       noticesWanted: () => true,
     });
     commands.register('press-1', {
@@ -347,6 +353,23 @@ test('telemetry keeps its order, its place and what stands beside it', async () 
     gateway.accepted.slice(before_).filter((each) => each.source.child === 'edge'),
     ['1', '2', '3'].map((body) => ({ source, body, properties: { k: 'v' } })),
   );
+});
+
+test('a message for modules of one name reaches those that have room, though a child before them has none', async () => {
+  const message = routeMessage({ body: Buffer.alloc(200_000) });
+  await withClient('edge/m', {}, async (module) => {
+    const got: number[] = [];
+    module.on('message', (_, body) => got.push(body.length));
+    await module.subscribeAsync('devices/edge/modules/m/#', { qos: 1 });
+    // The mailbox of depot/m, which is away, takes five of this size.
+    const outcomes: string[] = [];
+    for (let n = 1; n <= 7; n++) {
+      const [{ status }] = await Promise.allSettled([gateway.front.moduleInput('m', 'in', message)]);
+      outcomes.push(status);
+      await until(`message ${n}`, () => got.length === n);
+    }
+    assert.deepEqual(outcomes.slice(-1), ['rejected'], 'what found no room is said');
+  });
 });
 
 function plain(value: unknown): unknown {

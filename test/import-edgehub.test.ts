@@ -284,7 +284,23 @@ describe('config import-edgehub', () => {
     assert.deepEqual([again.code, again.stdout], [0, readFileSync(output, 'utf8')]);
     const second = await holdfast(['config', 'import-edgehub', manifest, '-o', output]);
     assert.equal(second.code, 1);
-    assert.equal(second.stderr, `holdfast: ${output} is there already; it is left as it is\n`);
+    const left = 'is there already, and is left as it is: name another one with -o, or move it away';
+    assert.equal(second.stderr, `holdfast: ${output} ${left}\n`);
+    for (const [name, why] of [
+      ['none/x', /^holdfast: there is no folder \S+\/none: make it, or name another place with -o\n$/],
+      ['gateway.yaml/x', /^holdfast: \S+\/gateway.yaml is not a folder: name another place with -o\n$/],
+      ['.', /^holdfast: \S+ is a folder: name a file in it\n$/],
+    ] as const) {
+      const { code: ended, stderr: said } = await holdfast([
+        'config',
+        'import-edgehub',
+        manifest,
+        '-o',
+        `${dir}/${name}`,
+      ]);
+      assert.equal(ended, 1);
+      assert.match(said, why);
+    }
   });
 
   test('as JSON; a route that cannot be read ends it with 1', async () => {

@@ -39,6 +39,13 @@ test('who asks for the log is told the count so far', () => {
   );
 });
 
+test('at the end the count so far is said', () => {
+  const { out, ring, log } = logging();
+  for (let n = 0; n < 3; n++) log.error('broken');
+  ring.end();
+  assert.deepEqual(out, ['<3>broken\n', '<3>broken (repeated 2 times)\n']);
+});
+
 test('what comes and goes is told each time, but no more than ten times a minute', () => {
   const { clock, out, log } = logging();
   for (let n = 0; n < 30; n++) {
@@ -65,6 +72,13 @@ test('information that differs in what stands with it is another line; debug and
   assert.equal(out.length, 4);
 });
 
+test('a warning of another module is another line, whatever figures stand with it', () => {
+  const { out, log } = logging();
+  for (const module of ['win', 'lag', 'win']) log.warn({ module, waited: out.length }, 'what it had open is let go');
+  log.warn({ module: 'win', waited: 9 }, 'what it had open is let go');
+  assert.equal(out.length, 3);
+});
+
 test('a storm of different lines is bounded, and a clock that is set back silences nothing', () => {
   const { clock, out, log, ring } = logging('json');
   for (let n = 0; n < 1000; n++) log.warn(`line ${n % 500}`);
@@ -78,4 +92,18 @@ test('a storm of different lines is bounded, and a clock that is set back silenc
   const [, count] = out.slice(-2).map((text) => JSON.parse(text) as { msg: string; level: number });
   assert.equal(count!.level, 40);
   assert.equal(ring.tail(2)[0]!.message, 'line 1 (repeated once)');
+});
+
+test('lines that are long are kept for less long: what children answer does not fill the memory', () => {
+  const { clock, ring, log } = logging();
+  const payload = 'x'.repeat(100_000);
+  for (let n = 0; n < 300; n++) {
+    log.warn({ status: 500, payload }, `a command failed: ${n}`);
+    clock.advance(60_000);
+  }
+  const kept = ring.tail(Infinity);
+  assert.equal(kept.at(-1)?.message, 'a command failed: 299');
+  assert.ok(kept.length >= 10 && kept.length * payload.length < 4 * 2 ** 20, `${kept.length} lines are kept`);
+  for (let n = 0; n < 3000; n++) log.debug(`line ${n}`);
+  assert.equal(ring.tail(Infinity).length, 2000);
 });

@@ -93,6 +93,20 @@ describe('a message in its JSON form', () => {
     assert.equal(message.id.length, 16);
   });
 
+  test('keeps what its times are worth; without a word on it they are taken to be right', () => {
+    const times = (form: object) => {
+      const { acceptedAt, eventTimeOurs } = stamped(incoming({ child: 'a', body: 'x', ...form }), stamp);
+      return [acceptedAt.wall, acceptedAt.clock, acceptedAt.boot, eventTimeOurs];
+    };
+    const given = { eventTime: 4, acceptedAt: 5 };
+    assert.deepEqual(times(given), [5, 'synced', 0, undefined]);
+    assert.deepEqual(times({ ...given, clock: 'restored' }), [5, 'restored', 0, undefined]);
+    assert.deepEqual(times({ ...given, clock: 'unknown' }), [5, 'unknown', 0, undefined]);
+    assert.deepEqual(times({ ...given, clock: 'unknown', eventTimeOurs: true }), [5, 'unknown', 0, true]);
+    // With a stamp of ours, the event time is by a clock of which we know nothing.
+    assert.deepEqual(times({ eventTime: 4, clock: 'unknown', eventTimeOurs: true }), [2000, 'unknown', 3, undefined]);
+  });
+
   test('is refused with the reason when it is none', () => {
     const fine = { child: 'a', body: 'x' };
     const wrong: [unknown, RegExp][] = [
@@ -109,6 +123,8 @@ describe('a message in its JSON form', () => {
       [{ ...fine, eventTime: 'yesterday' }, /its eventTime is no time/],
       [{ ...fine, acceptedAt: 1e300 }, /its acceptedAt is no time/],
       [{ ...fine, acceptedAt: -1 }, /its acceptedAt is no time/],
+      [{ ...fine, clock: 'Unknown', acceptedAt: 5 }, /its clock is none of synced, restored, unknown/],
+      [{ ...fine, eventTimeOurs: 1 }, /its eventTimeOurs is neither true nor false/],
       [{ ...fine, id: 'abc' }, /its id is no ULID/],
       [{ ...fine, id: '8ZZZZZZZZZZZZZZZZZZZZZZZZZ' }, /its id is no ULID/],
       [{ ...fine, properties: { a: 1 } }, /its property "a" is no string/],

@@ -16,7 +16,7 @@ function admit({ clientId, username, password }: Presented): Promise<Admission> 
   const token = parseSasToken(password?.toString() ?? '');
   const mine = clientId === 'd/m' && username?.startsWith(`${HUB}/d/m/`) === true;
   if (!mine || token === null || !isSignedBy(token, KEY))
-    return Promise.resolve({ refused: 'bad credentials', why: 'the key of m is secret-in-the-log' });
+    return Promise.resolve({ refused: 'not authorised', why: 'the key of m is secret-in-the-log' });
   const grants = { invoke: ['press-1', 'cam/lens'], send: [], observe: [] };
   return Promise.resolve({ client: { child: 'd', module: 'm', dialect: 'iothub', grants, expiresAt: null } });
 }

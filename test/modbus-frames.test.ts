@@ -111,6 +111,43 @@ describe('numbers in registers', () => {
     }
   });
 
+  test('what is scaled is the decimal that it should be, up to the last digit that a number holds', () => {
+    const of = (format: Register['format'], digits: bigint, more: Partial<Register>) => {
+      const words = Buffer.alloc(8);
+      words.writeBigUInt64BE(BigInt.asUintN(64, digits));
+      return decodeWords(register({ format, ...more }), words.subarray(format === 'int16' ? 6 : 0));
+    };
+    assert.equal(of('int16', 3901n, { scale: 0.01, offset: -40 }), -0.99);
+    assert.equal(of('uint64', 2n ** 64n - 1n, { scale: 0.001 }), Number('18446744073709551.615'));
+    assert.equal(of('int64', -(2n ** 53n) - 1n, { offset: 2 }), -9007199254740991);
+    assert.equal(of('int16', -32_768n, { scale: 1e-7 }), -0.0032768);
+    assert.equal(of('int16', 10n, { scale: 1e308 }), null);
+  });
+
+  test('what is written is exact, or refused with what to write', () => {
+    const whole = (more: Partial<Register>, value: unknown) => {
+      const words = encodeWords(register({ format: 'uint64', ...more }), value);
+      return typeof words === 'string' ? words : words.readBigUInt64BE();
+    };
+    assert.equal(whole({ scale: 0.001 }, 1234567890123.456), 1234567890123456n);
+    assert.equal(whole({ scale: 0.001 }, '18446744073709551.615'), 2n ** 64n - 1n);
+    assert.equal(whole({}, '18446744073709551615'), 2n ** 64n - 1n);
+    assert.equal(whole({}, 2 ** 53), 'a takes so large a number as text, "9007199254740992"');
+    assert.equal(whole({}, 1.5), 'a takes a whole number');
+    assert.equal(whole({}, '1.5'), 'a takes a whole number');
+    assert.equal(encodeWords(register({}), 1.5), 'a takes a whole number');
+    assert.equal(encodeWords(register({}), '15'), 'a takes a number');
+  });
+
+  test('text is UTF-8, or else Latin-1, up to its first zero byte and without the blanks at its end', () => {
+    const read = (hex: string) => decodeWords(register({ format: 'string', length: 3 }), Buffer.from(hex, 'hex'));
+    assert.deepEqual(['c2b043202020', 'b04320202020', 'c2b0c3b60041'].map(read), [
+      '\u00b0C',
+      '\u00b0C',
+      '\u00b0\u00f6',
+    ]);
+  });
+
   test('a scaled integer comes back as the decimal that it was', () => {
     fc.assert(
       fc.property(fc.integer({ min: -32_768, max: 32_767 }), fc.constantFrom(0.1, 0.01, 0.5, 10), (raw, scale) => {

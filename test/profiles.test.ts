@@ -140,6 +140,13 @@ describe('serial ports', () => {
     assert.equal(serialDevice(profile, 'one'), '/dev/ttyX');
     assert.equal(serialDevice(profile, 'two'), undefined);
   });
+
+  test('the socket of a Compute Module 4 is found behind either of its USB controllers', () => {
+    const paths = [named('compute-module-4').serial['usb-1'] ?? []].flat();
+    for (const controller of ['fe9c0000.xhci', 'fe980000.usb'])
+      for (const port of ['-port0', ''])
+        assert.ok(paths.includes(`/dev/serial/by-path/platform-${controller}-usb-0:1:1.0${port}`), controller);
+  });
 });
 
 describe('the medium', () => {

@@ -381,3 +381,20 @@ test('bytes grow with what is collected, and stay where only numbers are kept', 
   for (const text of ['Collect()', 'COUNT(DISTINCT x)', 'PERCENTILE_CONT(0.5) OVER (ORDER BY x)'])
     assert.ok(held(text, 1000) > 5000, text);
 });
+
+test('a result for each of many events does not put all of them in order again', () => {
+  const order = 'OVER (ORDER BY x)';
+  for (const text of [`TopOne() ${order}`, `CollectTop(3, x) ${order}`, `PERCENTILE_CONT(0.9) ${order}`]) {
+    const made = aggregate(text);
+    const window = made.create(true);
+    const events = Array.from({ length: 22_000 }, (_, n) => valuesOf(made, { x: (n * 7919) % 10_007 }));
+    const began = performance.now();
+    for (const [n, values] of events.entries()) {
+      window.add(values);
+      if (n < 20_000) continue;
+      window.remove(events[n - 20_000]!);
+      window.result();
+    }
+    assert.ok(performance.now() - began < 5000, `${text}: ${Math.round(performance.now() - began)} ms`);
+  }
+});

@@ -13,6 +13,7 @@ import { Certificates, type CertificatesOptions, type ServerCertificate } from '
 import { ManualClock } from './manual-clock.ts';
 import { Authority } from './parts/certificates.ts';
 import { scratch } from './parts/scratch.ts';
+import { mountSmall } from './parts/small-filesystem.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -143,6 +144,34 @@ describe('the authority of our own', () => {
     assert.equal(certificates.authority()!.sha256, ca.sha256);
   });
 
+  test('that cannot be kept, since the medium is full, lets children in all the same, and is kept when it can be', (t) => {
+    const small = mountSmall('tmpfs', 256 * 1024);
+    if (typeof small === 'string') {
+      t.skip(`SKIP: ${small}`);
+      return;
+    }
+    const rig = new Rig();
+    const keysDir = join(small.dir, 'keys');
+    const kept = () => readFileSync(join(keysDir, 'server.pem'), 'utf8');
+    try {
+      const first = rig.open({ keysDir }).current;
+      assert.throws(() => writeFileSync(join(small.dir, 'other'), Buffer.alloc(2 ** 20)), /ENOSPC/);
+      rig.addresses = ['192.0.2.8'];
+      const certificates = rig.open({ keysDir });
+      const { cert } = certificates.current;
+      assert.ok(new X509Certificate(cert).checkIP('192.0.2.8') !== undefined);
+      assert.equal(kept(), first.cert);
+      certificates.look();
+      assert.equal(certificates.current.cert, cert, 'it is not made again while it is good');
+      assert.ok(rig.log.some((line) => /the server certificate cannot be kept: ENOSPC/.test(line)));
+      rmSync(join(small.dir, 'other'));
+      certificates.look();
+      assert.deepEqual([certificates.current.cert, kept()], [cert, cert]);
+    } finally {
+      small.unmount();
+    }
+  });
+
   test('that was cut off between its files is made whole; another key or authority is not taken for ours', () => {
     const rig = new Rig();
     const { sha256: before } = rig.open().authority()!;
@@ -213,5 +242,19 @@ describe('a certificate from files', () => {
     assert.equal(certificates.current.cert, readFileSync(two.cert, 'utf8'), 'the one before stays');
     assert.ok(!existsSync(rig.path('ca.key')), 'no authority is made that nobody needs');
     assert.throws(() => rig.open({ files }), /ENOENT/);
+  });
+
+  test('that had ended when the program was built is said at once and once, also while nobody knows the time', () => {
+    const rig = new Rig(new ManualClock({ wall: 0, known: false }));
+    const authority = new Authority(rig.dir);
+    const builtAt = (ms: number) =>
+      new KnownTime(rig.clock, { get: () => undefined, put: () => Promise.resolve() }, ms);
+    const ended = authority.issue('ended', 'DNS:gateway.local', -1);
+    const certificates = rig.open({ files: ended, time: builtAt(Date.now()) });
+    certificates.look();
+    assert.equal(rig.log.length, 1);
+    assert.match(rig.log[0]!, /"level":40,.*ended-\d\.pem has expired at /);
+    rig.open({ files: authority.issue('soon', 'DNS:gateway.local', 5), time: builtAt(Date.now()) });
+    assert.equal(rig.log.length, 1, 'how long it lasts nobody knows');
   });
 });

@@ -5,6 +5,7 @@ import { hashPassword, isPasswordHash, Passwords } from '../src/registry/passwor
 import type { ManualClock } from './manual-clock.ts';
 import { decided, presentedBy, RegistryRig } from './parts/registry-rig.ts';
 import { scratch } from './parts/scratch.ts';
+import { until } from './parts/until.ts';
 
 const secret = Buffer.from('correct horse');
 const hash = await hashPassword(secret);
@@ -62,9 +63,9 @@ test('a plain child comes in with its name and password, with what the configura
     expiresAt: null,
     credential: credentialName(hash),
   });
-  assert.match(await decided(rig, plain('pump', 'wrong'), keeper), /^bad credentials: the password is wrong/);
-  assert.match(await decided(rig, plain('pump', undefined), keeper), /^bad credentials: there is no password/);
-  assert.match(await decided(rig, plain('pump', hash), keeper), /^bad credentials/);
+  assert.match(await decided(rig, plain('pump', 'wrong'), keeper), /^not authorised: the password is wrong/);
+  assert.match(await decided(rig, plain('pump', undefined), keeper), /^not authorised: there is no password/);
+  assert.match(await decided(rig, plain('pump', hash), keeper), /^not authorised: the password is wrong/);
   assert.match(await decided(rig, plain('lamp', secret), keeper), /^not authorised: there is no such child/);
   assert.ok(!rig.log.join('').includes('horse') && !rig.log.join('').includes(hash));
   await rig.close();
@@ -109,6 +110,49 @@ test('only so many passwords wait to be reckoned; those beyond are told to come 
 });
 
 describe('guessing', () => {
+  test('tells nobody which ids there are: neither by the answer, nor by whether a password was reckoned', async (t) => {
+    const rig = await rigWithPump();
+    const { registry } = rig.enrolment;
+    const [primaryKey, modules] = ['A'.repeat(44), [{ id: 'eye', auth: { password: hash } }]];
+    await registry.add({ id: 'panel', status: 'enabled', auth: { sas: { primaryKey } }, modules: [] });
+    await registry.add({ id: 'off', status: 'disabled', auth: { password: hash }, modules: [] });
+    await registry.add({ id: 'cam', status: 'enabled', auth: { password: hash }, modules });
+    const reckoned = t.mock.method(Passwords.prototype, 'matches');
+    let addresses = 0;
+    const tried = async (id: string, password: Buffer | string, address = `2001:db8::${addresses++}`) => {
+      reckoned.mock.resetCalls();
+      const answer = await rig.enrolment.gatekeeper().admit(plain(id, password, address));
+      return `${'refused' in answer && answer.refused} after ${reckoned.mock.callCount()}`;
+    };
+    for (const id of ['pump', 'panel', 'off', 'nobody', 'press-1', 'cam'])
+      assert.equal(await tried(id, 'guess'), 'not authorised after 1', id);
+    for (const id of ['cam/eye', 'cam/ear', 'panel/eye', 'nobody/eye'])
+      assert.equal(await tried(id, 'guess'), 'not authorised after 2', id);
+    // What can be no password costs nobody anything.
+    const token = rig.token('pump', primaryKey);
+    for (const id of ['pump', 'panel', 'nobody', 'cam/eye'])
+      for (const none of [token, Buffer.alloc(2000, 1)])
+        assert.equal(await tried(id, none), 'not authorised after 0', id);
+    await rig.close();
+  });
+
+  test('is rationed alike for ids that there are and others', async () => {
+    for (const id of ['pump', 'nobody']) {
+      const rig = await rigWithPump();
+      const keeper = rig.enrolment.gatekeeper();
+      const guess = () => keeper.admit(plain(id, 'guess'));
+      const heard: unknown[] = [await guess(), await guess(), await guess()];
+      const before = rig.clock.timers;
+      const fourth = guess();
+      await until('it to be held back', () => rig.clock.timers > before);
+      await rig.clock.flow(100);
+      heard.push(await fourth, await guess());
+      const refusals = heard.map((answer) => (answer as { refused: string }).refused);
+      assert.deepEqual(refusals, [...Array<string>(4).fill('not authorised'), 'unavailable'], id);
+      await rig.close();
+    }
+  });
+
   test('from one address is rationed to one a second; the child itself, from elsewhere, is not held up', async () => {
     const rig = await rigWithPump();
     const keeper = rig.enrolment.gatekeeper();
@@ -120,7 +164,7 @@ describe('guessing', () => {
       await settled(answer, rig.clock);
       answers.push('refused' in (await answer) ? ((await answer) as { refused: string }).refused : 'in');
     }
-    assert.deepEqual(answers.slice(0, 3), ['bad credentials', 'bad credentials', 'bad credentials']);
+    assert.deepEqual(answers.slice(0, 3), ['not authorised', 'not authorised', 'not authorised']);
     assert.ok(answers.slice(3).includes('unavailable'), answers.join());
     assert.equal(await decided(rig, plain('pump', secret, '192.0.2.1'), keeper), 'in');
     // And from the same address too, once a second has passed.

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ManualClock } from './manual-clock.ts';
@@ -246,6 +246,32 @@ describe('a certificate by an authority', () => {
     assert.equal(await by(direct), 'in');
     writeFileSync(revoked, bySerial);
   });
+
+  test(
+    'a file that may not be read for a while is read again, though nothing in it has changed',
+    { skip: process.getuid?.() !== 0 && 'SKIP: needs root, to become somebody else' },
+    async () => {
+      const keeper = rig.enrolment.gatekeeper();
+      const by = presentedBy('panel', { certificates: [direct.der] });
+      const admission = await keeper.admit(by);
+      assert.ok('client' in admission);
+      utimesSync(revoked, 1, 1);
+      // Once the file alone, once the folder as well.
+      for (const mode of [0o755, 0o700]) {
+        chmodSync(dir, mode);
+        chmodSync(revoked, 0o600);
+        process.seteuid!(65_534);
+        try {
+          assert.match(await decided(rig, by, keeper), /^unavailable: hub\.(revoked|clientCa) cannot be read/);
+          assert.equal(keeper.objection(admission.client), null);
+        } finally {
+          process.seteuid!(0);
+        }
+        assert.equal(await decided(rig, by, keeper), 'in');
+      }
+      assert.equal(rig.log.filter((line) => /revoked\.txt cannot be used.*EACCES/.test(line)).length, 1);
+    },
+  );
 
   test('a search among many look-alikes comes to an end', async () => {
     const lookAlikes = Array.from({ length: 9 }, () => maker.make('Fleet middle', { extensions: CA_EXTENSIONS }));

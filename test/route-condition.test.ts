@@ -233,6 +233,21 @@ describe('conditions', () => {
       ['Power(2, $body.m.t)', 128],
     ]));
 
+  test('AS_NUMBER takes time in proportion to the length of a text', () => {
+    const spaces = ' '.repeat(200_000);
+    for (const text of [
+      `${spaces}x`,
+      `1${spaces}x`,
+      `(${spaces}1${spaces}x`,
+      `-${spaces}x`,
+      `${'1'.repeat(200_000)}x`,
+    ]) {
+      const began = performance.now();
+      assert.equal(valueOf('AS_NUMBER(p)', routeMessage({ properties: { p: text } })), undefined);
+      assert.ok(performance.now() - began < 1000, `${Math.round(performance.now() - began)} ms`);
+    }
+  });
+
   test('AS_NUMBER reads what people write', () => {
     const texts: Readonly<Record<string, unknown>> = {
       '41': 41,

@@ -129,6 +129,13 @@ describe('a broken condition is refused with its place, and what would be right'
     'a ? b': '3 "?" has no meaning here; the operator is ??',
     'a = @b': '5 "@" has no meaning here',
     "a IN ['b', 5]": `12 text is sought, and this is a number; ${AS_NUMBER}`,
+    "a IN 'b'": `3 expected an operator or INTO, found "IN"; a list follows it: write x IN ['a', 'b']`,
+    'a!=1': '3 = between text and a number; "a!" is one name, that of a property: put spaces around operators',
+    '-$body.a = -1':
+      '10 = between text and a number; "-$body.a" is one name, that of a property: put spaces around operators',
+    '5 > a+b': '3 > between a number and text; "a+b" is one name, that of a property: put spaces around operators',
+    'ABS(a*2) > 1':
+      '5 ABS(number) needs a number here, and this is text; "a*2" is one name, that of a property: put spaces around operators',
     "5 IN ['b']": '7 a number is sought, and this is text',
     "a IN ['b'": '11 expected an operator, a comma or ], found "INTO"',
     '[1]': '1 expected a value, found "["',
@@ -148,6 +155,22 @@ describe('a name that swallowed an operator is a warning', () => {
       );
     });
   }
+  for (const [condition, name] of Object.entries({
+    "$body.status!='ok'": '$body.status!',
+    '$body.a*2 > 60': '$body.a*2',
+    '{$body.a+$body.b} > 60': '$body.a+$body.b',
+    '$BODY.list[0].a|b = 1': '$BODY.list[0].a|b',
+  })) {
+    test(`of a field: ${condition}`, () =>
+      assert.deepEqual(
+        readRoute(`FROM /messages WHERE ${condition} INTO $upstream`).warnings.map(({ message, at }) => [message, at]),
+        [[`${JSON.stringify(name)} is one name, that of a field`, 21]],
+      ));
+  }
+
+  test('a dash in the name of a field is none, nor is the only field that there is', () =>
+    assert.deepEqual(readRoute('FROM /messages WHERE $body.a-b.*.c = 1 INTO $upstream').warnings, []));
+
   test('a-b is a usual name', () =>
     assert.deepEqual(readRoute(`FROM /messages WHERE a-b_c.d = 'x' INTO $upstream`).warnings, []));
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { QueryProblem } from '../src/query/problem.ts';
-import { Float } from '../src/query/value.ts';
+import { Float, type Fields } from '../src/query/value.ts';
 import { decodeState, encodeState } from '../src/query/state.ts';
 import type { OutputEvent } from '../src/rules/engine.ts';
 import { at, engineFor, give, replay } from './parts/replay.ts';
@@ -26,6 +26,27 @@ describe('selects and steps', () => {
     assert.deepEqual(body('9 AS a, r.*'), { a: 9, b: 3 });
     assert.deepEqual(body('r.*'), { a: 2, b: 3 });
     assert.deepEqual(body('x.r.a, missing'), { a: null, missing: null });
+  });
+
+  test('names are equal in whatever case, also behind and before a *; those of one event are its own', () => {
+    const fields = { x: 1, y: 2, r: { X: 3, z: 4 } };
+    const body = (list: string, given: Fields = fields) =>
+      (replay(`SELECT ${list} FROM input`, [{ secs: 1, fields: { ...given, t: null } }]) as [number, object][])[0]![1];
+    assert.deepEqual(body('*, y AS X'), { ...fields, t: null });
+    assert.deepEqual(body('y AS X, *'), { X: 2, y: 2, r: fields.r, t: null });
+    assert.deepEqual(body('*, r.*'), { ...fields, t: null, z: 4 });
+    assert.deepEqual(body('*, 1 AS x', { x: 1, X: 2 }), { x: 1, X: 2, t: null });
+  });
+
+  test('equal numbers are one group and one value, also beyond 2^53', () => {
+    const large = 2n ** 60n;
+    const given = [large, new Float(Number(large)), large + 1n].map((k) => ({ secs: 1, fields: { k, s: 'a' } }));
+    const counts = (list: string, keys: string) =>
+      replay(`SELECT ${list} FROM input TIMESTAMP BY t GROUP BY ${keys}TumblingWindow(second, 10)`, given);
+    const n = [2, 1].map((count) => [10, { n: count }]);
+    assert.deepEqual(counts('Count(*) AS n', 'k, '), n);
+    assert.deepEqual(counts('Count(*) AS n', 'k, s, '), n);
+    assert.deepEqual(counts('Count(DISTINCT k) AS n', ''), [[10, { n: 2 }]]);
   });
 
   test('a column may be called __proto__ and is a column like any other', () => {
@@ -116,6 +137,14 @@ describe('selects and steps', () => {
     ];
     const late = { onLate: 'adjust', outOfOrderMs: 5000 } as const;
     assert.deepEqual(replay(script, given, late), [[10, { all: ['b1', 'a2', 'a2', 'b2'] }]]);
+  });
+
+  test('selects of one input do not wait for each other: at one moment each event, and then the window', () => {
+    const script = `WITH u AS (SELECT Sum(v) AS v FROM a TIMESTAMP BY t GROUP BY TumblingWindow(second, 5)
+        UNION SELECT v FROM a TIMESTAMP BY t UNION SELECT v + 0.5 AS v FROM a TIMESTAMP BY t)
+      SELECT Collect(v) AS all FROM u GROUP BY System.Timestamp()`;
+    const given = [5, 5, 6].map((secs, v) => ({ secs, input: 'a', fields: { v } }));
+    assert.deepEqual(replay(script, given)[0], [5, { all: [0, 0.5, 1, 1.5, 1] }]);
   });
 
   test('a window of windows: the inner ones end at the boundary of the outer one', () => {
@@ -322,7 +351,14 @@ describe('bounds', () => {
     assert.equal(engine.counters.bounded, 1, 'a key and its group each: there is room for two');
     engine.tick(at(30));
     feed(3, 30);
+    feed(4, 30);
     assert.equal(engine.counters.bounded, 1);
+    const numbers = (secs: number) => engine.tick(at(secs)).map(({ body, n }) => [body['k'], n]);
+    // The third, which had found room beside the first two, and the first number that was free again.
+    assert.deepEqual(numbers(45), [
+      [3, 5],
+      [4, 0],
+    ]);
   });
 });
 

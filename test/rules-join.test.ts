@@ -79,6 +79,17 @@ describe('a join of two streams', () => {
       assert.equal(pairs(`${SELECT} JOIN R ON ${on}`, ...at('R', 8, 10, 12, 17), ...at('L', 10)), expected));
   }
 
+  test('a limit with a fraction is that time to the microsecond, whatever its product with the unit is rounded to', () => {
+    const events: Event[] = [...at('L', 10), ...at('R', 14.1, 14.100001)];
+    for (const on of ['BETWEEN 4.1 AND 4.1', '= 4.1', '<= 4.1 AND DATEDIFF(second, L, R) > 4']) {
+      assert.equal(pairs(`${SELECT} JOIN R ON DATEDIFF(second, L, R) ${on}`, ...events), '14.1:10,14.1', on);
+    }
+    assert.equal(
+      pairs(`${SELECT} JOIN R ON DATEDIFF(second, R, L) < -4.1 AND DATEDIFF(second, R, L) > -5`, ...events),
+      '14.100001:10,14.100001',
+    );
+  });
+
   test('a bound that looks back only: the lonely row comes at its own time', () => {
     const query = `${SELECT} LEFT JOIN R ON DATEDIFF(second, L, R) BETWEEN -10 AND -5`;
     assert.equal(pairs(query, ...at('R', 2), ...at('L', 9, 13)), '9:9,2 13:13,null');

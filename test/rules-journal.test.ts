@@ -14,7 +14,7 @@ import { decodeJournal, encodeJournal } from '../src/rules/journal.ts';
 import { ManualClock } from './manual-clock.ts';
 import { chance } from './parts/chance.ts';
 import { Medium } from './parts/spool-model-medium.ts';
-import { noise, SpoolRig, text } from './parts/spool-rig.ts';
+import { noise, SpoolRig, systemClock, text } from './parts/spool-rig.ts';
 import { until } from './parts/until.ts';
 
 interface State {
@@ -28,7 +28,7 @@ class Bundles implements RunningQuery<string> {
   readonly #size: number;
   readonly #ballast: string;
   #taken: number[] = [];
-  counters = { in: 0, out: 0, late: 0, dropped: 0, bounded: 0 };
+  counters = { in: 0, out: 0, late: 0, early: 0, unordered: 0, dropped: 0, bounded: 0 };
   closesAt: number | null = null;
   fails: 'feed' | 'save' | null = null;
 
@@ -36,6 +36,14 @@ class Bundles implements RunningQuery<string> {
     this.#id = id;
     this.#size = size;
     this.#ballast = noise(ballast).toString('hex');
+  }
+
+  ahead(): number {
+    return 0;
+  }
+
+  learn(): string[] {
+    return [];
   }
 
   feed(input: string, { fields }: FedEvent): string[] {
@@ -100,7 +108,7 @@ interface StageOptions {
 }
 
 /** A host beside a spool, as the gateway connects them. */
-function stage(rig: SpoolRig, { clock, modules, chained = {}, laneOf = () => 10 }: StageOptions) {
+function stage(rig: SpoolRig, { clock = { ...wallClock }, modules, chained = {}, laneOf = () => 10 }: StageOptions) {
   const put: string[] = [];
   const log: { msg: string; module?: string }[] = [];
   const queries = new Map<string, Bundles>();
@@ -114,7 +122,7 @@ function stage(rig: SpoolRig, { clock, modules, chained = {}, laneOf = () => 10 
         return query;
       },
     })),
-    clock: clock ?? { ...wallClock },
+    clock,
     log: pino({ base: null }, { write: (line: string) => void log.push(JSON.parse(line)) }),
     quotaBytes: () => 8 * 2 ** 20,
     fieldsOf,
@@ -131,6 +139,10 @@ function stage(rig: SpoolRig, { clock, modules, chained = {}, laneOf = () => 10 
     encodeState: (state) => JSON.stringify(state),
     decodeState: (state) => JSON.parse(state) as Value,
   });
+  // Of a gateway's messages, the clock is the rules' own.
+  const feed = host.feed.bind(host);
+  host.feed = (message, targets) =>
+    feed({ ...message, acceptedAt: { ...message.acceptedAt, monotonic: clock.monotonic() } }, targets);
   const records = rig.spool.companionRecords();
   rig.spool.accompany(host);
   host.start(records);
@@ -139,7 +151,7 @@ function stage(rig: SpoolRig, { clock, modules, chained = {}, laneOf = () => 10 
 
 const wallClock: Clock = {
   wall: () => Date.now(),
-  monotonic: () => performance.now(),
+  monotonic: () => systemClock.monotonic(),
   known: () => true,
   bootId: 'boot',
   soon: (fn) => void setImmediate(fn),

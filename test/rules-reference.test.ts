@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +9,7 @@ import { DateTime, Float, type Fields, type Value } from '../src/query/value.ts'
 import { ReferenceFile } from '../src/rules/reference-file.ts';
 import { readTable, TableProblem } from '../src/rules/reference-rows.ts';
 import { ManualClock } from './manual-clock.ts';
+import { engineFor, give } from './parts/replay.ts';
 import { type Result, SelectRig } from './parts/select-rig.ts';
 
 const ROWS: readonly Fields[] = [
@@ -86,6 +88,23 @@ describe('a join with a reference table', () => {
     assert.equal(rig.account.counters.dropped, 1);
   });
 
+  test('a row of the table with which what else ON says cannot be worked out is no match; the others are', () => {
+    const rows = [
+      { id: 1, max: 'n/a' },
+      { id: 1, max: '30' },
+      { id: 2, max: 'n/a' },
+    ];
+    const query = 'SELECT i.id, r.max FROM i LEFT JOIN r ON i.id = r.id AND i.v > CAST(r.max AS float)';
+    const rig = new SelectRig(query, { references: { r: { rows } } });
+    rig.feed('i', 1, { id: 1, v: 31 });
+    rig.feed('i', 2, { id: 2, v: 31 });
+    assert.deepEqual(rig.end(), [
+      [1, { id: 1, max: '30' }],
+      [2, { id: 2, max: null }],
+    ]);
+    assert.equal(rig.account.counters.dropped, 2);
+  });
+
   const refused: [string, RegExp, string][] = [
     ['i.id > r.id', /joined by equality/, 'i.id > r.id'],
     ['r.id = 1', /joined by equality/, 'r.id = 1'],
@@ -105,6 +124,29 @@ describe('a join with a reference table', () => {
       );
     });
   }
+});
+
+describe('a join with TIMESTAMP BY .. OVER', () => {
+  test('looks through the table once, and not once for each key', () => {
+    let read = 0;
+    const row = {
+      name: 'boiler',
+      get id(): number {
+        read++;
+        return 1;
+      },
+    };
+    const script = 'SELECT i.k, r.name FROM i TIMESTAMP BY t OVER k JOIN r ON i.id = r.id';
+    const engine = engineFor(script, { references: { r: { rows: [row, { id: 2, name: 'pump' }] } } });
+    const out = ['a', 'b', 'c'].flatMap((k, index) => give(engine, { secs: 1, fields: { k, id: 1 + (index % 2) } }));
+    const names = out.map(({ body }) => [body['k'], body['name']]);
+    assert.deepEqual(names, [
+      ['a', 'boiler'],
+      ['b', 'pump'],
+      ['c', 'boiler'],
+    ]);
+    assert.equal(read, 1);
+  });
 });
 
 describe("a table's text", () => {
@@ -224,6 +266,44 @@ describe('a table in a file', () => {
     await file.check();
     assert.match(file.problem ?? '', /bytes, at most 8388608/);
     assert.deepEqual(file.rows, []);
+  });
+
+  test('one that was too large and is put back as it was is well again', async () => {
+    write('{"id":1}');
+    const file = new ReferenceFile({ path, clock: new ManualClock() });
+    await file.check();
+    renameSync(path, `${path}.before`);
+    write(' '.repeat(8 * 1024 * 1024 + 1));
+    await file.check();
+    assert.match(file.problem ?? '', /bytes, at most 8388608/);
+    renameSync(`${path}.before`, path);
+    await file.check();
+    assert.equal(file.problem, null);
+    assert.deepEqual(file.rows, [{ id: 1 }]);
+  });
+
+  test('one that answers again, unchanged, is well again', async () => {
+    write('{"id":1}');
+    const clock = new ManualClock();
+    const file = new ReferenceFile({ path, clock });
+    await file.check();
+    const slow = file.check();
+    clock.advance(5000);
+    await slow;
+    assert.match(file.problem ?? '', /sites\.jsonl: no answer within 5 s/);
+    await file.check();
+    await file.check();
+    assert.equal(file.problem, null);
+    assert.deepEqual(file.rows, [{ id: 1 }]);
+  });
+
+  test('a pipe in its place is not waited for', { timeout: 10_000 }, async () => {
+    rmSync(path, { force: true });
+    execFileSync('mkfifo', [path]);
+    const file = new ReferenceFile({ path, clock: new ManualClock() });
+    await file.check();
+    assert.match(file.problem ?? '', /sites\.jsonl: is no file/);
+    rmSync(path);
   });
 
   test('is looked at by the clock until it is stopped, and a running join sees the new rows', async () => {

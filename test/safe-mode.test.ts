@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { connectAsync } from 'mqtt';
 import { pino } from 'pino';
@@ -125,10 +126,44 @@ routes: { in: 'FROM /messages/* INTO BrokeredEndpoint("/modules/all/inputs/input
   assert.match(check.stdout, /^FAIL +gateway +in safe mode since/);
   assert.equal(check.code, 1);
 
+  // One source on purpose, while all else stays off.
+  assert.equal((await holdfast(['restart', 'press-1', '-c', gateway.config])).code, 0);
+  await until('readings of it', async () => (await status()).ledger.accepted > ledger.accepted);
+  const one = await status();
+  assert.deepEqual([one.safeMode, one.hub, one.modules.map((module) => module.in)], [safeMode, null, [0]]);
+
   gateway.process.kill('SIGTERM');
   assert.equal(await gateway.whenEnded(), 0);
+  const { accepted } = one.ledger;
   gateway = await startGateway(how);
   assert.equal((await status()).safeMode, null);
-  await until('readings', async () => (await status()).ledger.accepted > ledger.accepted);
+  await until('readings', async () => (await status()).ledger.accepted > accepted);
   await gateway.stop();
+});
+
+test('a start that fails late ends the process all the same, so that it is started again', async () => {
+  const dir = scratch();
+  const yaml = 'gateway: { id: line-4, dataDir: data }\nstoreAndForward: { quota: 8MiB, keepFree: 0% }\n';
+  writeFileSync(join(dir, 'gateway.yaml'), yaml);
+  const root = resolve(import.meta.dirname, '..');
+  const broken = `
+    import { main } from './src/cli/program.ts';
+    import { Modules } from './src/rules/modules.ts';
+    Modules.prototype.start = () => Promise.reject(new Error('a fault of ours'));
+    process.exitCode = await main(['node', 'holdfast', 'run', '--config', '${join(dir, 'gateway.yaml')}']);`;
+  const { status, signal, stderr } = spawnSync(
+    process.execPath,
+    ['--import', 'tsx', '--input-type=module', '--eval', broken],
+    {
+      cwd: root,
+      encoding: 'utf8',
+      timeout: 60_000,
+      killSignal: 'SIGKILL',
+      env: { ...process.env, HOLDFAST_PROFILES: join(root, 'device-profiles'), NOTIFY_SOCKET: '@holdfast-test-nobody' },
+    },
+  );
+  assert.deepEqual([status, signal], [1, null], stderr);
+  assert.match(stderr, /^holdfast: a fault of ours$/m);
+  const { failure } = JSON.parse(readFileSync(join(dir, 'data/starts.json'), 'utf8')) as { failure: string };
+  assert.equal(failure, 'a fault of ours');
 });

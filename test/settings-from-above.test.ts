@@ -248,6 +248,20 @@ describe('the last good ones', () => {
     assert.deepEqual(settingsOn(state).quota(), { bytes: 16 * MIB });
   });
 
+  test('that could not be kept are in force all the same, and are kept when they come again', async (t) => {
+    const state = stateIn(t);
+    const first = settingsOn(state);
+    const put = state.put.bind(state);
+    state.put = () => Promise.reject(new Error('the medium takes nothing'));
+    const wanted = { storeAndForward: { quota: '32MiB' } };
+    await assert.rejects(first.settings.receive(wanted, 4), /the medium takes nothing/);
+    await assert.rejects(first.settings.receive(wanted, 4), /the medium takes nothing/);
+    assert.deepEqual([first.quota(), first.seen.length], [{ bytes: 32 * MIB }, 2]);
+    state.put = put;
+    await first.settings.receive(wanted, 4);
+    assert.deepEqual(settingsOn(state).settings.laid.config.storeAndForward.quota, { bytes: 32 * MIB });
+  });
+
   test('of the edge hub’s module stay beside the gateway’s own', async (t) => {
     const state = stateIn(t);
     const { settings } = settingsOn(state);

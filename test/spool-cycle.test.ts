@@ -193,6 +193,44 @@ test('a dead letter is kept with its reason, counted once, and the rest goes on'
   await rig.close();
 });
 
+test('dead letters that two people send again at the same time, while a third lets one go, go once', async () => {
+  let rig = await SpoolRig.open();
+  for (const n of numbers(1, 4)) void rig.accept(n);
+  await rig.spool.flush();
+  for (const stored of rig.take()) rig.spool.deadLetter(stored, 'poison');
+  const retry = () => rig.spool.retryDeadLetters();
+  const done = await Promise.all([retry(), retry(), rig.spool.dropDeadLetters(new Set([4]))]);
+  assert.equal(done[0] + done[1], 3);
+  assert.equal(done[2], 1);
+  await rig.audit();
+  const { deadLetters, dropped } = rig.books().ledger;
+  assert.deepEqual({ deadLetters, dropped }, { deadLetters: 0, dropped: { discarded: 1 } });
+  // With an account of less than none it would not open any more.
+  rig = await rig.restart();
+  assert.deepEqual(rig.take().map(text), numbers(1, 3));
+  await rig.close();
+});
+
+test('dead letters beyond those that are kept are named in the log, in few lines', async () => {
+  const rig = await SpoolRig.open();
+  for (let n = 1; n <= 1100; n++) void rig.accept(String(n), 10, false);
+  await rig.spool.flush();
+  for (const stored of rig.take()) {
+    rig.spool.deadLetter(stored, 'refused with reason 0x87');
+    if (stored.seq % 20 === 0) await rig.spool.flush();
+  }
+  assert.equal((await rig.audit()).deadLetters, 1000);
+  assert.equal(rig.books().ledger.dropped.discarded, 100);
+  await rig.close();
+  const said = rig.log.filter(({ msg }) => /oldest dead letters were let go/.test(msg));
+  assert.ok(said.length <= 2, `${said.length} lines`);
+  assert.equal(
+    said.reduce((sum, line) => sum + Number(line['count']), 0),
+    100,
+  );
+  assert.deepEqual([said[0]!['first'], said.at(-1)!['last']], [1, 100]);
+});
+
 test('an unmatched delivery counts as delivered and as unmatched', async () => {
   const rig = await SpoolRig.open();
   void rig.accept('one');
@@ -242,6 +280,43 @@ test('when the medium does not keep up, messages are refused rather than kept in
   await rig.audit();
   assert.equal(rig.books().ledger.refused.rejected, refused);
   assert.equal(rig.take().length, 100 - refused);
+  await rig.close();
+});
+
+test('what waits in memory stays within its bound when large messages take the place of small ones', async () => {
+  const rig = await SpoolRig.open({ commitEveryMs: 60_000 });
+  const waiting = () => rig.spool.snapshot().waitingBytes;
+  let accepted = 0;
+  const accept = (body: Buffer) => {
+    accepted++;
+    void rig.accept(body, 10, false);
+  };
+  // Blocks of 8 KB: each is cut at once, since it is long before it is compressed.
+  while (waiting() < 16 * 2 ** 20) accept(Buffer.concat([noise(8000), Buffer.alloc(48 * 1024)]));
+  for (let n = 0; n < 200; n++) accept(noise(250_000));
+  assert.ok(waiting() < 17 * 2 ** 20, `${waiting()} bytes wait`);
+  await rig.audit();
+  const { ledger } = rig.books();
+  assert.equal(ledger.accepted, accepted);
+  assert.ok(ledger.dropped.evicted! > 1000);
+  await rig.close();
+});
+
+test('flush waits for what was accepted, and not for what comes meanwhile, however much', async () => {
+  const rig = await SpoolRig.open();
+  let accepted = 0;
+  // More than one block for each commit, as on a slow card.
+  rig.spool.onCommit(() => {
+    for (let n = 0; n < 2 && accepted < 500; n++) void rig.accept(`${++accepted} ${noise(60_000).toString('hex')}`);
+  });
+  await rig.accept('first');
+  let last = false;
+  void rig.accept('last').then(() => (last = true));
+  await rig.spool.flush();
+  assert.ok(last);
+  assert.ok(accepted < 50, `${accepted} more were waited for`);
+  accepted = 500;
+  await rig.audit();
   await rig.close();
 });
 

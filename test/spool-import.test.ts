@@ -188,6 +188,9 @@ describe('spool import into a stopped gateway', () => {
     writeFileSync(file, '');
     const never = await holdfast(['spool', 'import', file, '-c', config]);
     assert.equal(never.code, 1);
-    assert.match(never.stderr, /there is no spool in \S+\/data: no gateway has run with this configuration yet\n$/);
+    assert.match(
+      never.stderr,
+      /^holdfast: there is no spool in \S+\/data: no gateway has run with this configuration yet\n$/,
+    );
   });
 });

@@ -44,3 +44,17 @@ test('more dead letters at once than the file has room for beside their blocks: 
   assert.equal(deadLetters + dropped.discarded!, taken.length);
   await rig.close();
 });
+
+test('dead letters that are dropped before they are on the medium are counted once, also when more come that have no room', async () => {
+  const rig = await SpoolRig.open({ quota: { bytes: 4 * 2 ** 20 } });
+  for (let n = 0; n < 150; n++) await rig.accept(noise(30_000));
+  const lay = () => rig.take(10).forEach((stored) => rig.spool.deadLetter(stored, 'refused'));
+  lay();
+  const dropped = rig.spool.dropDeadLetters();
+  lay();
+  assert.equal(await dropped, 10);
+  const { deadLetters } = await rig.audit();
+  assert.equal(deadLetters, 10);
+  assert.equal(rig.books().ledger.dropped.discarded, 10);
+  await rig.close();
+});

@@ -3,8 +3,10 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Loss } from '../src/message/loss.ts';
+import { pendingOf } from '../src/spool/books.ts';
 import { SpoolFull } from '../src/spool/spool.ts';
 import { noise, SpoolRig, text } from './parts/spool-rig.ts';
+import { until } from './parts/until.ts';
 
 const MIB = 2 ** 20;
 const QUOTA = 8 * MIB;
@@ -172,6 +174,49 @@ test('reject-new refuses what does not fit, drops nothing, and takes messages ag
   await rig.close();
 });
 
+test('what a full spool refuses is shown at once and on the medium within a second, in few commits, and the log says what happens', async () => {
+  const rig = await SpoolRig.open({ quota: { bytes: QUOTA }, whenFull: 'reject-new' });
+  while (!rig.spool.snapshot().full) {
+    for (let n = 0; n < 200; n++) rig.accept(noise(400), 10, false).catch(() => undefined);
+    await rig.spool.flush();
+  }
+  const { rejected = 0 } = rig.books().ledger.refused;
+  const { commits } = rig.spool.snapshot();
+  const began = performance.now();
+  let more = 0;
+  while (performance.now() - began < 2500) {
+    const answers = await Promise.allSettled(Array.from({ length: 10 }, () => rig.accept(noise(400))));
+    more += answers.filter(({ status }) => status === 'rejected').length;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assert.equal(rig.spool.ledger.refused.rejected, rejected + more);
+  assert.ok(rig.spool.snapshot().commits - commits <= 4, `${rig.spool.snapshot().commits - commits} commits`);
+  await until('the medium to know', () => rig.books().ledger.refused.rejected === rejected + more);
+  const said = rig.log.filter(({ msg }) => /the spool is full/.test(msg)).map(({ msg }) => msg);
+  assert.deepEqual(said, ['the spool is full: what comes is refused, and counted; nothing that waits is let go']);
+  await rig.close();
+});
+
+test('that the spool is full is said by what the lanes are set to', async () => {
+  for (const [settings, words] of [
+    [{ whenFull: 'thin' }, 'the oldest messages are thinned, lowest lane first, and counted'],
+    [{ whenFull: 'drop-oldest' }, 'the oldest messages are let go, lowest lane first, and counted'],
+    [
+      { whenFull: 'drop-oldest', lanes: { 0: { whenFull: 'reject-new' } } },
+      'of lanes 10, 9, 8, 7, 6, 5, 4, 3, 2, 1 the oldest messages are let go, lowest lane first, and counted; ' +
+        'of lane 0 what comes is refused, and counted; nothing that waits is let go',
+    ],
+  ] as const) {
+    const rig = await SpoolRig.open({ quota: { bytes: QUOTA }, ...settings });
+    while (!rig.spool.snapshot().full) {
+      for (let n = 0; n < 200; n++) void rig.accept(noise(400), 10, false);
+      await rig.spool.flush();
+    }
+    assert.equal(rig.log.find(({ msg }) => /the spool is full/.test(msg))?.msg, `the spool is full: ${words}`);
+    await rig.close();
+  }
+});
+
 test('a quota that was lowered is met by the next commits', async () => {
   let rig = await SpoolRig.open({ quota: { bytes: 4 * QUOTA } });
   for (let n = 0; n < 60_000; n++) {
@@ -192,6 +237,39 @@ test('a quota that was lowered is met by the next commits', async () => {
     rig.spool.lossesToReport().reduce((sum, { count }) => sum + count, 0),
     dropped.evicted,
   );
+  await rig.close();
+});
+
+test('the file shrinks to a lowered quota when nothing is left in it, not when all is settled in memory', async () => {
+  let rig = await SpoolRig.open({ quota: { bytes: 2 * QUOTA } });
+  await Promise.all(Array.from({ length: 12 }, () => rig.accept(noise(MIB), 10)));
+  rig = await rig.restart({ quota: { bytes: QUOTA } });
+  await rig.accept('one of the last', 10);
+  await rig.accept('the last', 10);
+  const taken = rig.take();
+  const last = taken.splice(-2);
+  for (const stored of taken) rig.spool.delivered(stored, true);
+  await rig.audit();
+  await until('the spool to be idle', () => !rig.spool.snapshot().commitUnderWay);
+  const { environment } = rig.spool;
+  const write = environment.write.bind(environment);
+  const recreate = environment.recreate.bind(environment);
+  // The upstream acknowledges the last ones while a commit is on its way that knows nothing of it.
+  environment.write = (changes) => {
+    for (const stored of last.splice(0)) rig.spool.delivered(stored, true);
+    return write(changes);
+  };
+  const inFile: number[] = [];
+  environment.recreate = (copied) => {
+    inFile.push(pendingOf(rig.books()));
+    return recreate(copied);
+  };
+  rig.spool.refused('malformed');
+  await rig.spool.flush();
+  await until('the file to shrink', () => rig.log.some(({ msg }) => /has shrunk to the quota/.test(msg)));
+  assert.deepEqual(inFile, [0]);
+  assert.ok(environment.fileBytes() <= QUOTA);
+  await rig.audit();
   await rig.close();
 });
 

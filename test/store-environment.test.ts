@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readFileSync, renameSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Environment } from '../src/store/environment.ts';
-import type { StoreError } from '../src/store/store-error.ts';
+import { storeError, type StoreError } from '../src/store/store-error.ts';
 import { scratch } from './parts/scratch.ts';
 import { mountSmall } from './parts/small-filesystem.ts';
 
@@ -47,13 +47,16 @@ test('a filesystem that has given up refuses more address space, and what is map
   await environment.close();
 });
 
-test('a file whose folder is gone has the length that it was seen with last', async () => {
+test('a file whose folder is gone, or shut to us, has the length that it was seen with last', async () => {
   const directory = join(scratch(), 'e');
   const environment = Environment.open({ directory, mapBytes: MIB, durability: 'relaxed' });
   await put(environment, 0, 1);
   const bytes = environment.fileBytes();
   assert.ok(bytes > 64 * 1024);
   renameSync(directory, `${directory}-elsewhere`);
+  assert.equal(environment.fileBytes(), bytes);
+  // A path that cannot be followed, whoever asks: as with EACCES or EIO.
+  symlinkSync('e', directory);
   assert.equal(environment.fileBytes(), bytes);
   await environment.close();
 });
@@ -115,3 +118,11 @@ test(
     await environment.close();
   },
 );
+
+test('what went wrong is not taken from the name of a folder', () => {
+  const path = join(scratch(), 'EIO', 'ENOSPC', 'data.mdb');
+  assert.throws(
+    () => openSync(path, 'r'),
+    (error) => storeError(error, path).fault === 'absent',
+  );
+});

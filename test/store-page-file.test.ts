@@ -14,6 +14,8 @@ import { scratch } from './parts/scratch.ts';
 import { noise } from './parts/spool-rig.ts';
 
 const SEED = 42;
+/** The larger the pages, the longer a look at the whole file takes: after every so many commits. */
+const LOOK_EVERY = process.env['HOLDFAST_TEST_LONG'] === '1' ? { 4096: 5, 16_384: 5 } : { 4096: 8, 16_384: 20 };
 
 /** A new environment with pages of this size: LMDB takes that of the machine, or the one that it finds in the file. */
 function make(pageBytes: number, directory = scratch(), mapBytes = 2 ** 30): Environment {
@@ -54,7 +56,7 @@ function all(reader: Reader, from: Buffer): (string | null)[] {
   return found;
 }
 
-for (const pageBytes of [4096, 16_384]) {
+for (const pageBytes of [4096, 16_384] as const) {
   describe(`a file with pages of ${pageBytes} bytes`, () => {
     test(`is read as LMDB reads it, after each of many commits, and found sound (seed ${SEED})`, async () => {
       const env = make(pageBytes);
@@ -81,7 +83,7 @@ for (const pageBytes of [4096, 16_384]) {
         if (commit === 330) for (const key of keys) changes.push([Buffer.from(key, 'hex'), null]);
         if (commit === 330) keys.clear();
         await env.write(changes);
-        if (commit % 5 !== 0 && (commit < 328 || commit > 334)) continue;
+        if (commit % LOOK_EVERY[pageBytes] !== 0 && (commit < 328 || commit > 334)) continue;
         assert.deepEqual(checked(path), [], `commit ${commit}`);
         assert.deepEqual(checked(path, { valueHeaders: false }), []);
         const file = PageFile.open(path);

@@ -98,6 +98,7 @@ children:
   }
   const again = await holdfast(['support-bundle', '-c', gateway.config, '-o', join(dir, 'running.tar.gz')]);
   assert.equal(again.code, 1, 'an existing file is written over');
+  assert.match(again.stderr, /^holdfast: \S+\/running\.tar\.gz is there already, and is left as it is: name another/);
 });
 
 test('a configuration that cannot be used is in it all the same, and what looks like a secret is not', async () => {
@@ -115,6 +116,34 @@ test('a configuration that cannot be used is in it all the same, and what looks 
   assert.ok(!/hunter2|swordfish/.test(text), 'a secret is in it');
 });
 
+test('a secret of many words or lines is not in it, not even in part', async () => {
+  const dir = scratch();
+  const config = join(dir, 'gateway.yaml');
+  const words = 'alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike november oscar papa';
+  const upstream = `upstream:\n  url: mqtt://broker\n  passwordFile: "${words}"\n`;
+  writeFileSync(config, `gateway: { id: line-4 }\n${upstream}  token: |\n    first-of-it\n    second-of-it\n`);
+  const file = join(dir, 'bundle.tar.gz');
+  assert.equal((await holdfast(['support-bundle', '-c', config, '-o', file])).code, 0);
+  assert.doesNotMatch(unpacked(file).text, /alpha|juliet|papa|first-of-it|second-of-it/);
+});
+
+test(
+  'a filesystem that does not answer keeps neither the other parts from coming nor the command from ending',
+  { skip: process.env['HOLDFAST_TEST_LONG'] !== '1' && 'SKIP: half a minute of waiting is in npm run test:long' },
+  async () => {
+    const dir = scratch();
+    const config = join(dir, 'gateway.yaml');
+    writeFileSync(config, 'gateway: { id: line-4, dataDir: data }\n');
+    writeFileSync(join(dir, 'df'), '#!/bin/sh\nexec sleep 60\n', { mode: 0o755 });
+    const file = join(dir, 'bundle.tar.gz');
+    const began = performance.now();
+    const env = { PATH: `${dir}:${process.env['PATH']}` };
+    assert.equal((await holdfast(['support-bundle', '-c', config, '-o', file], { env })).code, 0);
+    assert.ok(performance.now() - began < 50_000, `it took ${performance.now() - began} ms`);
+    assert.match(unpacked(file).read('system.json.error.txt'), /not made within 30 s/);
+  },
+);
+
 test('secrets are known by their shapes', () => {
   const redaction = new Redaction();
   redaction.add('abc');
@@ -122,6 +151,12 @@ test('secrets are known by their shapes', () => {
     'SharedAccessSignature sr=a&sig=b%2Fc%3D&se=1': 'SharedAccessSignature sr=[redacted]&sig=[redacted]&se=1',
     'hash scrypt$16384$8$1$c2FsdHNhbHQ=$aGFzaA== end': 'hash [redacted] end',
     'mqtts://user:word@host:8883/x': 'mqtts://[redacted]@host:8883/x',
+    'url: mqtts://u:wo/rd@127.0.0.1:8883': 'url: mqtts://[redacted]@127.0.0.1:8883',
+    'proxy: http://pu:p@ss@proxy:3128 and more': 'proxy: http://[redacted]@proxy:3128 and more',
+    'url: mqtt://u:p"w@h': 'url: mqtt://[redacted]@h',
+    '{"url":"mqtt://host:1883","mail":"a@b"}': '{"url":"mqtt://host:1883","mail":"a@b"}',
+    'gateway:$7$101$c2FsdA==$aGFzaA==': 'gateway:[redacted]',
+    'root:$6$salt$hash:19000': 'root:[redacted]',
     '{"kty":"EC","d":"private","x":"public"}': '{"kty":"EC","d":"[redacted]","x":"public"}',
     '-----BEGIN EC PRIVATE KEY-----\nabcd\n-----END EC PRIVATE KEY-----\nrest': '[redacted]\nrest',
     'Authorization: Bearer abcdefgh.ijkl': 'Authorization: Bearer [redacted]',
@@ -129,4 +164,12 @@ test('secrets are known by their shapes', () => {
     'abc is too short to be taken out': 'abc is too short to be taken out',
   };
   for (const [text, clean] of Object.entries(lines)) assert.equal(redaction.of(text), clean);
+});
+
+test('a secret that a sensor said is known as the log has it, and where that is cut short', () => {
+  const redaction = new Redaction();
+  redaction.add('pässwört\\geheim');
+  assert.equal(redaction.of('sample=login p\\xc3\\xa4ssw\\xc3\\xb6rt\\x5cgeheim ok'), 'sample=login [redacted] ok');
+  assert.equal(redaction.of('sample=login p\\xc3\\xa4ssw... more'), 'sample=login [redacted]... more');
+  assert.equal(redaction.of('nothing of it...'), 'nothing of it...');
 });

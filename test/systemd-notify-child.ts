@@ -16,8 +16,14 @@ if (process.env['WATCHDOG_PID'] === 'self') process.env['WATCHDOG_PID'] = String
 
 const logger = { error: write('error'), warn: write('warn') } as unknown as Logger;
 const notifier = SystemdNotifier.fromEnvironment(process.env, logger);
-const calls = JSON.parse(process.argv[2] ?? '[]') as ['ready' | 'status' | 'stopping' | 'watchdog', string][];
-for (const [method, text] of calls) notifier?.[method](text);
+const calls = JSON.parse(process.argv[2] ?? '[]') as [
+  'starting' | 'ready' | 'status' | 'stopping' | 'watchdog',
+  string,
+][];
+for (const [method, text] of calls) {
+  if (method === 'starting') notifier?.starting(performance.now());
+  else notifier?.[method](text);
+}
 
 process.stdout.write(
   JSON.stringify({

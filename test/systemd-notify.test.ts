@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test, type TestContext } from 'node:test';
+import { startGateway } from './parts/gateway-process.ts';
 import { script } from './parts/script.ts';
+import { gatewayYaml } from './parts/supervised-gateway.ts';
 
 const PYTHON = ['/usr/bin/python3', 'python3'].find((name) => spawnSync(name, ['--version']).status === 0);
 const skip = PYTHON === undefined && 'SKIP: no python3 here to play systemd; apt-get install python3';
@@ -64,6 +66,8 @@ for (const kind of ['a path', 'an abstract name']) {
     const NOTIFY_SOCKET = kind === 'a path' ? socketPath(t) : `@holdfast-test-${process.pid}`;
     const hear = await systemd(t, NOTIFY_SOCKET);
     const { pid, seen } = child({ NOTIFY_SOCKET }, [
+      ['starting'],
+      ['starting'],
       ['ready', '3 children'],
       ['status', 'draining,\n 12 to go'],
       ['watchdog'],
@@ -71,6 +75,7 @@ for (const kind of ['a path', 'an abstract name']) {
       ['ready'],
     ]);
     for (const text of [
+      'EXTEND_TIMEOUT_USEC=300000000',
       'READY=1\nSTATUS=3 children',
       'STATUS=draining, 12 to go',
       'WATCHDOG=1',
@@ -122,3 +127,36 @@ test('a systemd that does not listen is mentioned in the log once, not at each m
   const { seen } = child({ NOTIFY_SOCKET: socketPath(t) }, [['ready'], ['watchdog'], ['watchdog']]);
   assert.deepEqual(seen.log, [['warn', 'ENOENT', 'systemd did not take our word']]);
 });
+
+test(
+  'a start that looks through a large spool, or carries a damaged one over, has systemd wait for it',
+  { skip },
+  async (t) => {
+    const dir = mkdtempSync(join(tmpdir(), 'holdfast-notify-'));
+    t.after(() => rmSync(dir, { recursive: true }));
+    const dataDir = join(dir, 'data');
+    const yaml = gatewayYaml({ dataDir });
+    const first = await startGateway({ dir, yaml });
+    const hear = await systemd(t, join(dir, 'notify'));
+    const firstWords = async () => {
+      const gateway = await startGateway({ dir, yaml, env: { NOTIFY_SOCKET: join(dir, 'notify') } });
+      const words = new Set<string>();
+      // One each 10 s before it is ready, so more of them on a slow machine.
+      while (![...words].some((word) => word.startsWith('READY'))) words.add(((await hear()) as { text: string }).text);
+      return { gateway, words: [...words] };
+    };
+    const expected = ['EXTEND_TIMEOUT_USEC=300000000', 'READY=1\nSTATUS=running'];
+    await first.kill();
+    const second = await firstWords();
+    assert.deepEqual(second.words, expected);
+    await second.gateway.kill();
+    const file = openSync(join(dataDir, 'spool/data.mdb'), 'r+');
+    // Behind both meta pages.
+    writeSync(file, Buffer.alloc(512 * 1024, 0xa5), 0, 512 * 1024, 8192);
+    closeSync(file);
+    const third = await firstWords();
+    assert.match(third.gateway.messages().join('\n'), /set aside; what can be read of it goes on in a fresh spool/);
+    assert.deepEqual(third.words, expected);
+    await third.gateway.kill();
+  },
+);

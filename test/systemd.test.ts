@@ -67,3 +67,16 @@ test('the unit never waits for the network or for the time, and never gives up',
     assert.ok(settings.includes(line), `the unit lacks ${line}`);
   }
 });
+
+test('what the gateway waits for when the machine starts ends by itself', () => {
+  const card = 'image/root/etc/systemd/system';
+  for (const file of [
+    'systemd/holdfast-provision.service',
+    ...['first-boot', 'data'].map((name) => `${card}/holdfast-${name}.service`),
+  ]) {
+    // systemd.service(5): Type=oneshot has no limit unless one is named.
+    const text = readFileSync(file, 'utf8');
+    assert.match(text, /^Type=oneshot$/m);
+    assert.match(text, /^TimeoutStartSec=\d+min$/m, file);
+  }
+});

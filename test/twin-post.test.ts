@@ -33,8 +33,10 @@ class Above {
 }
 
 function rig() {
+  const store = new MemoryStore();
+  const said: string[] = [];
   const twins = new Twins({
-    store: new MemoryStore(),
+    store,
     changed: (change) => post.changed(change),
     forgotten: (child, module) => post.forgotten(child, module),
   });
@@ -45,9 +47,9 @@ function rig() {
     isOurs: () => true,
     own: () => Promise.resolve(),
     clock: new ManualClock(),
-    log: pino({ enabled: false }),
+    log: pino({ base: null }, { write: (line: string) => void said.push((JSON.parse(line) as { msg: string }).msg) }),
   });
-  return { twins, post };
+  return { store, twins, post, said };
 }
 
 describe('reported properties on their way when a connection ends', () => {
@@ -101,4 +103,49 @@ describe('reported properties on their way when a connection ends', () => {
     await third.until(1);
     assert.deepEqual(third.what, ['pump {"on":true,"$version":2}']);
   });
+});
+
+describe('a twin that cannot be read', () => {
+  async function damaged() {
+    const { store, twins, post, said } = rig();
+    await twins.report('fan', null, Buffer.from('{"on":true}'));
+    await twins.report('pump', null, Buffer.from('{"on":true}'));
+    store.records.set('twin/fan', Buffer.from('{"format":99}'));
+    return { store, twins, post, said };
+  }
+
+  test('is said, and the others go up', async () => {
+    const { post, said } = await damaged();
+    const above = new Above();
+    await post.connected(above.publish, false);
+    await above.until(1);
+    assert.deepEqual(above.what, ['pump {"on":true,"$version":2}']);
+    assert.match(said.join(), /^the reported properties of fan cannot be read: the twin of fan has a format/);
+  });
+
+  test('takes no desired properties, and these do not come again and again: nothing could be acknowledged behind them', async () => {
+    const { store, post, said } = await damaged();
+    const desired = (child: string) =>
+      post.received({ kind: 'desired', child, module: null, body: Buffer.from('{"$version":3,"speed":7}') });
+    await desired('fan');
+    assert.match(said.join(), /^the desired properties of fan are not taken: .* has a format/);
+    // A medium that takes nothing may take it soon.
+    store.fails = new Error('read-only');
+    await assert.rejects(desired('pump'), /read-only/);
+    await desired('pump');
+  });
+});
+
+test('desired properties that find too many changes of their twin waiting come again', async () => {
+  const { store, twins, post } = rig();
+  store.holds = true;
+  const reports = Array.from({ length: 64 }, (_, n) => twins.report('fan', null, Buffer.from(`{"n":${n}}`)));
+  const desired = () =>
+    post.received({ kind: 'desired', child: 'fan', module: null, body: Buffer.from('{"$version":3,"speed":7}') });
+  await assert.rejects(desired(), /64 changes of this twin are waiting already/);
+  store.holds = false;
+  for (const write of store.waiting.splice(0)) write();
+  await Promise.all(reports);
+  await desired();
+  assert.deepEqual({ ...twins.read('fan', null).desired }, { speed: 7, $version: 3 });
 });

@@ -190,7 +190,10 @@ describe('a proxy that does not let us through is named, with what it said', () 
       tls: {},
       proxy: { url: `https://127.0.0.1:${secured.port}` },
     });
-    assert.match(message, /^proxy 127\.0\.0\.1:\d+: unable to verify the first certificate$/);
+    assert.match(
+      message,
+      /^proxy 127\.0\.0\.1:\d+: who signed its certificate, Test ca, is not one that Node\.js knows \(UNABLE_TO_\w+\)$/,
+    );
   });
 });
 
@@ -205,7 +208,7 @@ describe('TLS', () => {
     });
     const { stage, message } = await refusal(way('1.3'));
     assert.equal(stage, 'tls');
-    assert.match(message, /protocol version/);
+    assert.match(message, /^it does not speak TLS 1\.3 or newer \(ERR_SSL_\w+\)$/);
     (await dialer().dial(way('1.2'), 5000, never)).stream.destroy();
   });
 
@@ -241,14 +244,15 @@ describe('TLS', () => {
       (await uncertain(Date.now() - 5 * DAY_MS).dial(by(other), 5000, never)).stream.destroy();
     });
     test('one that has certainly ended does not, nor with the time known', async () => {
+      const ended = /^its certificate ended on 20\d\d-\d\d-\d\d \(CERT_HAS_EXPIRED\)$/;
       const sure = await refusal(by(past), 5000, uncertain(Date.now() - DAY_MS / 2));
-      assert.equal(sure.message, 'the certificate does not count: certificate has expired');
+      assert.match(sure.message, ended);
       const known = await refusal(by(past), 5000, uncertain(Date.now() - 5 * DAY_MS, true));
-      assert.equal(known.message, 'certificate has expired');
+      assert.match(known.message, ended);
     });
     test('wrong dates hide neither another name nor another authority', async () => {
       const name = await refusal(by(misnamed), 5000, uncertain(0));
-      assert.match(name.message, /does not match certificate's altnames/);
+      assert.match(name.message, /^its certificate is not for 127\.0\.0\.1, but for other\.example \(ERR/);
       const issuer = await refusal(by(foreign), 5000, uncertain(0));
       assert.match(issuer.message, /authority that is not trusted|unable to verify/);
       const nobody = await refusal({ ...by(past), tls: {} }, 5000, uncertain(0));

@@ -6,6 +6,8 @@ import { Machine } from './machine.ts';
 
 /** The port to the sensor: a 16550 on the PCI bus. */
 export const UART = '/dev/ttyS0';
+/** The port of the board that the kernel's console is on, too: a PL011. */
+export const CONSOLE = '/dev/ttyAMA0';
 /** Where a board finds the computer that runs the tests. */
 export const HOST = '10.0.2.2';
 /** The line that stands exported in sysfs before the gateway starts: the character device is refused for it, so sysfs is used. */
@@ -26,11 +28,11 @@ ip link set eth0 up
 ip route add default via ${HOST}
 number=$(($(cat /sys/class/gpio/gpiochip*/base) + ${LINE_BY_SYSFS}))
 echo $number >/sys/class/gpio/export
-chgrp dialout ${UART}
+chgrp dialout ${UART} ${CONSOLE}
 chgrp gpio /dev/gpiochip* /sys/class/gpio/export /sys/class/gpio/unexport
 cd /sys/class/gpio/gpio$number/
 chgrp gpio direction edge value active_low
-chmod g+rw /dev/gpiochip* ${UART} /sys/class/gpio/export /sys/class/gpio/unexport direction edge value active_low
+chmod g+rw /dev/gpiochip* ${UART} ${CONSOLE} /sys/class/gpio/export /sys/class/gpio/unexport direction edge value active_low
 cd /
 touch /run/set-up
 while sleep 3600; do :; done
@@ -43,6 +45,13 @@ const PROGRAM_MS_MAX = 240_000;
  * programs start in half the time. The long tests leave them on, as on a board.
  */
 const NODE_OPTIONS = process.env['HOLDFAST_TEST_LONG'] === '1' ? '' : '--jitless';
+
+export interface Rs485State {
+  readonly enabled: boolean;
+  readonly rtsOnSend: boolean;
+  readonly delayBeforeMs: number;
+  readonly delayAfterMs: number;
+}
 
 /** A board with the .deb on it and this configuration, a UART, a network card and a disk for the data, which outlives it. */
 export class Board {
@@ -96,6 +105,17 @@ export class Board {
       () => pattern.test(this.machine.console().slice(from)),
       PROGRAM_MS_MAX,
     );
+  }
+
+  /** What the kernel says of a port's RS-485 (TIOCGRS485 of <linux/serial.h>). */
+  async rs485(port: string): Promise<Rs485State> {
+    const script =
+      `const fd = require('fs').openSync('${port}', 'r+'); const bytes = Buffer.alloc(32); ` +
+      `const ioctl = require('koffi').load(null).func('int ioctl(int fd, unsigned long request, _Inout_ uint8_t *argument)'); ` +
+      `const code = ioctl(fd, 0x542e, bytes); const word = (at) => bytes.readUInt32LE(at); ` +
+      `console.log(JSON.stringify({ enabled: code === 0 && (word(0) & 1) !== 0, rtsOnSend: (word(0) & 2) !== 0, delayBeforeMs: word(4), delayAfterMs: word(8) }))`;
+    const node = `cd /usr/lib/holdfast && NODE_OPTIONS=${NODE_OPTIONS} bin/node -e "${script}"`;
+    return JSON.parse(await this.machine.shell(node, PROGRAM_MS_MAX)) as Rs485State;
   }
 
   /** Cuts the power. */

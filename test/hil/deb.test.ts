@@ -7,7 +7,7 @@ import { type Mosquitto, startMosquitto } from '../parts/mosquitto.ts';
 import { scratch } from '../parts/scratch.ts';
 import { until } from '../parts/until.ts';
 import { startWatcher, type Watcher } from '../parts/watcher.ts';
-import { Board, HOST, LINE_BY_SYSFS, makeDisk, UART } from './board.ts';
+import { Board, CONSOLE, HOST, LINE_BY_SYSFS, makeDisk, UART } from './board.ts';
 import { CHIP, NO_MACHINE } from './machine.ts';
 
 /*
@@ -32,6 +32,7 @@ children:
   - { id: old-contact, gpio: { line: { chip: ${CHIP}, offset: ${LINE_BY_SYSFS} } } }
   - { id: relay, gpio: { line: { chip: ${CHIP}, offset: ${RELAY} }, direction: out, initial: 0, safe: 1 } }
   - { id: meter, serial: { port: ${UART}, baudRate: 115200, decoder: json } }
+  - { id: bus, serial: { port: ${CONSOLE}, baudRate: 9600, decoder: json, rs485: { delayAfterMs: 1 } } }
 routes: { all: FROM /messages/* INTO $upstream }
 `;
 
@@ -161,6 +162,13 @@ describe('the arm64 .deb on a board', { skip: NO_MACHINE }, () => {
       }
       assert.deepEqual(said(child, 'value'), [0, 1, 0, 1, 0]);
     }
+  });
+
+  test('the direction of an RS-485 line is switched by the kernel', async () => {
+    // The machine has no wire for RTS to look at: what can be seen is what the kernel's driver has taken on.
+    await board.untilLogged(/"child":"bus","msg":"running"/);
+    assert.deepEqual(await board.rs485(CONSOLE), { enabled: true, rtsOnSend: true, delayBeforeMs: 0, delayAfterMs: 1 });
+    assert.deepEqual((await board.rs485(UART)).enabled, false);
   });
 
   test('an output is set from above, and the voltage is seen at the pin', async () => {

@@ -60,7 +60,7 @@ export class Doorkeeper implements Gatekeeper {
     await this.before;
     if (!this.available) return { refused: 'unavailable', why: 'not synchronised yet' };
     const { clientId, username = '', password } = presented;
-    if (password?.toString() !== `key of ${clientId}`) return { refused: 'bad credentials', why: 'another key' };
+    if (password?.toString() !== `key of ${clientId}`) return { refused: 'not authorised', why: 'another key' };
     const [child = '', module = null] = clientId.split('/');
     const dialect = username.includes('/?api-version=') ? 'iothub' : 'holdfast';
     const granted = () => ({ ...NOBODY, ...this.grants.get(child) });
@@ -108,6 +108,12 @@ export class Backroom implements Services {
   /** What is done with an event, after it has been taken down; resolves when it is durable. */
   take: (taken: Taken) => Promise<void> = () => Promise.resolve();
   room = true;
+  /** Messages that were turned away for their size. */
+  oversize = 0;
+
+  tooLarge(): void {
+    this.oversize++;
+  }
 
   event(client: Client, event: EventSaid): Promise<void> {
     const taken = { client, event };

@@ -35,14 +35,14 @@ export interface Ledger {
 export class NestedGateway {
   readonly id: string;
   readonly port: number;
-  readonly #dir = scratch();
+  readonly dir = scratch();
   readonly #yaml: string;
   #process: GatewayProcess | null = null;
 
   constructor(port: number, { id, upstream, protocol = '5', iothubKey, write = 'always', yaml = '' }: NestedOptions) {
     this.id = id;
     this.port = port;
-    writeFileSync(join(this.#dir, 'secret'), iothubKey ?? `key of ${id}`, { mode: 0o600 });
+    writeFileSync(join(this.dir, 'secret'), iothubKey ?? `key of ${id}`, { mode: 0o600 });
     const speaks =
       iothubKey === undefined
         ? `protocol: "${protocol}", username: ${id}, passwordFile: secret`
@@ -55,7 +55,7 @@ export class NestedGateway {
       `storeAndForward: { quota: 64MiB, keepFree: 0%, commitEveryMs: 20, write: ${write} }`,
       yaml,
     ].join('\n');
-    writeFileSync(join(this.#dir, 'gateway.yaml'), this.#yaml);
+    writeFileSync(join(this.dir, 'gateway.yaml'), this.#yaml);
   }
 
   /** Made, with whoever may connect; it does not run yet. */
@@ -66,7 +66,7 @@ export class NestedGateway {
       typeof each === 'string' ? { id: each, auth: byPassword(`key of ${each}`) } : each;
     const all = [...children.map(registered), ...gateways.map((each) => ({ ...registered(each), gateway: true }))];
     if (all.length > 0) {
-      const file = join(made.#dir, 'children.json');
+      const file = join(made.dir, 'children.json');
       writeFileSync(file, JSON.stringify({ version: 1, children: all }), { mode: 0o600 });
       await made.command(['children', 'import', file]);
     }
@@ -78,7 +78,7 @@ export class NestedGateway {
   }
 
   async start(): Promise<void> {
-    this.#process = await startGateway({ dir: this.#dir, yaml: this.#yaml });
+    this.#process = await startGateway({ dir: this.dir, yaml: this.#yaml });
   }
 
   async kill(): Promise<void> {
@@ -93,12 +93,12 @@ export class NestedGateway {
 
   /** One command line of `holdfast`; its JSON. */
   async command<T>(args: readonly string[]): Promise<T> {
-    const { code, stdout, stderr } = await holdfast([...args, '--config', join(this.#dir, 'gateway.yaml'), '--json']);
+    const { code, stdout, stderr } = await holdfast([...args, '--config', join(this.dir, 'gateway.yaml'), '--json']);
     if (Number(code) !== 0) throw new Error(`holdfast ${args.join(' ')} ended with ${code}:\n${stdout}${stderr}`);
     return JSON.parse(stdout) as T;
   }
 
   async ledger(): Promise<Ledger> {
-    return (await asked<{ ledger: Ledger }>(join(this.#dir, 'gateway.yaml'), 'spool stats')).ledger;
+    return (await asked<{ ledger: Ledger }>(join(this.dir, 'gateway.yaml'), 'spool stats')).ledger;
   }
 }

@@ -9,6 +9,7 @@ import { Applies, appliedAs, planApply } from '../../src/rules/apply.ts';
 import type { Limits } from '../../src/rules/event.ts';
 import { firstSource, planReferenceJoin, planStreamJoin } from '../../src/rules/join-plan.ts';
 import { StreamJoin } from '../../src/rules/join.ts';
+import { ReferenceIndex } from '../../src/rules/reference-index.ts';
 import { ReferenceJoin } from '../../src/rules/reference-join.ts';
 import type { ReferenceTable } from '../../src/rules/reference-table.ts';
 import type { Held, Operator, Row, Saved, Stateful } from '../../src/rules/row.ts';
@@ -73,7 +74,8 @@ export class SelectRig {
       if (table !== undefined) {
         const planned = planReferenceJoin(join, joined, scopes);
         joined = planned.joined;
-        return (to) => new ReferenceJoin(planned.plan, table, to, this.account);
+        return (to) =>
+          new ReferenceJoin(planned.plan, new ReferenceIndex(table, planned.plan, this.account), to, this.account);
       }
       const planned = planStreamJoin(join, joined, scopes);
       joined = planned.joined;

@@ -8,6 +8,7 @@ const env = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/sbin:/usr/sbi
 
 export interface SmallFilesystem {
   readonly dir: string;
+  readonly remount: (access: 'ro' | 'rw') => void;
   readonly unmount: () => void;
 }
 
@@ -27,5 +28,9 @@ export function mountSmall(type: 'tmpfs' | 'ext4', bytes: number): SmallFilesyst
   } catch (error) {
     return `cannot mount ${type}: ${String((error as { stderr?: Buffer }).stderr ?? error).trim()}`;
   }
-  return { dir, unmount: () => run('umount', '-l', dir) };
+  return {
+    dir,
+    remount: (access) => run('mount', '-o', `remount,${access}`, dir),
+    unmount: () => run('umount', '-l', dir),
+  };
 }

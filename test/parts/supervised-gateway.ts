@@ -9,7 +9,7 @@ const STEADY_MS = 2000;
 
 /** What `holdfast status --json` says, as far as the tests of faults look at it. */
 export interface SeenStatus {
-  readonly spool: { readonly fault: string | null; readonly full: boolean };
+  readonly spool: { readonly fault: string | null; readonly full: boolean; readonly waitingBytes: number };
   readonly ledger: {
     readonly accepted: number;
     readonly delivered: number;

@@ -146,6 +146,11 @@ export class Watcher {
     });
   }
 
+  /** What was seen so far was another gateway's, with the same name: its numbers begin anew. */
+  forget(): void {
+    for (const seen of [this.events, this.losses, this.statuses]) seen.length = 0;
+  }
+
   async end(): Promise<void> {
     await this.#client.endAsync(true);
   }

@@ -40,6 +40,8 @@ export function readWriteLog(path: string): LoggedWrite[] {
       at += SECTOR;
       const flags = entry.readBigUInt64LE(16);
       const bytes = (flags & DISCARD) !== 0n ? 0 : Number(entry.readBigUInt64LE(8)) * SECTOR;
+      if (flags === 0n && bytes === 0)
+        throw new Error(`${path} has a hole at ${at - SECTOR}: a request was not written down`);
       writes.push({
         at: Number(entry.readBigUInt64LE(0)) * SECTOR,
         data: read(bytes, at),

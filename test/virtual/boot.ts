@@ -22,11 +22,12 @@ async function failedUnits(site: Site): Promise<string[]> {
   return output === '' ? [] : output.split('\n').map((line) => line.split(' ')[0]!);
 }
 
-export const BOOT: readonly Scenario[] = [
+/** First boots in machines that know a board; the card is fresh again after each. */
+export const BOARDS: readonly Scenario[] = [
   {
     name: 'raspberry-pi-3b',
     done: "first boot in QEMU's raspi3b with Debian's device tree: SD card, USB network",
-    expected: 'the unit is active, the board is recognised, its watchdog is there, readings come to the broker',
+    expected: 'the unit is active, the board is recognised, readings come to the broker',
     on: 'fresh',
     run: async (site) => {
       const at = performance.now();
@@ -40,15 +41,20 @@ export const BOOT: readonly Scenario[] = [
         assert.match(profile, /raspberry-pi-3b/);
         const config = await machine.shell('grep -w profile /etc/holdfast/gateway.yaml');
         assert.match(config, /raspberry-pi-3b/);
-        const watchdog = await machine.shell('cat /sys/class/watchdog/watchdog0/identity');
         await site.caughtUp();
         const arrived = performance.now() - at;
-        return `${model}: agent after ${seconds(booted)}, unit active after ${seconds(active)}, readings at the broker after ${seconds(arrived)}; ${watchdog}`;
+        return `${model}: agent after ${seconds(booted)}, unit active after ${seconds(active)}, readings at the broker after ${seconds(arrived)}`;
       } finally {
         await machine.discard();
+        // The next machine has a card on which none of this has happened.
+        await pass(1_000);
+        site.watcher.forget();
       }
     },
   },
+];
+
+export const BOOT: readonly Scenario[] = [
   {
     name: 'first-boot',
     done: "a fresh card of 4 GiB with holdfast-provision.yaml in QEMU's virt",
@@ -64,7 +70,7 @@ export const BOOT: readonly Scenario[] = [
       const arrived = performance.now() - at;
       const boot = (await machine.shell('ls /boot/firmware')).split('\n');
       assert.ok(boot.includes('holdfast-provision.done'), 'the boot partition says that it was taken over');
-      assert.ok(!boot.some((name) => /^holdfast-provision\.(yaml|error)/.test(name)), boot.join(', '));
+      assert.ok(!boot.some((name) => /^holdfast-provision\.(yaml$|error)/.test(name)), boot.join(', '));
       const secrets = await machine.shell('stat -c "%a %U %n" /etc/holdfast/secrets /etc/holdfast/secrets/*');
       assert.equal(secrets, '700 root /etc/holdfast/secrets\n600 root /etc/holdfast/secrets/upstream-password');
       // The broker lets nobody in without it, so the gateway has it, and it runs as a user who cannot read the file.

@@ -60,13 +60,13 @@ export class Machine {
     run('truncate', '-s', String(LOG_BYTES), path('log'));
     const socket = (name: string): string => `socket,id=${name},path=${path(name)},server=on,wait=off`;
     const { kernel, initrd, commandLine } = card.bootFiles();
+    const network = `user,id=net,hostfwd=tcp:127.0.0.1:${options.hubPort}-:1883`;
     const bare = commandLine.replaceAll(/\bconsole=\S+ ?/g, '');
     const args = [
       ['-nodefaults', '-display', 'none', '-no-reboot', '-action', 'watchdog=reset'],
       ['-accel', 'tcg,thread=multi', '-kernel', kernel, '-initrd', initrd],
       ['-chardev', `file,id=console,path=${path('console')}`],
       ...['agent', 'uart', 'usb'].map((name) => ['-chardev', socket(name)]),
-      ['-netdev', `user,id=net,hostfwd=tcp:127.0.0.1:${options.hubPort}-:1883`],
       ['-qmp', `unix:${path('qmp')},server=on,wait=off`],
       ...(options.kind === 'virt'
         ? [
@@ -79,8 +79,9 @@ export class Machine {
               '-blockdev',
               'driver=blklogwrites,node-name=card,file=overlay,log=log,log-sector-size=512,log-super-update-interval=1',
             ],
-            ['-device', 'virtio-blk-pci,drive=card,discard=off,write-zeroes=off'],
-            ['-device', 'virtio-net-pci,id=nic,netdev=net,romfile='],
+            // Requests that QEMU merges can have more pieces than the log's file takes at once (IOV_MAX): they fail, and leave a hole.
+            ['-device', 'virtio-blk-pci,drive=card,discard=off,write-zeroes=off,request-merging=off'],
+            ['-netdev', network, '-device', 'virtio-net-pci,id=nic,netdev=net,romfile='],
             ['-device', 'virtio-serial-pci', '-device', 'virtserialport,chardev=agent,name=bench'],
             ['-device', 'qemu-xhci,id=sockets'],
             ...[1, 2, 3].map((slot) => ['-device', `pcie-root-port,id=slot${slot},chassis=${slot}`]),
@@ -89,9 +90,23 @@ export class Machine {
         : [
             ['-M', 'raspi3b', '-dtb', card.takeFromBoot(/^bcm2837-rpi-3-b\.dtb$/)],
             // The kernel's console is the mini UART, as on the board; the other UART leads to the Bluetooth chip.
-            ['-append', `${bare} console=ttyS1,115200`, '-serial', 'null', '-serial', 'chardev:console'],
+            // Its watchdog resets QEMU's machine in the moment in which it is started, whatever time it is given.
+            [
+              '-append',
+              `${bare} console=ttyS1,115200 module_blacklist=bcm2835_wdt`,
+              '-serial',
+              'null',
+              '-serial',
+              'chardev:console',
+            ],
             ['-drive', `if=sd,format=qcow2,file=${path('overlay')}`],
-            ['-device', 'usb-net,id=nic,netdev=net', '-device', 'usb-serial,chardev=agent'],
+            // It has no other port than those of the board: the agent comes by network.
+            [
+              '-netdev',
+              `${network},guestfwd=tcp:10.0.2.100:4000-chardev:agent`,
+              '-device',
+              'usb-net,id=nic,netdev=net',
+            ],
           ]),
     ].flat();
     // The machine never outlives the bench, however that ends.

@@ -1,9 +1,9 @@
 import { existsSync, mkdtempSync, statfsSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { onEnd } from '../parts/block-stack.ts';
-import { BOOT } from './boot.ts';
+import { BOARDS, BOOT } from './boot.ts';
 import { HARDWARE } from './hardware.ts';
 import { NETWORK } from './network.ts';
 import { POWER } from './power.ts';
@@ -11,10 +11,14 @@ import { NotHere, type Scenario } from './scenario.ts';
 import { SERVICE } from './service.ts';
 import { Site } from './site.ts';
 
-/** What scripts/virtual-bench starts. In this order: what needs a fresh card, what a machine goes through in one life, cuts. */
-const SCENARIOS: readonly Scenario[] = [...BOOT, ...NETWORK, ...HARDWARE, ...SERVICE, ...POWER];
+/** What scripts/virtual-bench starts: what one card goes through from its first boot on, and cuts. */
+const SCENARIOS: readonly Scenario[] = [...BOARDS, ...BOOT, ...NETWORK, ...HARDWARE, ...SERVICE, ...POWER];
+/** These may have a site and a card of their own, and go on beside the others: neither asks for haste. */
+const ELSEWHERE: ReadonlySet<Scenario> = new Set([...BOARDS, ...POWER]);
+/** An emulated machine keeps two processors busy: with fewer than this, two of them at once take as long as one after the other. */
+const PROCESSORS_FOR_TWO = 4;
 
-/** Room that the card and its machines may take in memory; with less of it they lie on the disk. */
+/** Room that a site's card and its machines may take in memory; with less of it they lie on the disk. */
 const MEMORY_BYTES_MIN = 6 * 2 ** 30;
 
 interface Row {
@@ -52,19 +56,12 @@ const seed = values.seed === undefined ? Date.now() % 1_000_000 : Number(values.
 onEnd(() => undefined);
 tell(`image ${image}, seed ${seed}`);
 const begin = performance.now();
-const site = await Site.open(image, roomyFolder(), seed);
-const rows: Row[] = [];
-try {
-  for (const scenario of chosen) {
-    const row = await outcome(scenario);
-    rows.push(row);
-    tell(`${row.verdict === 'as expected' ? 'ok ' : row.verdict} ${scenario.name}, ${row.seconds} s: ${row.seen}`);
-  }
-} finally {
-  const dir = await site.end(values.keep);
-  if (values.keep) tell(`the card and what belongs to it stay in ${dir}`);
-}
-say(table(rows));
+const apart = availableParallelism() >= PROCESSORS_FOR_TWO ? [false, true] : [null];
+const sites = apart
+  .map((elsewhere) => chosen.filter((each) => elsewhere === null || ELSEWHERE.has(each) === elsewhere))
+  .filter((scenarios) => scenarios.length > 0);
+const rows = (await Promise.all(sites.map(atOneSite))).flat();
+say(table(rows.toSorted((a, b) => chosen.indexOf(a.scenario) - chosen.indexOf(b.scenario))));
 say(`\n${Math.round((performance.now() - begin) / 60_000)} minutes in all, seed ${seed}.`);
 process.exitCode = rows.some(({ verdict }) => verdict === '**not as expected**') ? 1 : 0;
 
@@ -77,14 +74,32 @@ function tell(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** In memory where there is room for a card and for what a machine writes. */
+/** One after the other, on one card. */
+async function atOneSite(scenarios: readonly Scenario[]): Promise<Row[]> {
+  const site = await Site.open(image, roomyFolder(), seed);
+  const rows: Row[] = [];
+  try {
+    for (const scenario of scenarios) {
+      const row = await outcome(scenario, site);
+      rows.push(row);
+      tell(`${row.verdict === 'as expected' ? 'ok ' : row.verdict} ${scenario.name}, ${row.seconds} s: ${row.seen}`);
+    }
+  } finally {
+    const dir = await site.end(values.keep);
+    if (values.keep) tell(`the card and what belongs to it stay in ${dir}`);
+  }
+  return rows;
+}
+
+/** In memory where there is room for a card and for what a machine writes, at each site. */
 function roomyFolder(): string {
   const memory = '/dev/shm';
-  const roomy = existsSync(memory) && statfsSync(memory).bavail * statfsSync(memory).bsize > MEMORY_BYTES_MIN;
+  const room = existsSync(memory) ? statfsSync(memory).bavail * statfsSync(memory).bsize : 0;
+  const roomy = room > MEMORY_BYTES_MIN * sites.length;
   return mkdtempSync(join(roomy ? memory : tmpdir(), 'holdfast-bench-'));
 }
 
-async function outcome(scenario: Scenario): Promise<Row> {
+async function outcome(scenario: Scenario, site: Site): Promise<Row> {
   const at = performance.now();
   const row = (verdict: Row['verdict'], seen: string): Row => ({
     scenario,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { chmodSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { chance } from '../parts/chance.ts';
@@ -142,7 +143,8 @@ export class Site {
       connection: { host: '127.0.0.1', port: this.#hubPort },
       credentials: () => ({ clientId: id, username: id, password: PASSWORD }),
       topic: `holdfast/v1/${GATEWAY}/${id}/events`,
-      body: (n) => Buffer.from(`${n} `.padEnd(bytes, '.')),
+      // The spool makes less of what can be made less of.
+      body: (n) => Buffer.concat([Buffer.from(`${n} `), randomBytes(bytes)]),
       everyMs: 50,
     });
   }
