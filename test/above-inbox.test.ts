@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { pino } from 'pino';
 import { Inbox } from '../src/above/inbox.ts';
 import { STAGES, type Stage } from '../src/dialects/upstream-dialect.ts';
 import { ManualClock } from './manual-clock.ts';
+import { fc } from './parts/properties.ts';
 
 const QUIET = pino({ level: 'silent' });
 

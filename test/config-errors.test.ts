@@ -3,9 +3,9 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import fc from 'fast-check';
 import { stringify } from 'yaml';
 import { ConfigError, loadConfig } from '../src/config/load.ts';
+import { fc } from './parts/properties.ts';
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'holdfast-config-'));
 after(() => fs.rmSync(dir, { recursive: true }));

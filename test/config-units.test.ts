@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import {
   DURATION_PATTERN,
   formatDuration,
@@ -11,6 +10,7 @@ import {
   PERCENT_PATTERN,
   SIZE_PATTERN,
 } from '../src/config/units.ts';
+import { fc } from './parts/properties.ts';
 
 const whole = fc.oneof(fc.maxSafeNat(), fc.nat({ max: 10_000 }));
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { CsvLineDecoder } from '../src/drivers/decoders/csv.ts';
 import { type LineDecoder, numberOrText as read } from '../src/drivers/decoders/decoder.ts';
 import { JsonLineDecoder } from '../src/drivers/decoders/json.ts';
 import { RegexLineDecoder } from '../src/drivers/decoders/regex.ts';
+import { fc } from './parts/properties.ts';
 
 function bodyOf(decoder: LineDecoder, line: Buffer | string): string {
   const decoded = decoder.decode(Buffer.from(line as string));

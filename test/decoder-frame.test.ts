@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { bytesOf } from '../src/config/frame-room.ts';
 import { type Checksum, checksum, CHECKSUM_BYTES } from '../src/drivers/checksum.ts';
 import { NUMBER_BYTES, readScaled } from '../src/drivers/number.ts';
@@ -9,6 +8,7 @@ import { streamDecoder } from '../src/drivers/decoders/stream.ts';
 import type { Clock } from '../src/clock/clock.ts';
 import { systemClock } from './driver-rig.ts';
 import { ManualClock } from './manual-clock.ts';
+import { fc } from './parts/properties.ts';
 
 interface Heard {
   readonly bodies: Buffer[];

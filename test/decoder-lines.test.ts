@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { LineSplitter } from '../src/drivers/decoders/lines.ts';
+import { fc } from './parts/properties.ts';
 
 interface Heard {
   lines: string[];

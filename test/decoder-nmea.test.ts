@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import type { Decoded } from '../src/drivers/decoders/decoder.ts';
 import { NmeaLineDecoder, type NmeaOptions } from '../src/drivers/decoders/nmea.ts';
 import { streamDecoder } from '../src/drivers/decoders/stream.ts';
 import type { Reading } from '../src/message/message.ts';
 import { systemClock } from './driver-rig.ts';
 import { ManualClock } from './manual-clock.ts';
+import { fc } from './parts/properties.ts';
 
 const ALL: NmeaOptions = { minIntervalMs: 0, checksumRequired: true };
 

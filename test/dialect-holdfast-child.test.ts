@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import * as fc from 'fast-check';
 import type { ToChild } from '../src/dialects/child-dialect.ts';
 import { holdfastChild } from '../src/dialects/holdfast-child.ts';
 import { parseEvent } from '../src/dialects/holdfast.ts';
 import { covers } from '../src/dialects/topic-filter.ts';
 import { heard, shown, speaker } from './parts/child-speaker.ts';
+import { fc } from './parts/properties.ts';
 
 const dialect = holdfastChild('line-4');
 const ROOT = 'holdfast/v1/line-4';

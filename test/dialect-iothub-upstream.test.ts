@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { describe, test } from 'node:test';
-import * as fc from 'fast-check';
 import { deviceCredentials } from '../src/config/iothub-device.ts';
 import { isSignedBy, parseSasToken } from '../src/dialects/sas-token.ts';
 import { iothubUpstream } from '../src/dialects/iothub-upstream.ts';
@@ -12,6 +11,7 @@ import type { DownPublication, ReportedToAbove } from '../src/dialects/upstream-
 import type { Message, Source, Stored } from '../src/message/message.ts';
 import { ulid, ulidText } from '../src/message/ulid.ts';
 import { clientName } from '../src/registry/client-name.ts';
+import { fc } from './parts/properties.ts';
 
 /*
  * What a gateway says and hears as a device of an IoT Hub (IoT Hub's MQTT topics), held against what the device SDK's own code makes of

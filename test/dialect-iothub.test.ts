@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import * as fc from 'fast-check';
 import type { ToChild } from '../src/dialects/child-dialect.ts';
 import { readBag, writeBag } from '../src/dialects/iothub-bag.ts';
 import { iothubChild } from '../src/dialects/iothub.ts';
 import { heard, shown, speaker } from './parts/child-speaker.ts';
+import { fc } from './parts/properties.ts';
 
 const dialect = iothubChild('line-4');
 const device = speaker('d');

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import * as fc from 'fast-check';
 import type { Said, Speaker } from '../src/dialects/child-dialect.ts';
 import { holdfastChild } from '../src/dialects/holdfast-child.ts';
 import { iothubChild } from '../src/dialects/iothub.ts';
 import { heard, speaker } from './parts/child-speaker.ts';
+import { fc } from './parts/properties.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 const RUNS = LONG ? 500_000 : 20_000;

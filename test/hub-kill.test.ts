@@ -7,6 +7,7 @@ import { openGate } from './parts/gate.ts';
 import { startMosquitto } from './parts/mosquitto.ts';
 import { scratch } from './parts/scratch.ts';
 import { byPassword, bySas, GATEWAY, HubGateway, portsRefused } from './parts/sdk-gateway.ts';
+import { SEED } from './parts/seed.ts';
 import { quantile, SteadyChild } from './parts/steady-child.ts';
 import { until } from './parts/until.ts';
 import { startWatcher } from './parts/watcher.ts';
@@ -20,8 +21,7 @@ test(
   { skip },
   async (context) => {
     const kills = LONG ? 50 : 4;
-    const seed = Date.now() >>> 0;
-    const random = chance(seed);
+    const random = chance(SEED);
     const mosquitto = await startMosquitto();
     const gate = await openGate(mosquitto.port);
     const watcher = await startWatcher({ url: mosquitto.url, qos: 0 });
@@ -104,7 +104,7 @@ test(
       assert.ok(sent > kills * CHILDREN * 5, `only ${sent} messages were sent`);
       const latencies = children.flatMap((child) => child.latencies);
       context.diagnostic(
-        `${kills} kills (seed ${seed}), ${CHILDREN} children: ${sent} acknowledged, ${watcher.events.length - sent} came again; ` +
+        `${kills} kills (seed ${SEED}), ${CHILDREN} children: ${sent} acknowledged, ${watcher.events.length - sent} came again; ` +
           `PUBACK after ${quantile(latencies, 0.5).toFixed(0)} ms (median), kills included ${quantile(latencies, 0.99).toFixed(0)} ms (99 %)`,
       );
     } finally {

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { parse } from 'yaml';
 import { importEdgeHub, NoEdgeHub } from '../src/config/edgehub.ts';
 import { loadConfig } from '../src/config/load.ts';
 import { holdfast } from './parts/command.ts';
+import { fc } from './parts/properties.ts';
 import { scratch } from './parts/scratch.ts';
 
 const dir = scratch();

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { RecordBuffer, RecordReader } from '../src/message/binary.ts';
 import { BODY_BYTES_MAX, type Message } from '../src/message/message.ts';
 import { ulid, ulidText } from '../src/message/ulid.ts';
+import { fc } from './parts/properties.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 const TIME_MAX = 2 ** 48 - 1;

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import * as fc from 'fast-check';
 import { bodyForm, exchanged, incoming, NoMessage, stamped } from '../src/message/exchange.ts';
 import type { Message } from '../src/message/message.ts';
 import { ulid, ulidFrom, ulidText } from '../src/message/ulid.ts';
+import { fc } from './parts/properties.ts';
 
 const stamp = { wall: 2000, monotonic: 7, boot: 3, clock: 'unknown', age: 99 } as const;
 

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { CHECKSUMS } from '../src/config/frame.ts';
 import { checksum } from '../src/drivers/checksum.ts';
 import { findAnswer, framed, readRequest, writeWordsRequest } from '../src/drivers/modbus/pdu.ts';
 import { pollGroups, READ_BITS_MAX, READ_WORDS_MAX } from '../src/drivers/modbus/plan.ts';
 import { decodeWords, encodeWords, isBits, type Register, span } from '../src/drivers/modbus/register.ts';
+import { fc } from './parts/properties.ts';
 
 const order = fc.constantFrom('big' as const, 'little' as const);
 

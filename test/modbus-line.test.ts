@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { ModbusLine, type ModbusLineError } from '../src/drivers/modbus/line.ts';
 import { framed, readRequest } from '../src/drivers/modbus/pdu.ts';
 import { Unanswered } from '../src/drivers/modbus/unanswered.ts';
 import { ManualClock, settle } from './manual-clock.ts';
+import { fc } from './parts/properties.ts';
 
 const LINE = { baudRate: 115_200, dataBits: 8, parity: 'none', stopBits: 1 } as const;
 const UNIT = 5;

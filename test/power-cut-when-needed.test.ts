@@ -3,9 +3,9 @@ import { describe, test } from 'node:test';
 import { noBlockStack } from './parts/block-stack.ts';
 import { cutPower, summary, violations } from './parts/power-cut.ts';
 import type { StorySettings } from './parts/power-cut-history.ts';
+import { SEED } from './parts/seed.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
-const SEED = Number(process.env['HOLDFAST_POWER_CUT_SEED'] ?? Date.now() % 1_000_000);
 const CUTS = LONG ? 500 : 6;
 /** Two lives, the first of which ends with a SIGKILL. */
 const MESSAGES = [4000, 2000];

@@ -3,11 +3,11 @@ import { describe, test } from 'node:test';
 import { noBlockStack } from './parts/block-stack.ts';
 import { cutPower, summary, told, violations, type Story } from './parts/power-cut.ts';
 import type { StorySettings } from './parts/power-cut-history.ts';
+import { SEED } from './parts/seed.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 /** Power cuts, and what they follow from (see scripts/power-cuts). */
 const CUTS = Number(process.env['HOLDFAST_POWER_CUTS'] ?? (LONG ? 2000 : 12));
-const SEED = Number(process.env['HOLDFAST_POWER_CUT_SEED'] ?? Date.now() % 1_000_000);
 /** Cuts in the life of one spool, at the most; then another begins, with the next seed. */
 const CUTS_A_STORY = 250;
 /** Cuts of a control: it finds what it is there for in one of four. */

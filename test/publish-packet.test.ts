@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import mqtt, { type IPublishPacket } from 'mqtt-packet';
 import type { UpPublication } from '../src/dialects/upstream-dialect.ts';
 import { PublishBatch } from '../src/upstream/publish-packet.ts';
+import { fc } from './parts/properties.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { aggregateOf, type Aggregate } from '../src/query/aggregates.ts';
 import { parseText, printBody } from '../src/query/body-json.ts';
 import { compile } from '../src/query/compile.ts';
@@ -9,6 +8,7 @@ import { QueryProblem, placeOf } from '../src/query/problem.ts';
 import { decodeState, encodeState } from '../src/query/state.ts';
 import { Float, type Fields, type Value } from '../src/query/value.ts';
 import { fieldsOnly } from './parts/expression.ts';
+import { fc } from './parts/properties.ts';
 
 function aggregate(text: string): Aggregate {
   const call = parseExpression(text);

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { inputsOf, queriesOf } from '../src/query/inputs.ts';
 import { lex } from '../src/query/lexer.ts';
 import { parseExpression } from '../src/query/parser-expressions.ts';
@@ -9,6 +8,7 @@ import { printExpression } from '../src/query/printer.ts';
 import { problemText, QueryProblem } from '../src/query/problem.ts';
 import { BROKEN } from './fixtures/broken-queries.ts';
 import { VALID } from './fixtures/valid-queries.ts';
+import { fc } from './parts/properties.ts';
 import { withoutPlaces } from './parts/query-parts.ts';
 
 /** Reads a text in each way; whatever is thrown must be a problem with a place in it that can be shown. */

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import type { Expression, Over } from '../src/query/ast.ts';
 import { queriesOf } from '../src/query/inputs.ts';
 import { parseExpression } from '../src/query/parser-expressions.ts';
@@ -9,6 +8,7 @@ import { partsOf } from '../src/query/parts.ts';
 import { printExpression } from '../src/query/printer.ts';
 import { Float } from '../src/query/value.ts';
 import { VALID } from './fixtures/valid-queries.ts';
+import { fc } from './parts/properties.ts';
 import { withoutPlaces } from './parts/query-parts.ts';
 
 /** Any expression that a text can say. */

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { DEPTH_MAX, parseBody, parseText, printBody } from '../src/query/body-json.ts';
 import { compare, distinctKey, order, sortable } from '../src/query/compare.ts';
 import { asDateTime, fromMicros, micros, parseIso } from '../src/query/datetime.ts';
@@ -8,6 +7,7 @@ import { getField, pathReader, setField } from '../src/query/field.ts';
 import { like } from '../src/query/like.ts';
 import { decodeState, encodeState } from '../src/query/state.ts';
 import { DateTime, Float, typeName, type Value } from '../src/query/value.ts';
+import { fc } from './parts/properties.ts';
 
 /** Any value, as the language holds it: whole floats wrapped, big integers as bigint. */
 const anyValue = fc.letrec<{ value: Value }>((tie) => ({

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { authoritiesIn } from '../src/registry/trust.ts';
 import { newSasKey } from '../src/registry/registry.ts';
 import { ManualClock } from './manual-clock.ts';
 import { CA_EXTENSIONS, CertificateMaker, CLIENT_EXTENSIONS } from './parts/client-certificates.ts';
+import { fc } from './parts/properties.ts';
 import { decided, HUB, presentedBy, RegistryRig } from './parts/registry-rig.ts';
 import { scratch } from './parts/scratch.ts';
 

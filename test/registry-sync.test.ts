@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { Registrar } from '../src/above/registrar.ts';
 import { JwkError, type PublicJwk } from '../src/registry/jwk.ts';
 import type { WrittenDocument } from '../src/registry/document.ts';
 import { newSasKey } from '../src/registry/registry.ts';
 import { carryOut } from '../src/registry/desk.ts';
 import { ManualClock } from './manual-clock.ts';
+import { fc } from './parts/properties.ts';
 import { decided, presentedBy, RegistryRig } from './parts/registry-rig.ts';
 import { scratch } from './parts/scratch.ts';
 import { documentOf, fleet, gateway, operator, sasChild, sealed, stranger } from './parts/sealed-documents.ts';

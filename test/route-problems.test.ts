@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { placeOf, QueryProblem } from '../src/query/problem.ts';
 import { MessageView } from '../src/router/message-view.ts';
 import { readRoute } from '../src/router/route.ts';
+import { fc } from './parts/properties.ts';
 import { routeMessage } from './parts/route-message.ts';
 
 /** `line:column message; hint` of what is wrong with a route. */

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import type { Message, Reading } from '../src/message/message.ts';
 import { Router, TooLarge, type Destinations, type ModuleOutput } from '../src/router/router.ts';
 import { MessageView } from '../src/router/message-view.ts';
 import { RouteTable } from '../src/router/route-table.ts';
 import { lets, readRoute, sinkKey, type NamedRoute } from '../src/router/route.ts';
+import { fc } from './parts/properties.ts';
 import { routeMessage } from './parts/route-message.ts';
 
 type Written = string | { readonly route: string; readonly priority?: number; readonly timeToLiveSecs?: number };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { Fifo } from '../src/rules/fifo.ts';
+import { fc } from './parts/properties.ts';
 
 test('a queue gives what an array gives, short or long, filled and emptied in any order', () => {
   const step = fc.record({

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { decodeState, encodeState } from '../src/query/state.ts';
 import { QueryProblem } from '../src/query/problem.ts';
 import { Float, type Fields, type Value } from '../src/query/value.ts';
+import { fc } from './parts/properties.ts';
 import { type Result, SelectRig } from './parts/select-rig.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { decodeState, encodeState } from '../src/query/state.ts';
 import type { Fields, Value } from '../src/query/value.ts';
 import type { Engine, OutputEvent } from '../src/rules/engine.ts';
+import { fc } from './parts/properties.ts';
 import { at, engineFor, give, replay } from './parts/replay.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';

@@ -26,6 +26,7 @@ import {
 } from './parts/rules-trial.ts';
 import { RulesOnSpool } from './parts/rules-on-spool.ts';
 import { scratch } from './parts/scratch.ts';
+import { SEED } from './parts/seed.ts';
 import { SpoolRig, systemClock, text } from './parts/spool-rig.ts';
 import { until } from './parts/until.ts';
 import { startWatcher, type Arrival, type Watcher } from './parts/watcher.ts';
@@ -336,8 +337,7 @@ async function killed(
 }
 
 describe('rules through SIGKILL', { skip: NO_SOCAT, concurrency: true }, () => {
-  test('each window comes out once, as if there had been no kill', (context) =>
-    killed(context, KILLS, 'always', Date.now() >>> 0));
+  test('each window comes out once, as if there had been no kill', (context) => killed(context, KILLS, 'always', SEED));
 
   test('where the card is to rest: the same, over what the rules remember of each life up to some moment', (context) =>
     killed(context, KILLS, 'when-needed', (Date.now() + 1) >>> 0));

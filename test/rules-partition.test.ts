@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import type { Fields } from '../src/query/value.ts';
+import { fc } from './parts/properties.ts';
 import { engineFor, replay, type Given } from './parts/replay.ts';
 
 /** Events a second apart, from 1 s on. */

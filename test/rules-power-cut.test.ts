@@ -9,11 +9,11 @@ import { part, unmount } from './parts/power-cut.ts';
 import type { RulesCheckerOptions, RulesCut } from './parts/rules-power-cut-checker.ts';
 import type { RulesHistory, RulesWorkerOptions } from './parts/rules-power-cut-worker.ts';
 import { trialBegin } from './parts/rules-trial.ts';
+import { SEED } from './parts/seed.ts';
 import { readWriteLog } from './parts/write-log.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 const CUTS = Number(process.env['HOLDFAST_POWER_CUTS'] ?? (LONG ? 300 : 3));
-const SEED = Number(process.env['HOLDFAST_POWER_CUT_SEED'] ?? Date.now() % 1_000_000);
 const DISK_BYTES = 24 * 2 ** 20;
 /** Readings of each life; all lives but the last end with a SIGKILL. */
 const LIVES = [600, 500];

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { printBody } from '../src/query/body-json.ts';
 import { decodeState, encodeState } from '../src/query/state.ts';
 import { Engine, type OutputEvent } from '../src/rules/engine.ts';
 import { naive, timed, type NaiveArrival, type NaivePolicies, type NaiveWindow } from './parts/naive-windows.ts';
+import { fc } from './parts/properties.ts';
 import { at } from './parts/replay.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';

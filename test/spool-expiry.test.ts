@@ -6,6 +6,8 @@ import { keyLane } from '../src/spool/keys.ts';
 import type { SpoolSettings } from '../src/spool/settings.ts';
 import type { Change, Reader } from '../src/store/environment.ts';
 import { ManualClock } from './manual-clock.ts';
+import { chance } from './parts/chance.ts';
+import { SEED } from './parts/seed.ts';
 import { SpoolRig, text, type RigOptions } from './parts/spool-rig.ts';
 import { until } from './parts/until.ts';
 
@@ -210,7 +212,8 @@ test('the space is free within a minute of age, also of blocks of which only a p
   const timed = await Timed.open();
   const { rig } = timed;
   // Hard to compress: what is kept and what goes are clearly told apart in pages.
-  const body = () => Array.from({ length: 40 }, () => Math.random().toString(36).slice(2)).join('');
+  const random = chance(SEED);
+  const body = () => Array.from({ length: 40 }, () => random().toString(36).slice(2)).join('');
   for (let block = 0; block < 40; block++) {
     await timed.block(
       ...Array.from({ length: 50 }, (_, n) => [body(), n % 5 === 0 ? { secs: 7200 } : { secs: 20 }] as const),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from './parts/properties.ts';
 import { PROPERTIES, run } from './parts/spool-model-properties.ts';
 import { emptyTally } from './parts/spool-model-settings.ts';
 

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { DATA_FILE } from '../src/store/data-file.ts';
 import { Environment, type Change, type Entry, type Reader } from '../src/store/environment.ts';
 import { PageFile } from '../src/store/page-file.ts';
 import { openRemnants } from '../src/store/page-salvage.ts';
 import { PIECE_BYTES, pieceKey } from '../src/store/pieces.ts';
 import { chance } from './parts/chance.ts';
+import { fc } from './parts/properties.ts';
 import { scratch } from './parts/scratch.ts';
 
 const MIB = 2 ** 20;

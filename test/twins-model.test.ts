@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import * as fc from 'fast-check';
 import { Twins, type TwinChange } from '../src/twins/twins.ts';
 import { emptyObject, merged, same, type Json, type JsonObject } from '../src/twins/patch.ts';
 import { MemoryStore } from './parts/memory-store.ts';
+import { fc } from './parts/properties.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 const RUNS = LONG ? 5000 : 400;

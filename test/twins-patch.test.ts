@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import * as fc from 'fast-check';
 import { breach, patchFrom, sizeOf } from '../src/twins/limits.ts';
 import { difference, merged, same, type Json, type JsonObject } from '../src/twins/patch.ts';
+import { fc } from './parts/properties.ts';
 
 const name = fc.constantFrom('a', 'b', 'c', '__proto__', 'constructor', 'toString', '');
 /** Few names, so that documents meet in them. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { generate } from 'mqtt-packet';
 import { BrokerAtFault, Incoming } from '../src/upstream/incoming.ts';
+import { fc } from './parts/properties.ts';
 
 function publish(messageId: number, qos: 0 | 1 | 2, version: 4 | 5): Buffer {
   return generate(

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { generate, type Packet } from 'mqtt-packet';
 import { PacketTap, PUBLISH_BYTES_MAX, type Tapped } from '../src/upstream/packet-tap.ts';
+import { fc } from './parts/properties.ts';
 
 const VERSION_5 = { protocolVersion: 5 };
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { LANE_UNSPECIFIED } from '../src/message/message.ts';
 import { Rate } from '../src/upstream/rate.ts';
 import { ManualClock } from './manual-clock.ts';
 import { startMosquitto } from './parts/mosquitto.ts';
+import { fc } from './parts/properties.ts';
 import { startRogueBroker } from './parts/rogue-broker.ts';
 import { noise } from './parts/spool-rig.ts';
 import { Ponging } from './parts/downlinks.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from './properties.ts';
 import type { ModelSettings, Tally } from './spool-model-settings.ts';
 import {
   accepting,

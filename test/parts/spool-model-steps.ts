@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from './properties.ts';
 import type { Away, ModelSettings } from './spool-model-settings.ts';
 
 /** One thing that happens to a spool. */
