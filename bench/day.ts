@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { Broker } from './broker.ts';
 import { Disk, deviceText } from './disk.ts';
-import { buildBundle, GatewayProcess } from './gateway-process.ts';
+import { buildProgram, GatewayProcess } from './gateway-process.ts';
 import { table, type Report } from './page.ts';
 import { Results, show } from './rounds.ts';
 import type { Figures } from './worker.ts';
@@ -41,7 +41,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
 };
 
 export async function day(sizes: DaySizes): Promise<Report> {
-  buildBundle();
+  buildProgram();
   const disks = new Map(Object.keys(SETTINGS).map((name) => [name, Disk.make(DISK_BYTES)]));
   const results = new Results();
   try {

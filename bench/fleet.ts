@@ -6,7 +6,7 @@ import { Consumer } from './consumer.ts';
 import type { Engine } from './engine.ts';
 import { Folder } from './folder.ts';
 import { Forwarder } from './forwarder.ts';
-import { buildBundle, GatewayProcess, type Resident } from './gateway-process.ts';
+import { buildProgram, GatewayProcess, type Resident } from './gateway-process.ts';
 import { table, type Report } from './page.ts';
 import { show } from './rounds.ts';
 
@@ -62,7 +62,7 @@ interface Fleet {
 }
 
 export async function fleet(sizes: FleetSizes): Promise<Report> {
-  buildBundle();
+  buildProgram();
   return report(sizes, await run(sizes));
 }
 

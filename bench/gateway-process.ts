@@ -9,8 +9,10 @@ import { processorTimeOf } from './broker.ts';
 import { ended } from './ended.ts';
 import { ROOT } from './worker.ts';
 
-/** The program as users run it. */
+/** What the program is made of. */
 export const BUNDLE = join(ROOT, 'dist', 'holdfast.cjs');
+/** The program as users run it: the bundle, with what V8 has compiled of it before. */
+export const PROGRAM = join(ROOT, 'dist', 'start.cjs');
 /** How often we look whether a message has become durable, ms. */
 const LOOK_EVERY_MS = 2;
 const FIRST_MS_MAX = 30_000;
@@ -43,8 +45,8 @@ interface Status {
 
 let built = false;
 
-/** Builds {@link BUNDLE} from the sources as they are, once. */
-export function buildBundle(): void {
+/** Builds {@link PROGRAM} from the sources as they are, once. */
+export function buildProgram(): void {
   if (!built) execFileSync(process.execPath, [join(ROOT, 'scripts', 'build.mjs')], { stdio: 'ignore' });
   built = true;
 }
@@ -73,7 +75,7 @@ export class GatewayProcess {
     writeFileSync(file, `${lines.join('\n')}\n`);
     this.#dataDir = join(folder, 'data');
     this.#startedAt = performance.now();
-    this.#child = spawn(process.execPath, [BUNDLE, 'run', '-c', file], {
+    this.#child = spawn(process.execPath, [PROGRAM, 'run', '-c', file], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     this.#ended = ended(this.#child);
@@ -106,7 +108,7 @@ export class GatewayProcess {
 
   /** Asks it, as a user would. */
   async status(): Promise<Status> {
-    const { stdout } = await promisify(execFile)(process.execPath, [BUNDLE, 'status', '-c', this.#file, '--json']);
+    const { stdout } = await promisify(execFile)(process.execPath, [PROGRAM, 'status', '-c', this.#file, '--json']);
     return JSON.parse(stdout) as Status;
   }
 

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ended } from './ended.ts';
-import { BUNDLE, residentMemory, type Resident } from './gateway-process.ts';
+import { PROGRAM, residentMemory, type Resident } from './gateway-process.ts';
 import type { ChildrenArgs } from './hub-children.ts';
 
 const HUB = 'plant.azure-devices.net';
@@ -45,8 +45,8 @@ export class HubGateway {
     writeFileSync(config, `${lines.join('\n')}\n`);
     const children = join(folder, 'children.json');
     writeFileSync(children, JSON.stringify({ version: 1, issuedAt: new Date().toISOString(), children: registered }));
-    execFileSync(process.execPath, [BUNDLE, 'children', 'import', children, '-c', config], { stdio: 'ignore' });
-    const child = spawn(process.execPath, [BUNDLE, 'run', '-c', config], { stdio: ['ignore', 'pipe', 'inherit'] });
+    execFileSync(process.execPath, [PROGRAM, 'children', 'import', children, '-c', config], { stdio: 'ignore' });
+    const child = spawn(process.execPath, [PROGRAM, 'run', '-c', config], { stdio: ['ignore', 'pipe', 'inherit'] });
     const gateway = new HubGateway(child);
     let log = '';
     await new Promise<void>((resolve, reject) => {

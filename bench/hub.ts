@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { LOOKS, offlineSubscriber, SAVE_EVERYTHING, savedWhenAcknowledged, storeBefore } from './accept.ts';
 import { freePort } from './broker.ts';
 import { Disk, deviceText } from './disk.ts';
-import { buildBundle } from './gateway-process.ts';
+import { buildProgram } from './gateway-process.ts';
 import { HubGateway, keyedChildren } from './hub-gateway.ts';
 import type { ChildrenArgs } from './hub-children.ts';
 import { table, type Goal, type Report } from './page.ts';
@@ -51,7 +51,7 @@ const COMMIT_MS = 250;
 const MEBI = 2 ** 20;
 
 export async function hub(sizes: HubSizes): Promise<Report> {
-  buildBundle();
+  buildProgram();
   const disk = Disk.make();
   try {
     const steady = await interleave(contenders(disk, sizes, sizes.perSecond), sizes.rounds);

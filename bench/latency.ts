@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ended } from './ended.ts';
 import { Folder } from './folder.ts';
-import { BUNDLE, buildBundle } from './gateway-process.ts';
+import { PROGRAM, buildProgram } from './gateway-process.ts';
 import { table, type Report } from './page.ts';
 import { interleave, show, spread, type Results } from './rounds.ts';
 import type { Figures } from './worker.ts';
@@ -30,7 +30,7 @@ const RULE = 'Holdfast: serial, a rule, serial';
 const ECHO = 'a process that answers each line (the limit)';
 
 export async function latency(sizes: LatencySizes): Promise<Report> {
-  buildBundle();
+  buildProgram();
   const results = await interleave(
     [
       { name: RULE, measure: () => inFolder((folder) => turn(folder, gatewayOn(folder), sizes)) },
@@ -73,7 +73,7 @@ modules:
     outputs: { output: [ { command: press } ] }
 `,
   );
-  const start = () => spawn(process.execPath, [BUNDLE, 'run', '-c', file], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const start = () => spawn(process.execPath, [PROGRAM, 'run', '-c', file], { stdio: ['ignore', 'pipe', 'inherit'] });
   return { start, ready: /\brunning$/ };
 }
 

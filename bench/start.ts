@@ -5,7 +5,7 @@ import { gzipSync } from 'node:zlib';
 import { lookAtSpool } from '../src/spool/files.ts';
 import { Broker, freePort } from './broker.ts';
 import { Folder } from './folder.ts';
-import { BUNDLE, buildBundle, GatewayProcess, residentMemory, type Resident } from './gateway-process.ts';
+import { BUNDLE, buildProgram, GatewayProcess, residentMemory, type Resident } from './gateway-process.ts';
 import { table, type Report } from './page.ts';
 import { interleave, median, show, spread, type Results } from './rounds.ts';
 import { openInProcess, store } from './stored.ts';
@@ -33,7 +33,7 @@ const EMPTY = 'first start, nothing stored';
 const AGAIN = 'started again';
 
 export async function start(sizes: StartSizes): Promise<Report> {
-  buildBundle();
+  buildProgram();
   const full = new Folder('start');
   const withStored = `${AGAIN}, ${show(sizes.stored)} stored, upstream away`;
   try {
@@ -142,7 +142,7 @@ function report(sizes: StartSizes, times: Results, names: readonly string[], mem
   return {
     title: 'Start and size',
     method: [
-      `From starting the process \`node dist/holdfast.cjs run\` with ${CHILDREN} simulated children, which all speak at ` +
+      `From starting the process \`node dist/start.cjs run\` with ${CHILDREN} simulated children, which all speak at ` +
         `once and then every minute, until it logs \`running\`, and until the first message is durable: seen from ` +
         `outside, in its files, every 2 ms. A wired child's message waits up to \`commitEveryMs\` (250, the default) for ` +
         `company, and that is in the figure. ${sizes.rounds} times in turn, median (least to most).`,

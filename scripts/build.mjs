@@ -1,18 +1,21 @@
-// Bundles src/main.ts into dist/holdfast.cjs (or the file that is named), the one file that `holdfast` runs from, and
-// src/fleet/fleet.ts into dist/fleet.mjs, which programs import as `holdfast/fleet`, with its types in dist/types.
-// The first is CommonJS, since Node's ES module loader costs start-up time and memory that a small board feels.
+// Bundles src/main.ts into dist/holdfast.cjs (or the file that is named), the one file that `holdfast` runs from; beside it
+// src/start.ts as start.cjs, which starts it, and holdfast.cache, what V8 has compiled of it. And src/fleet/fleet.ts into
+// dist/fleet.mjs, which programs import as `holdfast/fleet`, with its types in dist/types.
+// The first two are CommonJS, since Node's ES module loader costs start-up time and memory that a small board feels.
 import { execFile } from 'node:child_process';
 import { chmod, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, relative, resolve } from 'node:path';
+import { dirname, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const ENTRY = resolve(ROOT, 'src/main.ts');
-// Elsewhere, and without the library, for who builds a Debian package: perhaps while this checkout is built.
+// Elsewhere, without the library and what V8 compiles (postinst has it made by the Node.js that is there), for who builds a Debian
+// package: perhaps while this checkout is built.
 const elsewhere = process.argv[2];
 const OUT = resolve(ROOT, elsewhere ?? 'dist/holdfast.cjs');
+const START = resolve(dirname(OUT), 'start.cjs');
 const LIBRARY = resolve(ROOT, 'dist/fleet.mjs');
 
 // They find their compiled halves relative to their own folders, so they stay there and are required at run time.
@@ -55,6 +58,18 @@ const program = build({
   write: false,
 });
 
+const start = build({
+  absWorkingDir: ROOT,
+  entryPoints: [resolve(ROOT, 'src/start.ts')],
+  outfile: START,
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'cjs',
+  banner: { js: '#!/usr/bin/env node\n"use strict";' },
+  write: false,
+});
+
 // Whoever imports it has our dependencies installed, and perhaps shares them.
 const library = () =>
   build({
@@ -72,7 +87,7 @@ const library = () =>
     write: false,
   });
 
-const built = await Promise.all(elsewhere === undefined ? [program, library()] : [program]).catch(() =>
+const built = await Promise.all([program, start, ...(elsewhere === undefined ? [library()] : [])]).catch(() =>
   process.exit(1),
 ); // esbuild has printed what is wrong and where
 const outputFiles = built.flatMap((each) => each.outputFiles);
@@ -91,8 +106,13 @@ await mkdir(dirname(OUT), { recursive: true });
 for (const { path, contents } of outputFiles) {
   // A gateway that starts during a build finds the old bundle or the new one, never half of one.
   await writeFile(`${path}.new`, contents);
-  await chmod(`${path}.new`, basename(path) === basename(OUT) ? 0o755 : 0o644);
+  await chmod(`${path}.new`, [OUT, START].includes(path) ? 0o755 : 0o644);
   await rename(`${path}.new`, path);
+}
+if (elsewhere === undefined) {
+  await promisify(execFile)(process.execPath, [START, 'config', 'check', resolve(ROOT, 'systemd/gateway.yaml')], {
+    env: { ...process.env, HOLDFAST_COMPILE: '1' },
+  });
 }
 const kib = Math.round((bundle?.contents.length ?? 0) / 1024);
 process.stdout.write(

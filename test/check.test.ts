@@ -15,7 +15,7 @@ import { NO_SOCAT, SerialCable, systemClock } from './driver-rig.ts';
 import { CharacterChip } from './parts/character-chip.ts';
 import { reports, type Case } from './parts/check-reports.ts';
 import { freePort } from './parts/free-port.ts';
-import { BUNDLE } from './parts/gateway-process.ts';
+import { PROGRAM } from './parts/gateway-process.ts';
 import { startMosquitto, type Mosquitto } from './parts/mosquitto.ts';
 import { scratch } from './parts/scratch.ts';
 
@@ -131,7 +131,7 @@ describe('storage', () => {
       chmodSync(dir, 0o755);
       mkdirSync(join(dir, 'data'), { mode: 0o750 });
       writeFileSync(join(dir, 'gateway.yaml'), GATEWAY);
-      const args = [BUNDLE, 'check', '--only', 'data-dir', '-c', join(dir, 'gateway.yaml')];
+      const args = [PROGRAM, 'check', '--only', 'data-dir', '-c', join(dir, 'gateway.yaml')];
       const { status, stdout } = spawnSync(process.execPath, args, { uid: 65_534, gid: 65_534, encoding: 'utf8' });
       assert.equal(status, 1);
       assert.match(

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { thisMachine } from '../src/board/recognition.ts';
-import { BUNDLE } from './parts/gateway-process.ts';
+import { PROGRAM } from './parts/gateway-process.ts';
 
-const holdfast = (...args: string[]) => spawnSync(process.execPath, [BUNDLE, ...args], { encoding: 'utf8' });
+const holdfast = (...args: string[]) => spawnSync(process.execPath, [PROGRAM, ...args], { encoding: 'utf8' });
 const json = (...args: string[]): unknown =>
-  JSON.parse(execFileSync(process.execPath, [BUNDLE, ...args, '--json'], { encoding: 'utf8' }));
+  JSON.parse(execFileSync(process.execPath, [PROGRAM, ...args, '--json'], { encoding: 'utf8' }));
 
 test('profile list names all, show tells what a board has, and a name that is nearly right is helped', () => {
   const listed = json('profile', 'list') as { name: string; thisBoard: boolean }[];

@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { holdfast, RunningCommand } from './parts/command.ts';
-import { BUNDLE, startGateway, type GatewayProcess } from './parts/gateway-process.ts';
+import { PROGRAM, startGateway, type GatewayProcess } from './parts/gateway-process.ts';
 import { startMosquitto, type Mosquitto } from './parts/mosquitto.ts';
 import { scratch } from './parts/scratch.ts';
 import { until } from './parts/until.ts';
@@ -145,7 +145,7 @@ describe('logs', () => {
   });
 
   test('piped into a reader that has enough end quietly', async () => {
-    const command = `"${process.execPath}" "${BUNDLE}" logs -f -c "${gateway.config}" | head -n 1`;
+    const command = `"${process.execPath}" "${PROGRAM}" logs -f -c "${gateway.config}" | head -n 1`;
     const shell = spawn('bash', ['-c', `set -o pipefail; ${command}`], { stdio: ['ignore', 'pipe', 'pipe'] });
     let [stdout, stderr] = ['', ''];
     shell.stdout.on('data', (text: Buffer) => (stdout += text.toString()));
@@ -187,7 +187,7 @@ describe('restart', () => {
     const { config } = first;
     await first.stop();
     // What systemd does (systemd.exec(5)): names the process that it starts, and starts the next when that has failed.
-    const unit = `for i in 1 2; do bash -c 'SYSTEMD_EXEC_PID=$$ exec "$0" "$@"' "${process.execPath}" "${BUNDLE}" run -c "${config}"; echo "exit $?"; done`;
+    const unit = `for i in 1 2; do bash -c 'SYSTEMD_EXEC_PID=$$ exec "$0" "$@"' "${process.execPath}" "${PROGRAM}" run -c "${config}"; echo "exit $?"; done`;
     const systemd = spawn('bash', ['-c', unit], { stdio: ['ignore', 'pipe', 'ignore'] });
     let said = '';
     systemd.stdout.on('data', (text: Buffer) => (said += text.toString()));
@@ -369,7 +369,7 @@ describe('check', () => {
   test('has colours on a terminal, unless NO_COLOR is set, and never in a pipe', () => {
     const onTerminal = (env: Record<string, string>) => {
       const spawned = 'import pty, sys; pty.spawn(sys.argv[1:])';
-      const args = ['-c', spawned, process.execPath, BUNDLE, 'check', '--only', 'node', '-c', gateway.config];
+      const args = ['-c', spawned, process.execPath, PROGRAM, 'check', '--only', 'node', '-c', gateway.config];
       // Node takes a machine that runs CI for one without colours.
       const { NO_COLOR: _, CI: __, ...rest } = process.env;
       const found = spawnSync('python3', args, { env: { ...rest, TERM: 'xterm', ...env }, encoding: 'utf8' });
@@ -402,7 +402,7 @@ describe('the gateway', () => {
     const own = scratch();
     const first = await startGateway({ dir: own, yaml: `gateway: { id: other, dataDir: ${own}/data }` });
     await first.stop();
-    const child = spawn(process.execPath, [BUNDLE, 'run', '-c', first.config], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [PROGRAM, 'run', '-c', first.config], { stdio: ['ignore', 'pipe', 'pipe'] });
     const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
     let said = '';
     await new Promise<void>((resolve) => {

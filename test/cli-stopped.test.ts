@@ -9,7 +9,7 @@ import type { SpoolStats } from '../src/spool/stats.ts';
 import { Environment } from '../src/store/environment.ts';
 import { asked } from './parts/asked.ts';
 import { holdfast } from './parts/command.ts';
-import { BUNDLE, startGateway } from './parts/gateway-process.ts';
+import { PROGRAM, startGateway } from './parts/gateway-process.ts';
 import { freePort } from './parts/free-port.ts';
 import { scratch } from './parts/scratch.ts';
 import { until } from './parts/until.ts';
@@ -271,7 +271,7 @@ describe('used wrongly', () => {
   });
 
   test('help for a reader that has gone ends quietly', () => {
-    const script = `set -o pipefail; { sleep 0.3; exec "${process.execPath}" "${BUNDLE}" logs --help; } | true`;
+    const script = `set -o pipefail; { sleep 0.3; exec "${process.execPath}" "${PROGRAM}" logs --help; } | true`;
     const { status, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8' });
     assert.deepEqual([status, stderr], [0, '']);
   });
@@ -311,7 +311,7 @@ describe('the configuration', () => {
       writeFileSync(own, 'gateway: { id: line-4 }\n', { mode: 0o600 });
       // The folder must let others in, or it would be the one that is refused.
       spawnSync('chmod', ['755', join(own, '..')]);
-      const { status, stderr } = spawnSync(process.execPath, [BUNDLE, 'status', '-c', own], {
+      const { status, stderr } = spawnSync(process.execPath, [PROGRAM, 'status', '-c', own], {
         uid: 65_534,
         gid: 65_534,
         encoding: 'utf8',

@@ -81,7 +81,7 @@ describe('the package', { skip }, () => {
     const home = join(root, 'usr/lib/holdfast');
     const node = (...args: string[]) =>
       spawnSync(join(home, 'bin/node'), args, { encoding: 'utf8', cwd: home, env: { PATH: '/usr/bin:/bin' } });
-    const run = (...args: string[]) => node(join(home, 'dist/holdfast.cjs'), ...args);
+    const run = (...args: string[]) => node(join(home, 'dist/start.cjs'), ...args);
     // Each is loaded when it is needed, which may be late.
     const addons = node(
       '-e',
@@ -124,6 +124,7 @@ run() { setpriv --reuid holdfast --regid holdfast --clear-groups env HOLDFAST_CO
 dpkg -i /holdfast_0.1.0_*.deb >/dev/null
 say stat -c '%U:%G %a' /etc/holdfast /etc/holdfast/secrets /etc/holdfast/gateway.yaml /var/lib/holdfast
 say getent group gpio
+say stat -c '%U:%G %a' /usr/lib/holdfast/dist/holdfast.cache
 say ls /etc/systemd/system/multi-user.target.wants/holdfast.service
 say holdfast config check
 sed -i 's/quota:.*//; $a storeAndForward: { quota: 16MiB, keepFree: 0% }\\n# mine' /etc/holdfast/gateway.yaml
@@ -132,6 +133,7 @@ run 8 || true
 holdfast spool stats --json | tr -d ' \\n' | sed 's/.*"accepted":\\([0-9]*\\).*/accepted: \\1\\n/'
 dpkg -i /holdfast_0.1.1_*.deb </dev/null >/dev/null
 say tail -n 1 /etc/holdfast/gateway.yaml
+say stat -c '%U:%G %a' /usr/lib/holdfast/dist/holdfast.cache
 say dpkg-query -W -f '\${Version}' holdfast
 holdfast spool stats --json | tr -d ' \\n' | sed 's/.*"accepted":\\([0-9]*\\).*/accepted after: \\1\\n/'
 dpkg -r holdfast >/dev/null
@@ -155,6 +157,7 @@ chroot ${folder}/root sh /steps
       assert.equal(status, 0, stdout + stderr);
       assert.match(stdout, /^stat .*: root:holdfast 750 root:root 700 root:holdfast 640 holdfast:holdfast 750 $/m);
       assert.match(stdout, /^getent group gpio: gpio:x:\d+/m);
+      assert.equal(stdout.match(/^stat \S+ \S+ \S+ \S+holdfast\.cache: root:root 644 $/gm)?.length, 2, stdout);
       assert.match(
         stdout,
         /^ls \/etc\/systemd\S+: \/etc\/systemd\/system\/multi-user\.target\.wants\/holdfast\.service $/m,

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { pino } from 'pino';
 import { takeHold } from '../src/cli/control-place.ts';
 import { ControlServer } from '../src/health/control-server.ts';
-import { BUNDLE, startGateway } from './parts/gateway-process.ts';
+import { PROGRAM, startGateway } from './parts/gateway-process.ts';
 import { scratch } from './parts/scratch.ts';
 import { ManualClock } from './manual-clock.ts';
 
@@ -19,7 +19,7 @@ const USER = ['--reuid', String(NOBODY), '--regid', String(NOBODY), '--clear-gro
 function unable(): string | false {
   if (process.getuid?.() !== 0) return 'SKIP: another user takes root';
   const reads = (path: string) => spawnSync('setpriv', [...USER, 'test', '-r', path]).status === 0;
-  return !(reads(process.execPath) && reads(BUNDLE)) && 'SKIP: another user may not read this checkout';
+  return !(reads(process.execPath) && reads(PROGRAM)) && 'SKIP: another user may not read this checkout';
 }
 
 test('of two gateways that start in the same instant one has the directory', async () => {
@@ -41,7 +41,7 @@ test("a gateway that root runs by hand keeps the service's user off the director
   chownSync(join(dir, 'data'), NOBODY, NOBODY);
   const gateway = await startGateway({ dir, yaml });
   t.after(() => gateway.kill());
-  const run = [process.execPath, BUNDLE, 'run', '-c', gateway.config];
+  const run = [process.execPath, PROGRAM, 'run', '-c', gateway.config];
   const { status, stdout, stderr } = spawnSync('setpriv', [...USER, 'timeout', '60', ...run], { encoding: 'utf8' });
   assert.equal(status, 1, stdout);
   assert.match(stderr, /^holdfast: another gateway is running here: it has \S+data\n$/);

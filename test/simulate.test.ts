@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { Resets } from '../src/cli/demo-resets.ts';
 import type { Verdict } from '../src/cli/demo-verdict.ts';
-import { BUNDLE } from './parts/gateway-process.ts';
+import { PROGRAM } from './parts/gateway-process.ts';
 import { scratch } from './parts/scratch.ts';
 import { Bell } from './parts/until.ts';
 
@@ -83,12 +83,12 @@ class Run {
 }
 
 function simulate(...args: string[]): Run {
-  return new Run(process.execPath, [BUNDLE, 'simulate', ...args]);
+  return new Run(process.execPath, [PROGRAM, 'simulate', ...args]);
 }
 
 /** On a terminal of 100 by 30, which `script` (util-linux) makes. */
 function simulateOnTerminal(args: string, node = process.execPath): Run {
-  const command = `stty cols 100 rows 30; exec ${node} ${BUNDLE} simulate ${args}`;
+  const command = `stty cols 100 rows 30; exec ${node} ${PROGRAM} simulate ${args}`;
   return new Run('script', ['--quiet', '--flush', '--return', '--command', command, '/dev/null']);
 }
 

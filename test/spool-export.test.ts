@@ -12,7 +12,7 @@ import { PageFile } from '../src/store/page-file.ts';
 import { PIECE_BYTES } from '../src/store/pieces.ts';
 import { holdfast } from './parts/command.ts';
 import { lines, ODD, stopped, type Stopped } from './parts/exported-spool.ts';
-import { BUNDLE } from './parts/gateway-process.ts';
+import { PROGRAM } from './parts/gateway-process.ts';
 import { scratch } from './parts/scratch.ts';
 import { SpoolRig } from './parts/spool-rig.ts';
 
@@ -94,7 +94,7 @@ describe('spool export of a stopped gateway', () => {
   });
 
   test('into a reader that has enough ends quietly', async () => {
-    const command = `"${process.execPath}" "${BUNDLE}" spool export -c "${at.config}" | head -n 1; exit \${PIPESTATUS[0]}`;
+    const command = `"${process.execPath}" "${PROGRAM}" spool export -c "${at.config}" | head -n 1; exit \${PIPESTATUS[0]}`;
     const shell = spawn('bash', ['-c', command], { stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
     shell.stderr.on('data', (text: Buffer) => (said += text.toString()));

@@ -8,7 +8,7 @@ import type { SpoolStats } from '../src/spool/stats.ts';
 import { asked } from './parts/asked.ts';
 import { holdfast } from './parts/command.ts';
 import { lines, stopped } from './parts/exported-spool.ts';
-import { BUNDLE, startGateway, type GatewayProcess } from './parts/gateway-process.ts';
+import { PROGRAM, startGateway, type GatewayProcess } from './parts/gateway-process.ts';
 import { freePort } from './parts/free-port.ts';
 import { scratch } from './parts/scratch.ts';
 import { until } from './parts/until.ts';
@@ -99,7 +99,7 @@ children: [{ id: press-1, simulated: { sendIntervalMs: 10, messageCount: -1 } }]
       chmodSync(join(folder, 'data/holdfast.sock'), 0o666);
       chmodSync(join(folder, 'data/spool'), 0o700);
       const as = async (...args: string[]) => {
-        const child = spawn(process.execPath, [BUNDLE, 'spool', ...args, '-c', gateway.config], {
+        const child = spawn(process.execPath, [PROGRAM, 'spool', ...args, '-c', gateway.config], {
           uid: 65_534,
           gid: 65_534,
         });
@@ -122,7 +122,7 @@ describe('spool import into a stopped gateway', () => {
   test('puts the messages into its spool, as they were', async () => {
     const { waiting } = await stopped();
     const { config, dataDir, waiting: there } = await stopped();
-    const command = `"${process.execPath}" "${BUNDLE}" spool import - -c "${config}"`;
+    const command = `"${process.execPath}" "${PROGRAM}" spool import - -c "${config}"`;
     const child = spawn('bash', ['-c', command], { stdio: ['pipe', 'pipe', 'pipe'] });
     let said = '';
     child.stderr.on('data', (text: Buffer) => (said += text.toString()));
@@ -141,7 +141,7 @@ describe('spool import into a stopped gateway', () => {
 
   test('keeps a gateway from starting until it is done', async () => {
     const { config } = await stopped();
-    const child = spawn(process.execPath, [BUNDLE, 'spool', 'import', '-', '-c', config], {
+    const child = spawn(process.execPath, [PROGRAM, 'spool', 'import', '-', '-c', config], {
       stdio: ['pipe', 'ignore', 'pipe'],
     });
     let said = '';

@@ -91,6 +91,7 @@ describe('the checks themselves', () => {
       ['src/health/status.ts', '../cli/run.ts', /nothing imports cli/],
       ['src/gateway.ts', './cli/run.ts', /nothing imports cli/],
       ['src/gateway.ts', './main.ts', /nothing imports main/],
+      ['src/start.ts', './cli/run.ts', /start.ts .* imports nothing of ours/],
       ['src/main.ts', './gateway.ts', /main.ts only hands argv to cli\//],
       ['src/spool/lane.ts', '../../test/house.ts', /nothing outside src\//],
       ['src/things/thing.ts', 'pino', /DESIGN names no room things/],

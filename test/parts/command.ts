@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { BUNDLE } from './gateway-process.ts';
+import { PROGRAM } from './gateway-process.ts';
 import { Bell } from './until.ts';
 
 export interface Ended {
@@ -25,7 +25,7 @@ export class RunningCommand {
   readonly #bell = new Bell();
 
   constructor(args: readonly string[], { env, cwd, input }: CommandOptions = {}) {
-    this.process = spawn(process.execPath, [BUNDLE, ...args], {
+    this.process = spawn(process.execPath, [PROGRAM, ...args], {
       cwd,
       // What the tests run under must not change what they see.
       env: { ...process.env, HOLDFAST_CONFIG: '', HOLDFAST_DEBUG: '', ...env },

@@ -5,7 +5,7 @@ import { Bell, WAIT_MS_MAX } from './until.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 /** The file that users run. */
-export const BUNDLE: string = join(ROOT, 'dist/holdfast.cjs');
+export const PROGRAM: string = join(ROOT, 'dist/start.cjs');
 
 export interface GatewayProcessOptions {
   /** A folder of the test's own; `gateway.yaml` is written there. */
@@ -34,7 +34,7 @@ export class GatewayProcess {
     this.config = join(options.dir, 'gateway.yaml');
     writeFileSync(this.config, options.yaml);
     const args = ['run', '--config', this.config, '--log-format', 'json', '--log-level', options.logLevel ?? 'info'];
-    this.process = spawn(process.execPath, [bundle(), ...args], {
+    this.process = spawn(process.execPath, [program(), ...args], {
       cwd: options.dir,
       env: { ...process.env, ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -125,7 +125,7 @@ export async function startGateway(options: GatewayProcessOptions): Promise<Gate
   return gateway;
 }
 
-function bundle(): string {
-  if (!existsSync(BUNDLE)) execFileSync(process.execPath, ['scripts/build.mjs'], { cwd: ROOT, stdio: 'ignore' });
-  return BUNDLE;
+function program(): string {
+  if (!existsSync(PROGRAM)) execFileSync(process.execPath, ['scripts/build.mjs'], { cwd: ROOT, stdio: 'ignore' });
+  return PROGRAM;
 }
