@@ -17,6 +17,8 @@ import { Medium } from './parts/spool-model-medium.ts';
 import { noise, SpoolRig, systemClock, text } from './parts/spool-rig.ts';
 import { until } from './parts/until.ts';
 
+const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
+
 interface State {
   readonly taken: number[];
   readonly open: number;
@@ -184,7 +186,7 @@ const four: StageOptions = {
   laneOf: (module) => ({ small: 0, large: 10, other: 10, second: 5 })[module]!,
 };
 
-for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
+for (const seed of LONG ? [1, 2, 3, 4, 5, 6, 7, 8] : [1, 2, 3, 4]) {
   test(`crashes at any moment: each output once, as if there had been none (seed ${seed})`, async (context) => {
     const random = chance(seed);
     const options = { quota: { bytes: 8 * 2 ** 20 }, commitEveryMs: 1, whenFull: 'reject-new' } as const;
@@ -251,7 +253,7 @@ const SCRIPT = `
 const compiled = () => Engine.compile({ script: SCRIPT, lateArrivalMs: -1, outOfOrderMs: 2000 });
 const printed = ({ output, window, n, body }: OutputEvent) => `${output} ${window} ${n} ${printBody(body)}`;
 
-for (const seed of [1, 2, 3]) {
+for (const seed of LONG ? [1, 2, 3] : [1]) {
   test(`a real query through crashes: its windows as if there had been none (seed ${seed})`, async (context) => {
     const random = chance(seed);
     const options = { commitEveryMs: 1 } as const;

@@ -9,13 +9,13 @@ import { chance } from './parts/chance.ts';
 import { SpoolRig } from './parts/spool-rig.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
-const COMMITS = LONG ? 300_000 : 6000;
+const COMMITS = LONG ? 300_000 : 4000;
 const MIB = 2 ** 20;
-const QUOTA_BYTES = (LONG ? 64 : 12) * MIB;
+const QUOTA_BYTES = (LONG ? 64 : 8) * MIB;
 /** Share of the quota that live pages may fill, with the reserve of 2 % taken off. */
 const SOFT_SHARE = 0.88;
 /** The upstream comes for a while, now and then: at each of so many commits, for so many. */
-const COMES_EVERY = LONG ? 5000 : 1000;
+const COMES_EVERY = LONG ? 5000 : 700;
 const STAYS_FOR = LONG ? 300 : 25;
 /** Messages that it takes at each of them. */
 const TAKES = 40;
@@ -109,7 +109,7 @@ for (const quota of LONG ? [8, 64] : [8]) {
     const rig = await SpoolRig.open({ quota: { bytes: quotaBytes }, durability: 'relaxed', clock });
     const { spool } = rig;
     let fileMax = 0;
-    for (let commit = 1; commit <= (LONG ? 7500 : 300); commit++) {
+    for (let commit = 1; commit <= (LONG ? 7500 : 200); commit++) {
       for (let n = between(1, 4); n > 0; n--) {
         const bytes = random() < 0.5 ? between(1, 4000) : between(4000, BODY_BYTES_MAX);
         const from = between(0, BODY_BYTES_MAX);

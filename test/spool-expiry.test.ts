@@ -380,15 +380,16 @@ test('a shorter time to live also acts on what was not on the medium yet when it
   await timed.end();
 });
 
-test('33,000 blocks that expire at once are gone within a minute, over many commits', async (context) => {
+const EXPIRE_AT_ONCE = process.env['HOLDFAST_TEST_LONG'] === '1' ? 33_000 : 12_000;
+test(`${EXPIRE_AT_ONCE} blocks that expire at once are gone within a minute, over many commits`, async (context) => {
   const timed = await Timed.open();
   const { rig, clock } = timed;
   const body = 'x'.repeat(48 * 1024);
-  for (let n = 0; n < 33_000; n++) {
+  for (let n = 0; n < EXPIRE_AT_ONCE; n++) {
     timed.add(body);
     if (n % 500 === 499) await rig.spool.flush();
   }
-  assert.equal(timed.blocks, 33_000);
+  assert.equal(timed.blocks, EXPIRE_AT_ONCE);
   const writes = timed.writes();
   await clock.flow(95 * SECOND);
   assert.equal(timed.expired, 0);
@@ -398,8 +399,8 @@ test('33,000 blocks that expire at once are gone within a minute, over many comm
   const took = performance.now() - begun;
   await rig.spool.flush();
   assert.equal(timed.blocks, 0);
-  assert.equal(timed.expired, 33_000);
-  assert.ok(writes.length >= 100, `${writes.length} commits`);
+  assert.equal(timed.expired, EXPIRE_AT_ONCE);
+  assert.ok(writes.length >= EXPIRE_AT_ONCE / 330, `${writes.length} commits`);
   const most = Math.max(...writes.map(({ deletes }) => deletes));
   assert.ok(most <= 1000, `${most} blocks in one transaction`);
   assert.ok(took < 60_000);

@@ -10,7 +10,7 @@ import { chance } from './parts/chance.ts';
 import { liveBytes, type Live } from './parts/live-bytes.ts';
 import { noise, SpoolRig } from './parts/spool-rig.ts';
 
-const TEARS = process.env['HOLDFAST_TEST_LONG'] === '1' ? 3000 : 200;
+const TEARS = process.env['HOLDFAST_TEST_LONG'] === '1' ? 3000 : 80;
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 const SEED = 20_261_125;
 const FLIPS = LONG ? 6000 : 250;

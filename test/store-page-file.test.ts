@@ -15,7 +15,7 @@ import { noise } from './parts/spool-rig.ts';
 
 const SEED = 42;
 /** The larger the pages, the longer a look at the whole file takes: after every so many commits. */
-const LOOK_EVERY = process.env['HOLDFAST_TEST_LONG'] === '1' ? { 4096: 5, 16_384: 5 } : { 4096: 8, 16_384: 20 };
+const LOOK_EVERY = process.env['HOLDFAST_TEST_LONG'] === '1' ? { 4096: 5, 16_384: 5 } : { 4096: 16, 16_384: 40 };
 
 /** A new environment with pages of this size: LMDB takes that of the machine, or the one that it finds in the file. */
 function make(pageBytes: number, directory = scratch(), mapBytes = 2 ** 30): Environment {

@@ -157,7 +157,7 @@ export const PROPERTIES: readonly Property[] = [
       ],
       30,
     ),
-    runs: 3,
+    runs: 2,
     sees: ['crashes', 'shed'],
   },
 ];
