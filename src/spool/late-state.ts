@@ -1,10 +1,7 @@
 import type { Change, Reader } from '../store/environment.ts';
 import { StoreError } from '../store/store-error.ts';
-import { namesIn, parsed, type State, type StateEntry } from '../store/state.ts';
+import { lacksRoom, namesIn, parsed, STATE_MAP_BYTES, stateFull, type State, type StateEntry } from '../store/state.ts';
 import { LateEnvironment } from './late-environment.ts';
-
-/** Address space of the state environment, as that of {@link State}. */
-const MAP_BYTES = 64 * 2 ** 20;
 
 /** What is kept of the spool outside of it. */
 export type Remembered = Pick<State, 'get' | 'put'>;
@@ -15,7 +12,7 @@ export class LateState implements Remembered {
   #queue: Promise<void> = Promise.resolve();
 
   constructor(directory: string) {
-    this.#environment = new LateEnvironment({ directory, mapBytes: () => MAP_BYTES, durability: 'strict' }, null);
+    this.#environment = new LateEnvironment({ directory, mapBytes: () => STATE_MAP_BYTES, durability: 'strict' }, null);
     try {
       this.#environment.look();
     } catch (error) {
@@ -46,7 +43,10 @@ export class LateState implements Remembered {
   /** As {@link State.putBytes}; rejects with the StoreError while the medium does not take it. */
   putBytes(entries: readonly StateEntry[]): Promise<void> {
     const changes = entries.map(([name, value]): Change => [Buffer.from(name, 'utf8'), value]);
-    const written = this.#queue.then(() => this.#environment.write(changes));
+    const written = this.#queue.then(() => {
+      if (this.#readable((reader) => lacksRoom(reader, changes), false)) throw stateFull();
+      return this.#environment.write(changes);
+    });
     this.#queue = written.catch(() => undefined);
     return written;
   }

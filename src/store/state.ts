@@ -1,7 +1,13 @@
 import { Environment, type Change, type Reader } from './environment.ts';
+import { StoreError } from './store-error.ts';
 
-/** Address space of the state environment: far more than it holds. */
-const MAP_BYTES = 64 * 2 ** 20;
+const MIB = 2 ** 20;
+/** The state environment's map, bytes. Only a thousand children with the largest of twins come near it. */
+export const STATE_MAP_BYTES: number = 64 * MIB;
+/** Most that is put into it: LMDB writes pages anew to delete what is in them, and a full map could never be emptied. */
+const STATE_BYTES_MAX = 62 * MIB;
+/** A value that is larger gets pages of its own, bytes. */
+const INLINE_BYTES_MAX = 1024;
 
 /** One entry of the state environment by its name; null deletes it. */
 export type StateEntry = readonly [name: string, value: Buffer | null];
@@ -15,7 +21,7 @@ export class State {
   #queue: Promise<void> = Promise.resolve();
 
   constructor(directory: string, durability: 'strict' | 'relaxed' = 'strict') {
-    this.#environment = Environment.open({ directory, mapBytes: MAP_BYTES, durability });
+    this.#environment = Environment.open({ directory, mapBytes: STATE_MAP_BYTES, durability });
   }
 
   /** Undefined also for what is no JSON any more: nothing here is worth not starting for. */
@@ -38,12 +44,13 @@ export class State {
     return this.#environment.read((reader) => namesIn(reader, prefix));
   }
 
-  /** All of it in one transaction, as {@link put}; null deletes. */
+  /** All of it in one transaction, as {@link put}; null deletes. Rejects with {@link stateFull} where there is no room for it. */
   putBytes(entries: readonly StateEntry[]): Promise<void> {
     const changes = entries.map(([name, value]): Change => [key(name), value]);
     const written = this.#queue.then(async () => {
       // Somebody took the folder away: what LMDB has open still is brought back first.
       if (this.#environment.displaced === 'gone') await this.#environment.recreate();
+      if (this.#environment.read((reader) => lacksRoom(reader, changes))) throw stateFull();
       await this.#environment.write(changes);
     });
     this.#queue = written.catch(() => undefined);
@@ -80,6 +87,25 @@ export function parsed(bytes: Buffer | null): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** Whether what `changes` put would fill the state environment beyond what it may hold. Deleting always has room. */
+export function lacksRoom(reader: Reader, changes: readonly Change[]): boolean {
+  const { live, pageBytes } = reader.livePages();
+  let bytes = 0;
+  for (const [, value] of changes) {
+    if (value === null) continue;
+    bytes += value.length > INLINE_BYTES_MAX ? Math.ceil(value.length / pageBytes + 1) * pageBytes : value.length;
+  }
+  return bytes > 0 && live * pageBytes + bytes > STATE_BYTES_MAX;
+}
+
+export function stateFull(): StoreError {
+  const bound = STATE_BYTES_MAX / MIB;
+  return new StoreError(
+    'full',
+    `what is kept of children, twins and sessions fills the ${bound} MiB that it may take: take children out, or make their twins smaller`,
+  );
 }
 
 function key(name: string): Buffer {
