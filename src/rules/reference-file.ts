@@ -13,8 +13,23 @@ const EVERY_MS = 10_000;
 const LOOK_MS_MAX = 5000;
 /** ... and nor is it on stopping. */
 const STOP_MS_MAX = 500;
+/** Files that are looked at in one moment: each takes a thread of the pool that LMDB's commits share (main.ts), perhaps for good. */
+const LOOKS_MAX = 4;
 /** Opening a pipe waits for somebody to write into it; this does not. */
 const READING = constants.O_RDONLY | constants.O_NONBLOCK;
+
+/** Looks under way, and who waits for one of them to end. */
+const looks = { underWay: 0, waiting: [] as (() => void)[] };
+
+async function inTurn(look: () => Promise<void>): Promise<void> {
+  if (looks.underWay < LOOKS_MAX) looks.underWay++;
+  else await new Promise<void>((resolve) => looks.waiting.push(resolve));
+  await look().finally(() => {
+    const next = looks.waiting.shift();
+    if (next === undefined) looks.underWay--;
+    else next();
+  });
+}
 
 export interface ReferenceFileOptions {
   readonly path: string;
@@ -67,7 +82,7 @@ export class ReferenceFile implements ReferenceTable {
 
   /** Looks at the file now. Never rejects; a look without an answer goes on, and no second one begins meanwhile. */
   check(): Promise<void> {
-    this.#checking ??= this.#read().finally(() => {
+    this.#checking ??= inTurn(() => this.#read()).finally(() => {
       this.#checking = null;
     });
     return this.#within(LOOK_MS_MAX, this.#checking, () => {
