@@ -22,6 +22,20 @@ async function failedUnits(site: Site): Promise<string[]> {
   return output === '' ? [] : output.split('\n').map((line) => line.split(' ')[0]!);
 }
 
+/** What V8 has compiled (decision 0021) is there, and the board's V8 takes it: otherwise commands only start more slowly. */
+export async function assertCompiled(site: Site): Promise<void> {
+  const look = `
+    const { readFileSync } = require('node:fs');
+    const [bundle, cache] = ['cjs', 'cache'].map((kind) => readFileSync('/usr/lib/holdfast/dist/holdfast.' + kind));
+    if (bundle[0] === 35) bundle.write('//');
+    const text = '(function (exports, require, module, __filename, __dirname) {' + bundle.toString('utf8') + '\\n})';
+    const { cachedDataRejected } = new (require('node:vm').Script)(text, { cachedData: cache.subarray(8) });
+    const { crc32 } = require('node:zlib');
+    console.log(cachedDataRejected, cache.readUInt32BE(0) === crc32(readFileSync('/usr/lib/holdfast/dist/holdfast.cjs')));`;
+  const said = await site.machine.shell(`/usr/lib/holdfast/bin/node -e "${look.replaceAll('\n', ' ')}"`);
+  assert.equal(said, 'false true', 'V8 does not take what was compiled, or it is of another bundle');
+}
+
 /** First boots in machines that know a board; the card is fresh again after each. */
 export const BOARDS: readonly Scenario[] = [
   {
@@ -83,6 +97,7 @@ export const BOOT: readonly Scenario[] = [
         LONG_MS,
       );
       assert.deepEqual(await failedUnits(site), []);
+      await assertCompiled(site);
       return `unit active after ${seconds(active)}, readings at the broker after ${seconds(arrived)}; ${(data / 2 ** 30).toFixed(1)} GiB for data; wiped`;
     },
   },

@@ -4,6 +4,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { until } from '../parts/until.ts';
+import { assertCompiled } from './boot.ts';
 import { pass, seconds, type Scenario } from './scenario.ts';
 import { LONG_MS, type Site } from './site.ts';
 
@@ -154,6 +155,7 @@ export const SERVICE: readonly Scenario[] = [
       await site.untilActive(unit.pid);
       const took = performance.now() - at;
       assert.equal(await machine.shell("dpkg -s holdfast | sed -n 's/^Version: //p'"), UPGRADED);
+      await assertCompiled(site);
       const after = await site.stats();
       // Readings go on meanwhile, and each takes the room of others.
       assert.ok(after.ledger.pending > before.ledger.pending * 0.9, JSON.stringify([before.ledger, after.ledger]));
