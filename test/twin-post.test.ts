@@ -33,6 +33,7 @@ class Above {
 }
 
 function rig() {
+  const clock = new ManualClock();
   const store = new MemoryStore();
   const said: string[] = [];
   const twins = new Twins({
@@ -46,10 +47,10 @@ function rig() {
     twins: () => Promise.resolve(twins),
     isOurs: () => true,
     own: () => Promise.resolve(),
-    clock: new ManualClock(),
+    clock,
     log: pino({ base: null }, { write: (line: string) => void said.push((JSON.parse(line) as { msg: string }).msg) }),
   });
-  return { store, twins, post, said };
+  return { clock, store, twins, post, said };
 }
 
 describe('reported properties on their way when a connection ends', () => {
@@ -103,6 +104,31 @@ describe('reported properties on their way when a connection ends', () => {
     await third.until(1);
     assert.deepEqual(third.what, ['pump {"on":true,"$version":2}']);
   });
+});
+
+test('reported properties that are refused are tried again over the same connection, ever more rarely, until they are taken', async () => {
+  const MINUTE = 60_000;
+  const { clock, twins, post } = rig();
+  const above = new Above();
+  await twins.report('fan', null, Buffer.from('{"on":true}'));
+  await post.connected(above.publish, true);
+  await above.until(1);
+  let tries = 1;
+  for (const minutes of [1, 2, 4, 8, 16, 32, 60, 60]) {
+    above.posted[tries - 1]!.answer(REFUSED);
+    await clock.flow(minutes * MINUTE - 1);
+    assert.equal(above.posted.length, tries, `before ${minutes} minutes`);
+    await clock.flow(1);
+    await above.until(++tries);
+  }
+  // A change does not wait.
+  above.posted[tries - 1]!.answer(REFUSED);
+  await twins.report('fan', null, Buffer.from('{"on":false}'));
+  await above.until(++tries);
+  assert.equal(above.what.at(-1), 'fan {"on":false,"$version":3}');
+  above.posted[tries - 1]!.answer(0);
+  await clock.flow(3 * 60 * MINUTE);
+  assert.equal(above.posted.length, tries);
 });
 
 describe('a twin that cannot be read', () => {

@@ -13,6 +13,9 @@ const SAID_EVERY_MS = 60_000;
 const ANSWER_MS_MAX = 10_000;
 /** When our own twin could not be had, or not changed for now, it is asked for again after this, ms. */
 const ASK_AGAIN_MS = 10_000;
+/** What was refused is tried again after this, then after twice as long each time, ms: it may be refused for good, and costs traffic. */
+const AGAIN_MS_MIN = 60_000;
+const AGAIN_MS_MAX = 3_600_000;
 const FIRST_FAILURE = 0x80;
 /** Statuses of answers: refused, and from here on worth another try. */
 const REFUSED = 300;
@@ -60,8 +63,10 @@ export class TwinPost {
   readonly #waiting = new Map<string, boolean>();
   /** By request. */
   readonly #underWay = new Map<string, Posted>();
-  /** Those that were refused, as in `#waiting`; tried again over the next connection: rights and quotas change. */
+  /** Those that were refused, as in `#waiting`; tried again after a while, and over the next connection: rights and quotas change. */
   readonly #refused = new Map<string, boolean>();
+  #again: Timer | null = null;
+  #againMs = AGAIN_MS_MIN;
   /** The gateway's own reported properties as they are known above; null: not known. */
   #ownAbove: JsonObject | null = null;
   /** Nothing has been published since the program was started: nobody knows what was before. */
@@ -98,9 +103,9 @@ export class TwinPost {
       deadline?.cancel();
       this.#refused.set(name, gone);
     }
-    for (const [name, gone] of this.#refused) this.#waiting.set(name, this.#waiting.get(name) ?? gone);
+    this.#againMs = AGAIN_MS_MIN;
+    this.#takeRefused();
     this.#underWay.clear();
-    this.#refused.clear();
     await this.#ask();
     if (!kept || this.#fresh) {
       const twins = await this.#options.twins();
@@ -116,6 +121,8 @@ export class TwinPost {
     this.#desiredHeard = 0;
     this.#askingLater?.cancel();
     this.#askingLater = null;
+    this.#again?.cancel();
+    this.#again = null;
     for (const { deadline } of this.#underWay.values()) deadline?.cancel();
     this.#asking?.done();
   }
@@ -294,8 +301,23 @@ export class TwinPost {
       // What is known there is not what we sent: the next change goes up whole, or against what it says itself.
       if (name === this.#options.gateway) this.#ownAbove = null;
       if (status === TOO_MANY || status >= BROKEN) this.#askLater();
+      this.#tryLater();
     }
     this.#post();
+  }
+
+  #takeRefused(): void {
+    for (const [name, gone] of this.#refused) this.#waiting.set(name, this.#waiting.get(name) ?? gone);
+    this.#refused.clear();
+  }
+
+  #tryLater(): void {
+    this.#again ??= this.#options.clock.after(this.#againMs, () => {
+      this.#again = null;
+      this.#againMs = Math.min(2 * this.#againMs, AGAIN_MS_MAX);
+      this.#takeRefused();
+      this.#post();
+    });
   }
 
   #nextRequest(): string {
