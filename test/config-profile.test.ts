@@ -55,7 +55,12 @@ test('of two profiles with one name the one in the first folder counts', () => {
   fs.mkdirSync(path.join(dir, 'own'));
   fs.writeFileSync(path.join(dir, 'own/simulated.yaml'), '');
   fs.writeFileSync(path.join(dir, 'own/notes.txt'), '');
-  const found = listProfiles([path.join(dir, 'own'), path.join(dir, 'nowhere'), shipped]);
+  const found = listProfiles([
+    path.join(dir, 'own'),
+    path.join(dir, 'nowhere'),
+    path.join(dir, 'own/notes.txt'),
+    shipped,
+  ]);
   assert.equal(found.find(({ name }) => name === 'simulated')?.file, path.join(dir, 'own/simulated.yaml'));
   assert.equal(found.filter(({ name }) => name === 'simulated').length, 1);
 });
