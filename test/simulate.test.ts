@@ -159,7 +159,12 @@ describe('holdfast simulate', { concurrency: true }, () => {
     // They come with the time at which they were measured: the oldest waited through the outage.
     assert.ok(outage!.oldestMs >= 4900, `the oldest arrived after ${outage!.oldestMs} ms`);
     assert.match(run.stderr, /the network is cut/);
-    assert.match(run.stderr, /outage of 5\.\d s: \d+ messages were kept, all arrived within .* in order/);
+    // It may last longer than it was told to: no timer is on time on a machine that stands still.
+    const lasted = (outage!.ms! / 1000).toFixed(1).replace('.', '\\.');
+    assert.match(
+      run.stderr,
+      new RegExp(`outage of ${lasted} s: \\d+ messages were kept, all arrived within .* in order`),
+    );
     // The rule had a hot sensor in the first or the second of the windows in the outage, whatever chance says.
     const { resets } = verdict;
     assert.ok(resets.withoutNetwork >= 1 && outage!.resetsArrived === resets.withoutNetwork, resets.story);

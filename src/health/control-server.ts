@@ -12,8 +12,8 @@ const ASK_MS_MAX = 10_000;
 /** Answers that wait because their reader does not read, bytes: beyond this it is left alone. */
 const WAITING_BYTES_MAX = 16 * 1024 * 1024;
 
-/** How often it is looked whether the socket's file is still where tools look for it, ms. */
-const LOOK_EVERY_MS = 5000;
+/** How often it is looked whether the socket's file is still where tools look for it, ms: within 5 s it is there again. */
+const LOOK_EVERY_MS = 2000;
 
 /** What a request may send while it is answered: any number of items; `done` when the asker has gone. */
 export interface Answering {
