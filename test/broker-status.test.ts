@@ -9,7 +9,7 @@ import { startWatcher } from './parts/watcher.ts';
 
 const yaml = (dir: string, url: string, rest = '') => `
 gateway: { id: line-4, profile: simulated, dataDir: ${dir}/data }
-upstream: { url: ${url}, keepaliveSecs: 2, reconnect: { minSecs: 0.05, maxSecs: 0.1 }${rest} }
+upstream: { url: ${url}, reconnect: { minSecs: 0.05, maxSecs: 0.1 }${rest} }
 children:
   - { id: press, simulated: { sendIntervalMs: 10, messageCount: 20 } }
 `;

@@ -197,10 +197,12 @@ children: [{ id: press-1, simulated: { sendIntervalMs: 2, messageCount: ${count}
       JSON.stringify({ accepted, pending, dropped }),
     );
     assert.equal(pending + dropped['no-route']!, accepted);
-    const stored = (await ask('spool', 'peek', '-n', '500')) as {
-      lane: number;
-      body: { machine: { temperature: number } };
-    }[];
+    let stored: { lane: number; body: { machine: { temperature: number } } }[] = [];
+    // What has been accepted is there with the next commit.
+    await until('all to be on the medium', async () => {
+      stored = (await ask('spool', 'peek', '-n', '500')) as typeof stored;
+      return stored.length >= pending;
+    });
     assert.equal(stored.length, pending);
     for (const { lane, body } of stored) {
       assert.equal(lane, 2);

@@ -53,7 +53,6 @@ describe('a gateway and what is above it', () => {
 gateway: { id: line-4, profile: simulated, dataDir: ${dir}/data }
 upstream:
   url: ${gate.url}
-  keepaliveSecs: 1
   reconnect: { minSecs: 0.05, maxSecs: 0.2 }
 hub: { hostName: localhost, listen: { mqtt: "127.0.0.1:${port}" } }
 children:

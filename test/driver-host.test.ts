@@ -36,7 +36,7 @@ test('this very machine is measured', async () => {
   const heard = new Recorder();
   const driver = new HostDriver({ everyMs: 100, metrics: ALL, around: AROUND }, heard.context(systemClock));
   await driver.start();
-  await heard.until(() => heard.readings.length === 3, 'three readings');
+  await heard.until(() => heard.readings.length >= 3, 'three readings');
   await driver.stop();
   const body = heard.bodies().at(-1) as Body;
   assert.deepEqual(Object.keys(body), ALL);

@@ -169,8 +169,10 @@ for (const type of LONG ? (['tmpfs', 'ext4'] as const) : (['tmpfs'] as const)) {
           const empty = await holdfast(['spool', 'peek', '-c', gateway.config]);
           assert.equal(empty.code, 0, empty.stderr);
           remount('rw');
-          await until('it to go back', async () => (await status()).ledger.accepted > 0);
-          assert.equal((await status()).spool.fault, null);
+          await until('it to go back', async () => {
+            const { ledger, spool } = await status();
+            return ledger.accepted > 0 && spool.fault === null;
+          });
           assert.ok(existsSync(join(dataDir, 'spool/data.mdb')));
           assert.equal(await gateway.stop(), 0);
           await verified(gateway);
@@ -192,6 +194,7 @@ for (const type of LONG ? (['tmpfs', 'ext4'] as const) : (['tmpfs'] as const)) {
         const gateway = await startGateway({ dir, yaml });
         try {
           await broker.until('messages', ({ events }) => events.length > 20);
+          await gateway.waitForLog(/what it holds cannot be sent now/);
           assert.ok(errorsIn(gateway).some((line) => /what it holds cannot be sent now/.test(line)));
           assert.equal(await gateway.stop(), 0);
         } finally {

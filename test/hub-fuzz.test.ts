@@ -56,12 +56,14 @@ test(`of ${PACKETS} mutated packets none gets in, none sees what is not its own,
   const got: string[] = [];
   good.on('message', (_, payload) => got.push(payload.toString()));
   let over = false;
-  const waits: number[] = [];
+  /** Of each PUBACK for the good one: what it took, ms, and how many connections of attackers ended meanwhile. */
+  const waits: { readonly ms: number; readonly others: number }[] = [];
+  let ended = 0;
   const work = (async () => {
     for (let n = 1; !over; n++) {
-      const asked = performance.now();
+      const [asked, before] = [performance.now(), ended];
       await good.publishAsync(`holdfast/v1/${GATEWAY}/good/events`, `${n}`, { qos: 1 });
-      waits.push(performance.now() - asked);
+      waits.push({ ms: performance.now() - asked, others: ended - before });
       await hub.deliver('good', null, 'command', { body: Buffer.from(`${SECRET} ${n}`) }, null);
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
@@ -85,6 +87,7 @@ test(`of ${PACKETS} mutated packets none gets in, none sees what is not its own,
     sent += count + (inside ? 0 : 1);
     connections++;
     const { bytes, packets } = await attack(port, pieces, version);
+    ended++;
     const first = packets[0];
     const entered = first?.cmd === 'connack' && (first.returnCode ?? first.reasonCode) === 0;
     assert.ok(inside || !entered, `seed ${seed}: a stranger was let in`);
@@ -118,12 +121,17 @@ test(`of ${PACKETS} mutated packets none gets in, none sees what is not its own,
   assert.deepEqual(faults.slice(0, 3), []);
   assert.ok(doorkeeper.shown.length > PACKETS / 100, 'hardly anybody came as far as the door');
   assert.ok(!log.join('').includes('key of'), 'a password is in the log');
-  waits.sort((a, b) => a - b);
-  const ms = (share: number) => waits[Math.floor((waits.length - 1) * share)]!.toFixed(1);
+  const ranked = (of: 'ms' | 'others') => {
+    const sorted = waits.map((each) => each[of]).sort((a, b) => a - b);
+    return (share: number) => sorted[Math.floor((sorted.length - 1) * share)]!;
+  };
+  const [took, others] = [ranked('ms'), ranked('others')];
+  const ms = (share: number) => took(share).toFixed(1);
   t.diagnostic(
-    `${sent} packets in ${connections} connections; the good one's PUBACK took ${ms(0.5)} ms (half), ${ms(0.99)} ms (99 %), ${ms(1)} ms (longest) of ${waits.length}`,
+    `${sent} packets in ${connections} connections; the good one's PUBACK took ${ms(0.5)} ms (half), ${ms(0.99)} ms (99 %), ${ms(1)} ms (longest) of ${waits.length}; ${others(0.5)} connections ended meanwhile (half)`,
   );
-  assert.ok(Number(ms(0.5)) < 100, 'the good one noticed');
+  // How long that takes is the machine's affair: attackers and hub share a process. But it has its turn.
+  assert.ok(others(0.5) < 6 * ATTACKERS, `the good one noticed: ${others(0.5)} connections went first`);
   good.end(true);
   await hub.stop();
 });

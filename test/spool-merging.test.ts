@@ -319,4 +319,5 @@ test('an export that merging overtakes still has every message, once', async () 
   inOrder(found, range(0, FILL * 2));
   assert.deepEqual(complaints, []);
   await files.close();
+  await rig.close();
 });

@@ -162,7 +162,8 @@ test('a backlog, then the upstream is back: all in order, also what comes meanwh
   const mosquitto = await startMosquitto();
   const gate = await openGate(mosquitto.port);
   const watcher = await startWatcher({ url: mosquitto.url, qos: 0 });
-  const rig = await UpstreamRig.open(gate.url, { window: 64, spool: { write: 'when-needed', commitEveryMs: 1000 } });
+  const commitEveryMs = 1000;
+  const rig = await UpstreamRig.open(gate.url, { window: 64, spool: { write: 'when-needed', commitEveryMs } });
   try {
     rig.upstream.start();
     await until('the session', () => rig.upstream.snapshot().state === 'online');
@@ -199,11 +200,16 @@ test('a backlog, then the upstream is back: all in order, also what comes meanwh
     assert.deepEqual(watcher.losses, []);
     await rig.rig.audit();
     const seen = countWrites(rig.rig);
+    let slow = 0;
     for (let n = 0; n < 100; n++) {
+      const [began, before] = [performance.now(), seen.blocks];
       accept(10);
       await rig.drained();
+      // What has waited for so long, since the machine stood still, is to be written. (A timer may be early by less than 1 ms.)
+      if (performance.now() - began > commitEveryMs - 1) slow++;
+      else assert.equal(seen.blocks, before, 'the medium does not rest');
     }
-    assert.equal(seen.blocks, 0, 'the medium does not rest');
+    assert.ok(slow < 50, `${slow} of 100 rounds were too slow to show anything`);
     context.diagnostic(`${next - 1} messages, ${watcher.repeats()} came twice`);
     assert.equal((await rig.rig.audit()).messages, 0);
   } finally {
