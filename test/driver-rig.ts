@@ -8,9 +8,7 @@ import type { Clock } from '../src/clock/clock.ts';
 import { SystemClock } from '../src/clock/system-clock.ts';
 import type { DriverContext } from '../src/drivers/driver.ts';
 import type { Reading } from '../src/message/message.ts';
-
-/** Longest that a test waits for anything, ms; only a failing test gets there. */
-const WAIT_MS_MAX = 8_000;
+import { WAIT_MS_MAX } from './parts/until.ts';
 
 export const systemClock = new SystemClock(() => true);
 
