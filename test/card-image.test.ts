@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { readProvision } from '../src/config/provision.ts';
 import { scratch } from './parts/scratch.ts';
+import { until } from './parts/until.ts';
 
 const MIB = 1024 ** 2;
 const OVERLAY = 'image/root';
@@ -31,8 +32,9 @@ function card(t: TestContext, dataMib: number, extraMib: number) {
   const device = run('losetup', '--find', '--show', file).trim();
   // Not every kernel knows the table that a card has; partx tells it what is in it.
   run('partx', '--add', device);
-  t.after(() => {
-    run('partx', '--delete', device);
+  t.after(async () => {
+    // udev, where it runs, may just be looking at one of the parts.
+    await until('the parts to be given back', () => spawnSync('partx', ['--delete', device], { env }).status === 0);
     run('losetup', '--detach', device);
   });
   run('mke2fs', '-q', '-t', 'ext4', `${device}p3`);

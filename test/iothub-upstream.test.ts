@@ -248,6 +248,7 @@ describe('a gateway that is a device of an IoT Hub', { concurrency: 2 }, () => {
             'some attempts',
             async () => (await asked<Status>(lower.process.config, 'status')).upstream.attempts > 4,
           );
+          await lower.process.waitForLog(/cannot connect/);
           const refusals = lower.process.messages().filter((line) => line.startsWith('cannot connect'));
           assert.equal(refusals.length, 1, refusals.join('\n'));
           assert.match(refusals[0]!, /[Nn]ot authori[sz]ed|password/);
