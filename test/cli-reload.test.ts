@@ -215,9 +215,11 @@ test('a gateway whose dataDir is taken away answers there again, with all that i
   const gateway = await startGateway({ dir: scratch(), yaml: `${yaml({ storage: ', quota: 16MiB' })}${children}\n` });
   t.after(() => gateway.kill());
   await fill(gateway, 20);
+  // Held still meanwhile: it looks every few seconds, and would make its socket anew while we take away or before we ask.
+  gateway.process.kill('SIGSTOP');
   rmSync(join(dirname(gateway.config), 'data'), { recursive: true });
-  // Asked without the process of a command, which on a busy machine begins after it answers again.
   await assert.rejects(asked(gateway.config, 'status'), /no gateway is running/);
+  gateway.process.kill('SIGCONT');
   await gateway.waitForLog(/the gateway answers on \S+ again/);
   const { children: accounts, ledger } = await stats(gateway);
   assert.equal(accounts['much']!.pending, 20);

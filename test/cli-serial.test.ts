@@ -59,8 +59,9 @@ describe('holdfast serial probe', { skip: MISSING && `SKIP: ${MISSING}` }, () =>
     const config = ['--config', join(folder, 'gateway.yaml')];
     try {
       const args = ['serial', 'probe', 'rs485', ...config, '--modbus', '16-18', '--baud', '115200'];
-      // libmodbus takes what comes within 500 ms of a request to another unit for that unit's answer.
-      const { code, stdout } = await holdfast([...args, '--timeout', '600']);
+      // libmodbus takes what comes within 500 ms of a request to another unit for that unit's answer; and it hears of that request
+      // only when it has its turn.
+      const { code, stdout } = await holdfast([...args, '--timeout', '2000']);
       assert.equal(stdout, 'unit 17 at 115200 baud, 8N1: holding 0 is 0\n');
       assert.equal(code, 0);
       const none = await holdfast([

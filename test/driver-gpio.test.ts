@@ -8,6 +8,7 @@ import type { Level } from '../src/drivers/gpio-line.ts';
 import { type OnoffGpio, sysfsWay } from '../src/drivers/gpio-sysfs.ts';
 import { Recorder } from './driver-rig.ts';
 import { ManualClock, settle } from './manual-clock.ts';
+import { until } from './parts/until.ts';
 
 /*
  * This machine has no GPIO chip, and the package onoff cannot be pointed elsewhere than /sys/class/gpio: so here is a stand-in
@@ -387,7 +388,11 @@ test('a line is exported, waited for without blocking, and only then opened', as
   await clock.flow(1_000);
   assert.equal(made.length, 0);
   makeLineFolder();
-  while (made.length === 0) await clock.flow(20);
+  await until('the line to be opened', async () => {
+    // About as fast as the world's: its patience is by this clock, and looking at files is not.
+    await clock.flow(10);
+    return made.length > 0;
+  });
   await starting;
   assert.deepEqual(values(), [[0]]);
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, beforeEach, describe, test } from 'node:test';
+import type { Clock } from '../src/clock/clock.ts';
 import type { StreamDecoderOptions } from '../src/drivers/decoders/stream.ts';
 import type { SerialOptions } from '../src/drivers/serial.ts';
 import { SerialDriver } from '../src/drivers/serial.ts';
@@ -19,9 +20,9 @@ describe('a serial child on a pseudo terminal', { skip: NO_SOCAT && `SKIP: ${NO_
   let stop: () => Promise<void>;
 
   /** Plugs in, and starts a driver at the other end. */
-  async function started(decoder?: StreamDecoderOptions): Promise<SerialDriver> {
+  async function started(decoder?: StreamDecoderOptions, clock: Clock = systemClock): Promise<SerialDriver> {
     await cable.plugIn();
-    const driver = new SerialDriver(options(cable.port, decoder), heard.context(systemClock));
+    const driver = new SerialDriver(options(cable.port, decoder), heard.context(clock));
     await driver.start();
     stop = () => driver.stop();
     return driver;
@@ -195,6 +196,29 @@ describe('a serial child on a pseudo terminal', { skip: NO_SOCAT && `SKIP: ${NO_
     assert.ok(late.length > 0 && late.every(({ status }) => status === 503 || status === 504), JSON.stringify(late));
     assert.ok(late.some(({ status }) => status === 504));
     assert.equal(heard.failures.length, 1);
+  });
+
+  test('a machine that stands still while a write is under way does not cost the port', async () => {
+    // As when it goes on: a timer is long due, and what the line did meanwhile was not heard of yet.
+    let stoodStill = false;
+    const clock: Clock = {
+      bootId: systemClock.bootId,
+      wall: () => systemClock.wall(),
+      monotonic: () => systemClock.monotonic(),
+      known: () => true,
+      soon: (fn) => systemClock.soon(fn),
+      after: (ms, fn) => {
+        if (stoodStill) return systemClock.after(ms, fn);
+        stoodStill = true;
+        systemClock.soon(fn);
+        return { cancel: () => undefined };
+      },
+      every: (ms, fn) => systemClock.every(ms, fn),
+    };
+    const driver = await started(undefined, clock);
+    assert.equal((await driver.command('write', 'x')).status, 200);
+    assert.ok(stoodStill);
+    assert.deepEqual(heard.failures, []);
   });
 
   test('more writes than may wait are refused', async () => {

@@ -388,13 +388,15 @@ test('a result for each of many events does not put all of them in order again',
     const made = aggregate(text);
     const window = made.create(true);
     const events = Array.from({ length: 22_000 }, (_, n) => valuesOf(made, { x: (n * 7919) % 10_007 }));
-    const began = performance.now();
+    // The processor's time: what others take of it is not ours.
+    const began = process.cpuUsage();
     for (const [n, values] of events.entries()) {
       window.add(values);
       if (n < 20_000) continue;
       window.remove(events[n - 20_000]!);
       window.result();
     }
-    assert.ok(performance.now() - began < 5000, `${text}: ${Math.round(performance.now() - began)} ms`);
+    const ms = process.cpuUsage(began).user / 1000;
+    assert.ok(ms < 5000, `${text}: ${Math.round(ms)} ms`);
   }
 });

@@ -12,6 +12,8 @@ export const WRITE_BYTES_MAX = 8_192;
 const WRITES_WAITING_MAX = 16;
 /** What a write may take beyond its own time on the wire, ms. */
 const WRITE_SLACK_MS = 2_000;
+/** A write has its time in so many parts: a machine that stands still for a while costs it one of them, and not its port. */
+const WRITE_PARTS = 8;
 /** What serialport reads at once and keeps a pool of, bytes, per port; its own 64 KiB is more than a tty ever returns. */
 const READ_POOL_BYTES = 16_384;
 /** Longest frame on the wire per byte: start, 8 data, parity, 2 stop. */
@@ -118,7 +120,11 @@ export class OpenSerialPort {
       await new Promise<void>((resolve, reject) => {
         giveUp = reject;
         this.#waiting.add(giveUp);
-        timer = this.#clock.after(limitMs, () => {
+        let parts = WRITE_PARTS;
+        const wait = (): void => {
+          timer = this.#clock.after(limitMs / WRITE_PARTS, () => (--parts > 0 ? wait() : late()));
+        };
+        const late = (): void => {
           const error = new SerialWriteError(
             'timeout',
             `${bytes.length} bytes were not taken in ${Math.round(limitMs)} ms`,
@@ -127,7 +133,8 @@ export class OpenSerialPort {
           // Given up as a whole: what serialport still holds of the write would leave in pieces, later.
           this.#port.flush(() => {});
           this.#gone(error);
-        });
+        };
+        wait();
         this.#port.write(bytes, (error) => {
           if (error) reject(this.#closedError());
           else if (!this.#closed && this.#port.isOpen) {
