@@ -7,7 +7,7 @@ import { verify } from '../src/spool/inspection.ts';
 import { pendingOf } from '../src/spool/books.ts';
 import { holdfast } from './parts/command.ts';
 import { startGateway } from './parts/gateway-process.ts';
-import { RunningTime } from './parts/running-time.ts';
+import { Awake } from './parts/awake.ts';
 import { scratch } from './parts/scratch.ts';
 import { errorsIn, gatewayYaml, seenStatus } from './parts/supervised-gateway.ts';
 import { until } from './parts/until.ts';
@@ -20,7 +20,7 @@ const DEEP = 'd'.repeat(100);
 
 /** Waits for it, which takes no longer than that. */
 async function noticed(what: string, check: () => boolean | Promise<boolean>): Promise<void> {
-  const time = new RunningTime();
+  const time = new Awake();
   try {
     await until(what, check);
     assert.ok(time.ms <= NOTICED_MS_MAX, `${what}: after ${Math.round(time.ms)} ms`);

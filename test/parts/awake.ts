@@ -11,11 +11,16 @@ export class Awake {
   #last = performance.now();
   readonly #timer = setInterval(() => this.#look(), LOOK_EVERY_MS).unref();
 
-  /** Since it was made, ms; it goes no further. */
-  stop(): number {
-    clearInterval(this.#timer);
+  /** Since it was made, ms. */
+  get ms(): number {
     this.#look();
     return this.#ms;
+  }
+
+  /** As {@link ms}; it goes no further. */
+  stop(): number {
+    clearInterval(this.#timer);
+    return this.ms;
   }
 
   #look(): void {

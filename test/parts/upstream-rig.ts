@@ -2,7 +2,9 @@ import { pino } from 'pino';
 import type { Clock } from '../../src/clock/clock.ts';
 import { holdfastUpstream } from '../../src/dialects/holdfast-upstream.ts';
 import { Upstream, type UpstreamOptions } from '../../src/upstream/upstream.ts';
+import { chance } from './chance.ts';
 import { DEAF } from './downlinks.ts';
+import { SEED } from './seed.ts';
 import { SpoolRig, systemClock, type RigOptions } from './spool-rig.ts';
 import { until } from './until.ts';
 
@@ -31,7 +33,7 @@ export class UpstreamRig {
       window: 16,
       reconnect: { minSecs: 0.01, maxSecs: 0.02 },
       credentials: () => ({ tls: {} }),
-      random: Math.random,
+      random: chance(SEED),
       downlink: DEAF,
       ...given,
       outbox: rig.spool,
