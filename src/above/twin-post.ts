@@ -300,8 +300,10 @@ export class TwinPost {
       this.#say(`the reported properties of ${name} are refused above: ${status}`);
       // What is known there is not what we sent: the next change goes up whole, or against what it says itself.
       if (name === this.#options.gateway) this.#ownAbove = null;
-      if (status === TOO_MANY || status >= BROKEN) this.#askLater();
-      this.#tryLater();
+      if (status === TOO_MANY || status >= BROKEN) {
+        this.#askLater();
+        this.#tryLater();
+      }
     }
     this.#post();
   }
