@@ -20,7 +20,7 @@ test(
   'killed at random moments under 20 children: what was acknowledged arrives, in the order of each, and PUBACKs come in order',
   { skip },
   async (context) => {
-    const kills = LONG ? 50 : 4;
+    const kills = LONG ? 50 : 3;
     const random = chance(SEED);
     const mosquitto = await startMosquitto();
     const gate = await openGate(mosquitto.port);

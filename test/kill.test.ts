@@ -133,10 +133,10 @@ async function killed(
 }
 
 test('killed at random moments, broker up and down: nothing acknowledged is missing, order holds, repeats are bounded', (context) =>
-  killed(context, LONG ? 50 : 5, { protocol: '5', write: 'always' }, SEED));
+  killed(context, LONG ? 50 : 4, { protocol: '5', write: 'always' }, SEED));
 
 test('the same where only what the upstream does not take at once is written', (context) =>
-  killed(context, LONG ? 50 : 6, { protocol: '5', write: 'when-needed' }, SEED));
+  killed(context, LONG ? 50 : 4, { protocol: '5', write: 'when-needed' }, SEED));
 
 if (LONG) {
   test('the same over MQTT 3.1.1', (context) => killed(context, 50, { protocol: '3.1.1', write: 'always' }, SEED));

@@ -72,7 +72,7 @@ async function judge(
 
 for (const protocol of LONG ? (['5', '3.1.1'] as const) : (['5'] as const)) {
   test(`MQTT ${protocol}: two levels, either killed at random moments: each message arrives, and none becomes two`, async (context) => {
-    const kills = LONG ? 60 : 4;
+    const kills = LONG ? 60 : 3;
     const random = chance(SEED);
     const mosquitto = await startMosquitto();
     const watcher = await startWatcher({ url: mosquitto.url, gateway: 'site' });

@@ -8,7 +8,7 @@ import { fc } from './parts/properties.ts';
 import { at } from './parts/replay.ts';
 
 const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
-const RUNS = LONG ? 600 : 60;
+const RUNS = LONG ? 600 : 40;
 const SEEDS = [1, 20_261_126, ...(LONG ? [2, 3, 4] : [])];
 const S = 1_000_000;
 

@@ -12,8 +12,8 @@ const LONG = process.env['HOLDFAST_TEST_LONG'] === '1';
 const MIB = 2 ** 20;
 const QUOTA = 8 * MIB;
 /** The long stream: what comes is the same many times of what fits either way. */
-const COUNT = LONG ? 500_000 : 180_000;
-const STREAM_QUOTA = (LONG ? 8 : 3) * MIB;
+const COUNT = LONG ? 500_000 : 120_000;
+const STREAM_QUOTA = (LONG ? 8 : 2) * MIB;
 /** Long enough that nothing expires. */
 const FOR_EVER_SECS = 2_147_483_647;
 const START = Date.UTC(2026, 0, 1);
