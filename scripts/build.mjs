@@ -110,9 +110,13 @@ for (const { path, contents } of outputFiles) {
   await rename(`${path}.new`, path);
 }
 if (elsewhere === undefined) {
+  // Without it everything works, and starts more slowly.
+  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDFAST_'));
   await promisify(execFile)(process.execPath, [START, 'config', 'check', resolve(ROOT, 'systemd/gateway.yaml')], {
-    env: { ...process.env, HOLDFAST_COMPILE: '1' },
-  });
+    env: { ...Object.fromEntries(own), HOLDFAST_COMPILE: '1' },
+  }).catch(({ stderr, message }) =>
+    process.stderr.write(`build: nothing is compiled beforehand: ${stderr || message}\n`),
+  );
 }
 const kib = Math.round((bundle?.contents.length ?? 0) / 1024);
 process.stdout.write(

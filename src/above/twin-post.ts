@@ -63,8 +63,8 @@ export class TwinPost {
   readonly #waiting = new Map<string, boolean>();
   /** By request. */
   readonly #underWay = new Map<string, Posted>();
-  /** Those that were refused, as in `#waiting`; tried again after a while, and over the next connection: rights and quotas change. */
-  readonly #refused = new Map<string, boolean>();
+  /** Those that were refused, all tried again over the next connection: rights and quotas change. `forNow`: also after a while. */
+  readonly #refused = new Map<string, { readonly gone: boolean; readonly forNow: boolean }>();
   #again: Timer | null = null;
   #againMs = AGAIN_MS_MIN;
   /** The gateway's own reported properties as they are known above; null: not known. */
@@ -101,10 +101,10 @@ export class TwinPost {
     this.#asking?.done();
     for (const { name, gone, deadline } of this.#underWay.values()) {
       deadline?.cancel();
-      this.#refused.set(name, gone);
+      this.#refused.set(name, { gone, forNow: true });
     }
     this.#againMs = AGAIN_MS_MIN;
-    this.#takeRefused();
+    this.#takeRefused(() => true);
     this.#underWay.clear();
     await this.#ask();
     if (!kept || this.#fresh) {
@@ -294,13 +294,16 @@ export class TwinPost {
     const { name, gone, deadline } = posted;
     this.#underWay.delete(requestId);
     deadline?.cancel();
-    if (status < REFUSED) this.#refused.delete(name);
-    else {
-      this.#refused.set(name, gone);
+    const forNow = status === TOO_MANY || status >= BROKEN;
+    if (status < REFUSED) {
+      this.#refused.delete(name);
+      if (![...this.#refused.values()].some((refused) => refused.forNow)) this.#againMs = AGAIN_MS_MIN;
+    } else {
+      this.#refused.set(name, { gone, forNow });
       this.#say(`the reported properties of ${name} are refused above: ${status}`);
       // What is known there is not what we sent: the next change goes up whole, or against what it says itself.
       if (name === this.#options.gateway) this.#ownAbove = null;
-      if (status === TOO_MANY || status >= BROKEN) {
+      if (forNow) {
         this.#askLater();
         this.#tryLater();
       }
@@ -308,16 +311,19 @@ export class TwinPost {
     this.#post();
   }
 
-  #takeRefused(): void {
-    for (const [name, gone] of this.#refused) this.#waiting.set(name, this.#waiting.get(name) ?? gone);
-    this.#refused.clear();
+  #takeRefused(which: (refused: { readonly forNow: boolean }) => boolean): void {
+    for (const [name, refused] of this.#refused) {
+      if (!which(refused)) continue;
+      this.#waiting.set(name, this.#waiting.get(name) ?? refused.gone);
+      this.#refused.delete(name);
+    }
   }
 
   #tryLater(): void {
     this.#again ??= this.#options.clock.after(this.#againMs, () => {
       this.#again = null;
       this.#againMs = Math.min(2 * this.#againMs, AGAIN_MS_MAX);
-      this.#takeRefused();
+      this.#takeRefused(({ forNow }) => forNow);
       this.#post();
     });
   }

@@ -49,7 +49,7 @@ function folderAbove(script: string): string | undefined {
 export function listProfiles(dirs: readonly string[] = defaultProfileDirs()): ProfileFile[] {
   const found = new Map<string, string>();
   for (const dir of dirs) {
-    if (!fs.statSync(dir, { throwIfNoEntry: false })?.isDirectory()) continue;
+    if (!fs.existsSync(dir) || !fs.statSync(dir).isDirectory()) continue;
     for (const entry of fs.readdirSync(dir)) {
       const name = path.basename(entry, '.yaml');
       if (name !== entry && !found.has(name)) found.set(name, path.join(dir, entry));

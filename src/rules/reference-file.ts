@@ -1,7 +1,9 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { Clock, Timer } from '../clock/clock.ts';
 import type { Fields } from '../query/value.ts';
+import { LookQueue } from './look-queue.ts';
 import type { ReferenceTable } from './reference-table.ts';
 import { readTable, TableProblem } from './reference-rows.ts';
 
@@ -13,23 +15,11 @@ const EVERY_MS = 10_000;
 const LOOK_MS_MAX = 5000;
 /** ... and nor is it on stopping. */
 const STOP_MS_MAX = 500;
-/** Files that are looked at in one moment: each takes a thread of the pool that LMDB's commits share (main.ts), perhaps for good. */
-const LOOKS_MAX = 4;
 /** Opening a pipe waits for somebody to write into it; this does not. */
 const READING = constants.O_RDONLY | constants.O_NONBLOCK;
 
-/** Looks under way, and who waits for one of them to end. */
-const looks = { underWay: 0, waiting: [] as (() => void)[] };
-
-async function inTurn(look: () => Promise<void>): Promise<void> {
-  if (looks.underWay < LOOKS_MAX) looks.underWay++;
-  else await new Promise<void>((resolve) => looks.waiting.push(resolve));
-  await look().finally(() => {
-    const next = looks.waiting.shift();
-    if (next === undefined) looks.underWay--;
-    else next();
-  });
-}
+/** Of all tables of this process. */
+const LOOKS = new LookQueue();
 
 export interface ReferenceFileOptions {
   readonly path: string;
@@ -53,6 +43,7 @@ export class ReferenceFile implements ReferenceTable {
   /** The file whose rows these are, or that had something wrong. */
   #stamp: string | null = null;
   #checking: Promise<void> | null = null;
+  readonly #ended = new AbortController();
 
   constructor(options: ReferenceFileOptions) {
     this.#options = options;
@@ -77,12 +68,13 @@ export class ReferenceFile implements ReferenceTable {
   async stop(): Promise<void> {
     this.#timer?.cancel();
     this.#timer = null;
+    this.#ended.abort();
     if (this.#checking !== null) await this.#within(STOP_MS_MAX, this.#checking, () => undefined);
   }
 
   /** Looks at the file now. Never rejects; a look without an answer goes on, and no second one begins meanwhile. */
   check(): Promise<void> {
-    this.#checking ??= inTurn(() => this.#read()).finally(() => {
+    this.#checking ??= LOOKS.take(dirname(this.#options.path), this.#ended.signal, () => this.#read()).finally(() => {
       this.#checking = null;
     });
     return this.#within(LOOK_MS_MAX, this.#checking, () => {

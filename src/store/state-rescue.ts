@@ -35,7 +35,7 @@ async function rescue(directory: string, path: string): Promise<void> {
   mkdirSync(place, { mode: 0o750 });
   const fresh = new State(place);
   try {
-    await fresh.putBytes(readable(path));
+    await fresh.refill(readable(path));
   } finally {
     await fresh.close();
   }

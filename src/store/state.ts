@@ -4,10 +4,14 @@ import { StoreError } from './store-error.ts';
 const MIB = 2 ** 20;
 /** The state environment's map, bytes. Only a thousand children with the largest of twins come near it. */
 export const STATE_MAP_BYTES: number = 64 * MIB;
-/** Most that is put into it: LMDB writes pages anew to delete what is in them, and a full map could never be emptied. */
+/** Most that it may grow to: LMDB writes pages anew to delete what is in them, and a full map could never be emptied. */
 const STATE_BYTES_MAX = 62 * MIB;
-/** A value that is larger gets pages of its own, bytes. */
-const INLINE_BYTES_MAX = 1024;
+/** Changes that need no more than this may go so far beyond: what the gateway notes of itself, bytes. */
+const SMALL_BYTES = 4096;
+const BEYOND_BYTES_MAX = MIB;
+/** What LMDB puts before a value on pages of its own, and beside one in a page of the tree, bytes (MDB's PAGEHDRSZ, NODESIZE). */
+const PAGE_HEADER_BYTES = 16;
+const NODE_BYTES = 8;
 
 /** One entry of the state environment by its name; null deletes it. */
 export type StateEntry = readonly [name: string, value: Buffer | null];
@@ -57,6 +61,11 @@ export class State {
     return written;
   }
 
+  /** As {@link putBytes}, without a bound: what was in one such environment has room in another. */
+  refill(entries: readonly StateEntry[]): Promise<void> {
+    return this.#environment.write(entries.map(([name, value]): Change => [key(name), value]));
+  }
+
   /** Bytes on disk. */
   fileBytes(): number {
     return this.#environment.fileBytes();
@@ -89,15 +98,23 @@ export function parsed(bytes: Buffer | null): unknown {
   }
 }
 
-/** Whether what `changes` put would fill the state environment beyond what it may hold. Deleting always has room. */
+/** Whether `changes` would make the state environment larger than it may become. What makes it smaller always has room. */
 export function lacksRoom(reader: Reader, changes: readonly Change[]): boolean {
   const { live, pageBytes } = reader.livePages();
-  let bytes = 0;
-  for (const [, value] of changes) {
-    if (value === null) continue;
-    bytes += value.length > INLINE_BYTES_MAX ? Math.ceil(value.length / pageBytes + 1) * pageBytes : value.length;
+  let more = 0;
+  for (const [name, value] of changes) {
+    more += roomFor(name, value, pageBytes) - roomFor(name, reader.get(name), pageBytes);
   }
-  return bytes > 0 && live * pageBytes + bytes > STATE_BYTES_MAX;
+  const beyond = more > SMALL_BYTES ? 0 : BEYOND_BYTES_MAX;
+  return more > 0 && live * pageBytes + more > STATE_BYTES_MAX + beyond;
+}
+
+/** Bytes that an entry takes, without the tree above it. LMDB gives a value pages of its own when two would not fit into one. */
+function roomFor(name: Buffer, value: Buffer | null, pageBytes: number): number {
+  if (value === null) return 0;
+  const inTree = NODE_BYTES + name.length + value.length;
+  if (inTree <= (pageBytes - PAGE_HEADER_BYTES) / 2) return inTree;
+  return NODE_BYTES + name.length + Math.ceil((PAGE_HEADER_BYTES + value.length) / pageBytes) * pageBytes;
 }
 
 export function stateFull(): StoreError {
