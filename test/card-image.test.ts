@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { readProvision } from '../src/config/provision.ts';
@@ -34,8 +34,13 @@ function card(t: TestContext, dataMib: number, extraMib: number) {
   run('partx', '--add', device);
   t.after(async () => {
     // udev, where it runs, may just be looking at one of the parts.
-    await until('the parts to be given back', () => spawnSync('partx', ['--delete', device], { env }).status === 0);
-    run('losetup', '--detach', device);
+    try {
+      await until('the parts to be given back', () => {
+        return !existsSync(`${device}p3`) || spawnSync('partx', ['--delete', device], { env }).status === 0;
+      });
+    } finally {
+      run('losetup', '--detach', device);
+    }
   });
   run('mke2fs', '-q', '-t', 'ext4', `${device}p3`);
   // The one thing it asks that would be answered for this machine: what its root is on.

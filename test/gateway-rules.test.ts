@@ -210,24 +210,31 @@ modules:
   assert.match(said, /gateway\.yaml:16:14: modules\[1\]\.query: .*maxi.*; did you mean MAX\?/i);
 });
 
-test('tables on a filesystem that does not answer keep the gateway neither from starting, nor from storing, nor from stopping', async (t) => {
+test('tables on a filesystem that does not answer keep the gateway neither from starting, nor from storing, nor from reading another, nor from stopping', async (t) => {
   const silent = mountSilent();
   if (typeof silent === 'string') return t.skip(`SKIP: ${silent}`);
   try {
+    const dir = scratch();
+    writeFileSync(join(dir, 'here.jsonl'), '{"id":1}\n');
     // More than there are threads that wait for files, LMDB's commits among them.
     const others = Array.from(
       { length: 9 },
       (_, n) =>
         `  - { id: m${n}, query: "SELECT i.n FROM i JOIN r ON i.n = r.id", reference: { r: ${silent.dir}/${n}.jsonl } }`,
     );
-    await started(`modules:
+    await started(
+      `modules:
   - { id: named, query: "SELECT i.n, r.name FROM i JOIN r ON i.n = r.id", reference: { r: ${silent.dir}/sites.jsonl } }
 ${others.join('\n')}
-`);
+  - { id: well, query: "SELECT i.n FROM i JOIN r ON i.n = r.id", reference: { r: here.jsonl } }
+`,
+      dir,
+    );
     const { accepted } = (await status()).ledger;
     await until('more to be stored', async () => (await status()).ledger.accepted > accepted + 10);
     await gateway!.waitForLog(/a table cannot be read, its last rows stay: .*sites.jsonl: no answer within/);
     assert.match(module(await status(), 'named').tables[0]!, /no answer within/);
+    assert.deepEqual(module(await status(), 'well').tables, []);
     gateway!.process.kill('SIGTERM');
     await gateway!.waitForLog(/"msg":"stopped"/);
     assert.ok(!gateway!.messages().some((msg) => msg.includes('not stopped within')));

@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, readFileSync, symlinkSync, truncateSync, writeFileSync, mkdirSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { PROGRAM } from './parts/gateway-process.ts';
@@ -49,9 +60,10 @@ describe('the bundle and what V8 has compiled of it', () => {
   });
 
   test('what the build has made is taken by the Node.js that built', () => {
-    copyFileSync(join(dirname(PROGRAM), 'holdfast.cache'), cache);
-    assert.equal(data(), 'taken');
-    assert.equal(data(['profile', 'list']), 'taken');
+    for (const args of [['--version'], ['profile', 'list']]) {
+      const { stderr } = spawnSync(process.execPath, ['--require', watch, PROGRAM, ...args], { encoding: 'utf8' });
+      assert.match(stderr, /^data: taken$/m);
+    }
   });
 
   test('it is made where it is asked for, also anew, and starts say the same with it and without', () => {
@@ -63,6 +75,40 @@ describe('the bundle and what V8 has compiled of it', () => {
       assert.ok(!existsSync(`${cache}.new`));
     }
     assert.match(alone.stdout, /raspberry-pi-4/);
+  });
+
+  test('what cannot be kept is said, and changes nothing of what the program did', () => {
+    compile();
+    const before = readFileSync(cache);
+    // A folder of that name is in the way of the file, for root too.
+    rmSync(cache);
+    mkdirSync(join(cache, 'in-the-way'), { recursive: true });
+    const { status, stdout, stderr } = run(['--version'], { HOLDFAST_COMPILE: '1' });
+    assert.equal(status, 0);
+    assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+    assert.match(stderr, /^holdfast: what V8 has compiled is not kept: .*\n/m);
+    assert.deepEqual(
+      readdirSync(dist).filter((name) => name.endsWith('.new')),
+      [],
+    );
+    assert.equal(data(), 'none');
+    rmSync(cache, { recursive: true });
+    writeFileSync(cache, before);
+    assert.equal(data(), 'taken');
+  });
+
+  test('another build of the same Node.js does not take it, nor does the bundle in another place', () => {
+    compile();
+    const elsewhere = join(dir, 'elsewhere');
+    cpSync(dist, elsewhere, { recursive: true });
+    const other = join(dir, 'other-build.cjs');
+    writeFileSync(other, `Object.defineProperty(process, 'version', { value: process.version + '-1' });`);
+    assert.equal(data(['--version'], ['--require', other]), 'none');
+    const moved = spawnSync(process.execPath, ['--require', watch, join(elsewhere, 'start.cjs'), '--version'], {
+      encoding: 'utf8',
+    });
+    assert.match(moved.stderr, /^data: none$/m);
+    assert.equal(data(), 'taken');
   });
 
   test('damaged, cut short, empty, of another bundle or of another V8: it is not used, and everything works', () => {
