@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Exchanged } from '../src/message/exchange.ts';
@@ -44,6 +44,21 @@ children: [{ id: press-1, simulated: { sendIntervalMs: 10, messageCount: -1 } }]
         seqs,
         Array.from({ length: seqs.length }, (_, n) => n + 1),
       );
+    }
+  });
+
+  test('neither opens it with LMDB, which could undo a commit of the gateway', async () => {
+    const lock = join(dirname(gateway.config), 'data/spool/lock.mdb');
+    // The gateway has it open; whoever opens the environment would make another one.
+    renameSync(lock, `${lock}.away`);
+    try {
+      for (const command of ['verify', 'export']) {
+        const { code, stderr } = await ask(command);
+        assert.equal(code, 0, stderr);
+        assert.ok(!existsSync(lock), `${command} has opened the spool`);
+      }
+    } finally {
+      renameSync(`${lock}.away`, lock);
     }
   });
 

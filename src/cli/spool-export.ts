@@ -10,6 +10,7 @@ import { StoreError } from '../store/store-error.ts';
 import { configured, type CommonOptions, type Configured } from './configured.ts';
 import { ExportFile, FORMS, type Format } from './export-file.ts';
 import { CliError, FINE, FOUND_A_PROBLEM, printable, say } from './output.ts';
+import { pinnedBy } from './pinned.ts';
 import { Progress } from './progress.ts';
 import { absentIsClear, gatewayRuns } from './spool-source.ts';
 
@@ -91,7 +92,7 @@ async function fromRunning(
 ): Promise<void> {
   let files: SpoolFiles;
   try {
-    files = await SpoolFiles.running(where.dataDir, (error) => complaints.add(error.message));
+    files = await SpoolFiles.running(where.dataDir, pinnedBy(where), (error) => complaints.add(error.message));
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
     throw new CliError(`${error.message}; try it as root, or as the user that the gateway runs as`);

@@ -5,6 +5,7 @@ import { StoreError } from '../store/store-error.ts';
 import { configured, type CommonOptions, type Configured } from './configured.ts';
 import { askOne } from './control-client.ts';
 import { FINE, FOUND_A_PROBLEM, print, printJson } from './output.ts';
+import { pinnedBy } from './pinned.ts';
 import { absentIsClear, gatewayRuns } from './spool-source.ts';
 
 /** A large spool on a slow card takes minutes. */
@@ -34,7 +35,7 @@ async function running(where: Configured): Promise<Verification> {
   const complaints = new Complaints();
   let files: SpoolFiles;
   try {
-    files = await SpoolFiles.running(where.dataDir, (error) => complaints.add(error.message));
+    files = await SpoolFiles.running(where.dataDir, pinnedBy(where), (error) => complaints.add(error.message));
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
     return askOne<Verification>(where, 'spool verify', {}, { silenceMsMax: VERIFY_MS_MAX });

@@ -24,7 +24,7 @@ export interface Asked extends TwinsAsked {
   restart(id: string): Promise<boolean>;
   readonly spoolDesk: Pick<
     SpoolDesk,
-    'stats' | 'peek' | 'acceptedTime' | 'verify' | 'deadLetters' | 'orderLetters' | 'compact' | 'takeIn'
+    'stats' | 'peek' | 'acceptedTime' | 'pin' | 'verify' | 'deadLetters' | 'orderLetters' | 'compact' | 'takeIn'
   >;
   /** About children that connect; rejects with a {@link RegistryRefusal} when it cannot be done. */
   readonly reception: { carryOut(order: unknown): Promise<unknown> };
@@ -111,6 +111,12 @@ export function requests({ live, ring, reload, endToBeStartedAgain }: Answerer):
       const { spoolDesk } = gateway();
       for (const stored of spoolDesk.peek(most, typeof lane === 'number' ? lane : undefined))
         send(peeked(stored, spoolDesk.acceptedTime));
+    },
+    'spool pin': (_, { send, onGone }) => {
+      const { release, ended } = gateway().spoolDesk.pin();
+      onGone(release);
+      send('pinned');
+      return ended;
     },
     'spool verify': async (_, { send }) => send(await gateway().spoolDesk.verify()),
     'spool dead-letters': ({ after }, { send }) => {

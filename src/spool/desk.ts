@@ -14,6 +14,9 @@ import { spoolStats, type SpoolStats } from './stats.ts';
 import type { AcceptedAt, Stored } from '../message/message.ts';
 import type { TimeOf } from './boot-table.ts';
 
+/** Longest that a commit is held for who reads the files, ms: meanwhile no page is used anew, and the file may grow. */
+const PIN_MS_MAX = 60_000;
+
 /** What people ask about the spool of a running gateway, and have done to it. */
 export class SpoolDesk {
   readonly #spool: Spool;
@@ -76,6 +79,23 @@ export class SpoolDesk {
   /** Takes messages in that another spool gave out. Resolves when each is durable (null) or refused (why). */
   takeIn(messages: readonly Incoming[]): Promise<readonly (string | null)[]> {
     return takeIn(this.#spool, messages);
+  }
+
+  /** Holds the newest commit for another process that reads the files, until it is released, and for a minute at the most. */
+  pin(): { readonly release: () => void; readonly ended: Promise<void> } {
+    const { medium } = this.#spool;
+    const shut = medium instanceof LateEnvironment && medium.opened === null;
+    const unpin = shut ? () => undefined : this.#spool.environment.pin();
+    let release = () => undefined as void;
+    const ended = new Promise<void>((resolve) => {
+      const late = this.#clock.after(PIN_MS_MAX, () => release());
+      release = () => {
+        late.cancel();
+        unpin();
+        resolve();
+      };
+    });
+    return { release, ended };
   }
 
   async verify(): Promise<Verification> {

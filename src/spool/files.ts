@@ -1,13 +1,11 @@
 import { join } from 'node:path';
 import { DATA_FILE } from '../store/data-file.ts';
-import { Environment, type Reader } from '../store/environment.ts';
+import type { Environment, Reader } from '../store/environment.ts';
 import { PageFile } from '../store/page-file.ts';
 import { StoreError } from '../store/store-error.ts';
 import { readBooks, type Books } from './books.ts';
 import { spoolStats, type SpoolStats } from './stats.ts';
 
-/** Map size for pinning the commits of a running gateway: nothing is read through the map. */
-const PIN_MAP_BYTES = 16 * 2 ** 20;
 /** Looks that are tried before a file that changes all the time is given up. */
 const TRIES_MAX = 5;
 
@@ -61,7 +59,7 @@ export function quarantinedFile(dataDir: string): string {
 }
 
 /** Runs a look while the newest commit is kept from being written over. */
-type Pinned = <T>(look: () => T) => Promise<T>;
+export type Pinned = <T>(look: () => T) => Promise<T>;
 
 /**
  * A spool's file for reading all of it, in one look after the other. Each look sees one commit whole: beside a running
@@ -87,31 +85,13 @@ export class SpoolFiles {
     );
   }
 
-  /** The files of a gateway that runs, from another process. Throws StoreError: also where this user may not take part. */
-  static async running(dataDir: string, complain: (error: StoreError) => void): Promise<SpoolFiles> {
-    const directory = join(dataDir, 'spool');
-    const open = () => Environment.open({ directory, mapBytes: PIN_MAP_BYTES, durability: 'strict', readOnly: true });
-    let environment = open();
-    const pinned: Pinned = async (look) => {
-      for (let tries = 1; ; tries++) {
-        try {
-          return environment.read(() => look());
-        } catch (error) {
-          // The file has grown beyond what we mapped of it.
-          if (tries === TRIES_MAX || !(error as Error).message.includes('MDB_MAP_RESIZED')) throw error;
-          // Closed first: a process that has it open twice loses its locks with the first that goes.
-          await environment.close();
-          environment = open();
-        }
-      }
-    };
-    try {
-      const file = await pinned(() => PageFile.open(join(directory, DATA_FILE), complain, true));
-      return new SpoolFiles(file, pinned, () => environment.close());
-    } catch (error) {
-      await environment.close();
-      throw error;
-    }
+  /**
+   * The files of a gateway that runs, from another process: `pinned` has it hold the newest commit for so long (LMDB must not be
+   * opened here, {@link Environment.pin}). Throws StoreError: also where this user may not read them.
+   */
+  static async running(dataDir: string, pinned: Pinned, complain: (error: StoreError) => void): Promise<SpoolFiles> {
+    const file = await pinned(() => PageFile.open(spoolFile(dataDir), complain, true));
+    return new SpoolFiles(file, pinned, () => Promise.resolve());
   }
 
   /** The files of the gateway that this process is. */

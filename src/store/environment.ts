@@ -49,6 +49,7 @@ export class Environment {
   /** And meanwhile it is open for reading only. */
   #looking = false;
   #fileBytes = 0;
+  readonly #pins = new Set<() => void>();
   #looks = 0;
   /** Of which environment, as it is mapped. */
   #resident: { readonly env: lmdb.Env; readonly pages: ResidentPages } | null = null;
@@ -165,6 +166,7 @@ export class Environment {
     try {
       this.#env.beginTxn({ readOnly: true }).abort();
     } catch {
+      this.#unpin();
       this.#dbi.close();
       this.#env.close();
       this.#shut = true;
@@ -178,6 +180,7 @@ export class Environment {
   #reopen(toWrite = false): void {
     if (!this.#shut || (this.#looking && !toWrite)) return;
     if (this.#looking) {
+      this.#unpin();
       this.#dbi.close();
       this.#env.close();
       this.#looking = false;
@@ -207,6 +210,27 @@ export class Environment {
       txn.abort();
       if (++this.#looks >= LOOKS_A_ROUND) this.#letGo();
     }
+  }
+
+  /**
+   * Holds the newest commit: until the release that is returned, no page of it is written over, so that another process can read the
+   * file without LMDB. That one must not open it with LMDB while we write: opening sets the number of the newest commit that
+   * writers go by (`mti_txnid`, mdb_env_open2 of LMDB 0.9.70) to what was read from the file a moment before, and a commit in
+   * between is lost.
+   */
+  pin(): () => void {
+    this.#reopen();
+    const txn = this.#env.beginTxn({ readOnly: true });
+    const release = () => {
+      if (this.#pins.delete(release)) txn.abort();
+    };
+    this.#pins.add(release);
+    return release;
+  }
+
+  /** Before LMDB is closed or its map is moved: nothing may be open then. */
+  #unpin(): void {
+    for (const release of this.#pins) release();
   }
 
   #letGo(): void {
@@ -274,6 +298,7 @@ export class Environment {
     // LMDB takes its map away before it makes the new one, and runs on without any when it cannot: a SIGSEGV. A filesystem
     // that has given up refuses both, to map a file and to open it.
     closeSync(openSync(join(this.directory, DATA_FILE), 'r'));
+    this.#unpin();
     this.#env.resize(mapBytes);
     this.#resident = null;
   }
@@ -307,6 +332,7 @@ export class Environment {
         // Half a copy is of use to nobody, least of all on a full disk.
         if (!whole) rmSync(place, { recursive: true, force: true });
       }
+      this.#unpin();
       this.#dbi.close();
       this.#env.close();
       try {
@@ -372,6 +398,7 @@ export class Environment {
     // The batch's own caller hears of its error; here it only matters that it has ended.
     await this.#writing?.catch(() => undefined);
     if (this.#shut && !this.#looking) return;
+    this.#unpin();
     this.#dbi.close();
     this.#env.close();
   }
