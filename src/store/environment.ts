@@ -213,22 +213,17 @@ export class Environment {
   }
 
   /**
-   * Holds the newest commit: until the release that is returned, no page of it is written over, so that another process can read the
-   * file without LMDB. That one must not open it with LMDB while we write: opening sets the number of the newest commit that
-   * writers go by (`mti_txnid`, mdb_env_open2 of LMDB 0.9.70) to what was read from the file a moment before, and a commit in
-   * between is lost.
+   * Keeps the newest commit from being written over until it is released, for another process, which reads the file without LMDB:
+   * whoever opens it with LMDB while we write may undo a commit (docs/decisions/0022-nobody-else-opens-it.md).
    */
   pin(): () => void {
     this.#reopen();
     const txn = this.#env.beginTxn({ readOnly: true });
-    const release = () => {
-      if (this.#pins.delete(release)) txn.abort();
-    };
+    const release = () => void (this.#pins.delete(release) && txn.abort());
     this.#pins.add(release);
     return release;
   }
 
-  /** Before LMDB is closed or its map is moved: nothing may be open then. */
   #unpin(): void {
     for (const release of this.#pins) release();
   }
