@@ -162,7 +162,7 @@ test('export, salvage and compaction: the first two give messages only, the last
   assert.deepEqual(exported, ['a message']);
   for await (const batch of messagesIn(files, { deadLetters: true }, () => 0, assert.fail))
     assert.equal(batch.stored.length, 0);
-  await files.close();
+  files.close();
   assert.deepEqual([...salvage(path, null, assert.fail)].map(text), ['a message']);
   assert.deepEqual((await verifyStopped(path, () => 0)).problems, []);
 });

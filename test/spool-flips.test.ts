@@ -136,7 +136,7 @@ describe('verify', () => {
           () => undefined,
         ))
           found += stored.length;
-        await files.close();
+        files.close();
       }
     } finally {
       writeFileSync(path, whole);

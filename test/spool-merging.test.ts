@@ -318,6 +318,6 @@ test('an export that merging overtakes still has every message, once', async () 
   assert.ok(blocksOf(rig)[0]!.count > 3, 'what was read and what was not are in one block by now');
   inOrder(found, range(0, FILL * 2));
   assert.deepEqual(complaints, []);
-  await files.close();
+  files.close();
   await rig.close();
 });

@@ -125,7 +125,7 @@ async function fromStopped(
       await all(files, options, to, complaints);
       return;
     }
-    await files.close();
+    files.close();
   } catch (error) {
     if (!(error instanceof StoreError) || (error.fault !== 'damaged' && error.fault !== 'io')) throw error;
     complaints.add(error.message);
@@ -141,7 +141,7 @@ async function all(files: SpoolFiles, options: ExportOptions, to: Export, compla
       await to.write(stored, books);
     }
   } finally {
-    await files.close();
+    files.close();
   }
 }
 

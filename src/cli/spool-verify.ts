@@ -13,7 +13,7 @@ const VERIFY_MS_MAX = 600_000;
 
 /**
  * `holdfast spool verify`: all pages, every block against its checksum, and both against the books. Read from the file by
- * this process even when a gateway runs, so that the gateway need not stand still for it; asks the gateway only where this
+ * this process even when a gateway runs, which holds a commit for it meanwhile and goes on; asks the gateway only where this
  * user may not read.
  */
 export async function spoolVerify(options: CommonOptions): Promise<number> {
@@ -43,7 +43,7 @@ async function running(where: Configured): Promise<Verification> {
   try {
     return await verifyFiles(files, complaints, () => performance.now());
   } finally {
-    await files.close();
+    files.close();
   }
 }
 

@@ -109,7 +109,7 @@ export class SpoolDesk {
     try {
       return await verifyFiles(files, complaints, () => this.#clock.monotonic());
     } finally {
-      await files.close();
+      files.close();
     }
   }
 }

@@ -68,21 +68,15 @@ export type Pinned = <T>(look: () => T) => Promise<T>;
 export class SpoolFiles {
   readonly #file: PageFile;
   readonly #pinned: Pinned;
-  readonly #close: () => Promise<void>;
 
-  private constructor(file: PageFile, pinned: Pinned, close: () => Promise<void>) {
+  private constructor(file: PageFile, pinned: Pinned) {
     this.#file = file;
     this.#pinned = pinned;
-    this.#close = close;
   }
 
   /** A file that nobody writes to. `complain` hears of each page that cannot be read; what is behind it is still seen. */
   static stopped(path: string, complain: (error: StoreError) => void): SpoolFiles {
-    return new SpoolFiles(
-      PageFile.open(path, complain),
-      async (look) => look(),
-      () => Promise.resolve(),
-    );
+    return new SpoolFiles(PageFile.open(path, complain), async (look) => look());
   }
 
   /**
@@ -91,17 +85,13 @@ export class SpoolFiles {
    */
   static async running(dataDir: string, pinned: Pinned, complain: (error: StoreError) => void): Promise<SpoolFiles> {
     const file = await pinned(() => PageFile.open(spoolFile(dataDir), complain, true));
-    return new SpoolFiles(file, pinned, () => Promise.resolve());
+    return new SpoolFiles(file, pinned);
   }
 
   /** The files of the gateway that this process is. */
   static own(environment: Environment, complain: (error: StoreError) => void): SpoolFiles {
     const file = environment.read(() => PageFile.open(join(environment.directory, DATA_FILE), complain, true));
-    return new SpoolFiles(
-      file,
-      async (look) => environment.read(() => look()),
-      () => Promise.resolve(),
-    );
+    return new SpoolFiles(file, async (look) => environment.read(() => look()));
   }
 
   /** Runs `look`, which is synchronous, on the newest commit. */
@@ -112,9 +102,8 @@ export class SpoolFiles {
     });
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#file.close();
-    await this.#close();
   }
 }
 

@@ -85,7 +85,7 @@ export async function verifyStopped(path: string, monotonic: () => number): Prom
     try {
       return await verifyFiles(files, complaints, monotonic);
     } finally {
-      await files.close();
+      files.close();
     }
   } catch (error) {
     if (!(error instanceof StoreError) || error.fault === 'absent') throw error;

@@ -11,7 +11,7 @@ export interface EnvironmentOptions {
   readonly mapBytes: number;
   /** `relaxed` saves one flush a commit; a power cut may then undo the last commit (never corrupt it). */
   readonly durability: 'strict' | 'relaxed';
-  /** For tools that look at a stopped or running gateway's files from another process. */
+  /** What is there can be read, and nothing is made. Not for the files of a process that writes (docs/decisions/0022-nobody-else-opens-it.md). */
   readonly readOnly?: boolean;
 }
 
